@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "error.h"
+#include "packed.h"
+#include "tensor.h"
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace xqs {
+
+class Backend;
+
+/// Where an operation runs relative to others. Operations of one queue run in order; queues are ordered by events. On the CPU
+/// every queue is the calling thread, an operation has finished when the call returns, and events are no-ops.
+enum class Queue : std::uint8_t { Compute, Copy, Rebuild };
+struct Event {
+  std::uint64_t id = 0;
+};
+
+/// Why memory is held. Cache bytes are counted where they are allocated: `Backend::allocated`.
+enum class Purpose : std::uint8_t {
+  Weights,
+  Activations,
+  CacheCodes,    ///< packed codes
+  CacheScales,   ///< scales and zeros of packed codes
+  CacheOutliers, ///< channels kept in FP16
+  CacheExact,    ///< FP16 rows: residual tokens, FP16 tensors
+  Accumulator,   ///< a cross-layer running sum: working memory, listed apart from the cache (method.md 4)
+  Scratch,
+  Count
+};
+
+/// Owning block of backend memory, zero-filled when allocated. Move-only.
+class Buffer {
+public:
+  Buffer() = default;
+  Buffer(Backend *owner, std::byte *data, Index bytes, Purpose purpose)
+      : m_owner(owner), m_data(data), m_bytes(bytes), m_purpose(purpose) {}
+  Buffer(Buffer &&o) noexcept { *this = std::move(o); }
+  inline Buffer &operator=(Buffer &&o) noexcept;
+  inline ~Buffer();
+
+  std::byte *data() const { return m_data; }
+  Index bytes() const { return m_bytes; }
+  Purpose purpose() const { return m_purpose; }
+  explicit operator bool() const { return m_data != nullptr; }
+  /// The first rows * cols elements as a matrix.
+  View view(DType type, Index rows, Index cols) const {
+    XQS_ASSERT(rows * cols * sizeOf(type) <= m_bytes);
+    return {m_data, type, rows, cols};
+  }
+  View f32(Index rows, Index cols) const { return view(DType::F32, rows, cols); }
+
+private:
+  Backend *m_owner = nullptr;
+  std::byte *m_data = nullptr;
+  Index m_bytes = 0;
+  Purpose m_purpose = Purpose::Scratch;
+};
+
+/// From which token on a query reads unquantized (FP16) rows; tokens before it come out of the packed cache (method.md 5,
+/// state `stream`). `block`: floor(t / block) * block (open per-channel groups). `window`: t - window (sliding residual).
+/// Neither: everything comes out of the cache, the own token too.
+struct ExactFrom {
+  Index block = 0;
+  Index window = 0;
+  constexpr Index operator()(Index query) const {
+    if (block > 0) return query / block * block;
+    if (window > 0) return query > window ? query - window : 0;
+    return query + 1;
+  }
+  constexpr bool never() const { return block == 0 && window == 0; }
+  friend constexpr bool operator==(ExactFrom, ExactFrom) = default;
+};
+
+/// K or V as one query step reads it. Token j is row j of `stored`; where j >= from(query), it is row j - exactBegin of
+/// `exact` instead (which then holds tokens [exactBegin, tokens)).
+struct AttentionSide {
+  ConstView stored; ///< [tokens, Hkv * width] fp32
+  ConstView exact;  ///< [tokens - exactBegin, Hkv * width] fp32; empty where `from.never()`
+  Index exactBegin = 0;
+  ExactFrom from;
+};
+
+/// Causal attention of n queries at positions firstQuery.. over tokens 0..position.
+struct AttentionArgs {
+  ConstView q; ///< [n, H * dh] fp32, after RoPE
+  Index firstQuery = 0;
+  AttentionSide k; ///< width dh, after RoPE
+  AttentionSide v; ///< width dv (dh, or d where V is absorbed)
+  Index heads = 0;
+  Index kvHeads = 0; ///< query head h reads KV head h / (heads / kvHeads)
+  float scale = 1;   ///< 1 / sqrt(dh)
+  View out;          ///< [n, H * dv] fp32
+};
+
+/// One scored position, nats. `kl` = KL(exact || policy) and `sameTop` compare with the exact logits of the same position.
+struct Score {
+  float nll = 0;
+  float kl = 0;
+  std::int32_t top = 0;     ///< argmax (lowest id on ties)
+  std::int32_t sameTop = 1; ///< 1 where the exact model's argmax is the same
+};
+
+/// Reduction of one captured tensor [n, w]: about 2 KB whatever its size. Sums are FP64.
+struct Summary {
+  static constexpr int kBins = 128;
+  static constexpr int kTopChannels = 8;
+  Index count = 0;
+  double mean = 0, variance = 0; ///< population variance
+  float min = 0, max = 0;
+  float histogramMin = 0, histogramMax = 0;          ///< the bins cut [histogramMin, histogramMax] evenly, ends clamped in
+  std::array<std::uint32_t, kBins> histogram{};      ///< counts
+  std::array<std::int32_t, kTopChannels> topChannel{}; ///< channels with the largest mean |x|, descending; -1 = none
+  std::array<float, kTopChannels> topMeanAbs{};
+};
+
+/// Sums for relative errors: relative Frobenius error = sqrt(errorSquares / exactSquares).
+struct ErrorSums {
+  double errorSquares = 0;
+  double exactSquares = 0;
+  float maxAbsError = 0;
+};
+
+/// What a launch is for: becomes CUPTI's external-correlation id on a GPU; on the CPU it labels steady-clock records.
+struct Tag {
+  std::int16_t layer = -1;
+  std::int16_t lane = -1;
+  const char *op = "";
+};
+/// One traced operation; `bytes` and `flops` are counted from shapes, not measured.
+struct KernelRecord {
+  Tag tag;
+  const char *kernel = "";
+  std::int64_t startNs = 0;
+  std::int64_t durationNs = 0;
+  double bytes = 0;
+  double flops = 0;
+};
+using TraceSink = std::function<void(const KernelRecord &)>;
+
+/// Memory and about 25 operations; knows no model and no policy. Views are this backend's memory; FP32 unless said otherwise;
+/// in and out must not overlap unless an operation says so. Operations throw Error on an exhausted or broken device only: a
+/// wrong shape is a bug (XQS_ASSERT).
+///
+/// The reference backend (plain loops, one fixed summation order per output element, whatever the number of rows) is the
+/// definition; every other backend agrees with it within rounding. On one backend the same input gives the same bits whatever
+/// the thread count.
+class Backend {
+public:
+  virtual ~Backend() = default;
+
+  virtual const char *name() const = 0;
+  virtual std::string device() const = 0; ///< for people: processor, instruction set, threads
+  virtual bool hostVisible() const = 0;   ///< host code may read and write buffers directly
+
+  // Memory ------------------------------------------------------------------------------------------------------------
+  Buffer allocate(Index bytes, Purpose purpose); ///< zero-filled; throws OutOfMemory with bytes needed and what for
+  Index allocated(Purpose purpose) const { return m_allocated[static_cast<std::size_t>(purpose)]; } ///< bytes held now
+  virtual void upload(Queue, std::byte *dst, const void *hostSrc, Index bytes) = 0;
+  virtual void download(Queue, void *hostDst, const std::byte *src, Index bytes) = 0;
+  virtual void copy(Queue, ConstView src, View dst) = 0; ///< same type and shape; may overlap
+
+  // Order -------------------------------------------------------------------------------------------------------------
+  virtual Event record(Queue) { return {}; }
+  virtual void wait(Queue, Event) {}
+  virtual void sync(Queue) {}
+
+  // Transformer -------------------------------------------------------------------------------------------------------
+  /// out[i, :] = table[tokens[i], :]. table: [vocab, d], tokens: host memory, out: [n, d].
+  virtual void embed(Queue, ConstView table, std::span<const std::int32_t> tokens, View out);
+  /// out = x / sqrt(mean(x^2) + eps) * weight, row by row. x, out: [n, d] (may be the same view), weight: [1, d].
+  virtual void rmsNorm(Queue, ConstView x, ConstView weight, float eps, View out);
+  /// Rotates adjacent pairs (2j, 2j+1) of every head of x [n, heads * dh] in place by position * frequency[j];
+  /// frequency: host memory, dh / 2 values, angles formed in double precision.
+  virtual void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency);
+  /// out = x W^T (+ out where `accumulate`). x: [n, k], W: [m, k], out: [n, m].
+  virtual void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate = false);
+  virtual void add(Queue, ConstView a, ConstView b, View out);      ///< out = a + b; out may be a or b
+  virtual void subtract(Queue, ConstView a, ConstView b, View out); ///< out = a - b; out may be a or b
+  virtual void siluMul(Queue, ConstView gate, ConstView up, View out); ///< out = gate * sigmoid(gate) * up; may alias
+  virtual void attention(Queue, const AttentionArgs &args);
+  /// NLL of `targets` (host memory, n ids) under logits [n, vocab]; KL and top-1 against `exact` [n, vocab] where it is not
+  /// empty. scores: host memory, n rows, valid after sync. Softmax in FP32 with the maximum taken out, sums in FP64.
+  virtual void score(Queue, ConstView exact, ConstView logits, std::span<const std::int32_t> targets, std::span<Score> scores);
+
+  // Packed cache ------------------------------------------------------------------------------------------------------
+  /// Converts between FP32 and FP16 storage (or copies); FP16 saturates and counts.
+  virtual void convert(Queue, ConstView src, View dst);
+  /// Packs rows of x [n, width] into dst rows [firstRow, firstRow + n). Axis::Channel: firstRow and n are multiples of the
+  /// group. Per group, in FP32: mn, mx = min, max; scale = fp16((mx - mn) / (2^bits - 1)); zero = fp16(mn); code =
+  /// clamp(rint((x - fp32(zero)) / fp32(scale)), 0, 2^bits - 1); scale 0 gives code 0. Scales and zeros beyond FP16 saturate
+  /// and count. (method.md 2)
+  virtual void quantize(Queue, ConstView x, const PackedView &dst, Index firstRow);
+  /// out [range.size(), width] = code * scale + zero, one FP32 multiply and one add (not fused: every backend gives the same
+  /// bits), added to out where `accumulate`.
+  virtual void dequantize(Queue, const PackedView &src, TokenRange range, View out, bool accumulate = false);
+  /// out = dequantize(src, range) W^T. Default: through scratch; a fused form is a backend's speed-up.
+  virtual void dequantMatmul(Queue, const PackedView &src, TokenRange range, ConstView w, View out);
+
+  // Capture -----------------------------------------------------------------------------------------------------------
+  /// summary: host memory, valid after sync. histogramMin == histogramMax on entry: bins cut [min, max] of x itself, else
+  /// the given range is used (two tensors overlaid).
+  virtual void summarize(Queue, ConstView x, Summary &summary);
+  /// Adds sum((a - b)^2), sum(a^2) of [n, w] to `sums` (host memory, valid after sync).
+  virtual void compare(Queue, ConstView exact, ConstView approx, ErrorSums &sums);
+  /// cosine[i * L + j] = mean over rows of the cosine between row r of layers[i] and of layers[j] (0 where a row is 0).
+  /// All [n, w]; cosine: host memory, L * L, valid after sync.
+  virtual void similarity(Queue, std::span<const ConstView> layers, std::span<float> cosine);
+
+  // Observation -------------------------------------------------------------------------------------------------------
+  /// Values that did not fit FP16 since the last call (the caller records a problem).
+  virtual std::int64_t takeSaturated() { return 0; }
+  /// Operations called since creation: "captures off costs nothing" is proven by counting.
+  std::uint64_t operations() const { return m_operations; }
+  void setTrace(TraceSink sink) { m_trace = std::move(sink); }
+  void setTag(const Tag &tag) { m_tag = tag; }
+
+protected:
+  friend class Buffer;
+  virtual std::byte *allocateBytes(Index bytes) = 0; ///< zero-filled, 64-byte aligned; null where there is no memory
+  virtual void freeBytes(std::byte *data, Index bytes) noexcept = 0;
+  [[noreturn]] void unsupported(const char *op) const;
+
+  TraceSink m_trace;
+  Tag m_tag;
+  std::uint64_t m_operations = 0;
+
+private:
+  std::array<Index, static_cast<std::size_t>(Purpose::Count)> m_allocated{};
+};
+
+constexpr const char *purposeName(Purpose p) {
+  constexpr const char *kNames[] = {"weights",        "activations", "cache codes", "cache scales", "cache outliers",
+                                    "cache residual", "accumulator", "scratch"};
+  return kNames[static_cast<std::size_t>(p)];
+}
+
+inline Buffer &Buffer::operator=(Buffer &&o) noexcept {
+  std::swap(m_owner, o.m_owner);
+  std::swap(m_data, o.m_data);
+  std::swap(m_bytes, o.m_bytes);
+  std::swap(m_purpose, o.m_purpose);
+  return *this;
+}
+inline Buffer::~Buffer() {
+  if (m_data == nullptr) return;
+  m_owner->m_allocated[static_cast<std::size_t>(m_purpose)] -= m_bytes;
+  m_owner->freeBytes(m_data, m_bytes);
+}
+
+inline Buffer Backend::allocate(Index bytes, Purpose purpose) {
+  if (bytes <= 0) return {};
+  std::byte *data = allocateBytes(bytes);
+  if (data == nullptr)
+    throw Error(Code::OutOfMemory, std::string("backend ") + name() + ": no memory for " + std::to_string(bytes) +
+                                       " bytes of " + purposeName(purpose) +
+                                       "; use a shorter window, fewer policies at once or a smaller model");
+  m_allocated[static_cast<std::size_t>(purpose)] += bytes;
+  return {this, data, bytes, purpose};
+}
+
+inline void Backend::unsupported(const char *op) const {
+  throw Error(Code::BackendUnusable,
+              std::string("backend ") + name() + " has no operation '" + op + "'; use --backend cpu");
+}
+
+// A backend that lacks an operation says so by name when it is called.
+inline void Backend::embed(Queue, ConstView, std::span<const std::int32_t>, View) { unsupported("embed"); }
+inline void Backend::rmsNorm(Queue, ConstView, ConstView, float, View) { unsupported("rmsNorm"); }
+inline void Backend::rope(Queue, View, Index, Index, std::span<const double>) { unsupported("rope"); }
+inline void Backend::matmul(Queue, ConstView, ConstView, View, bool) { unsupported("matmul"); }
+inline void Backend::add(Queue, ConstView, ConstView, View) { unsupported("add"); }
+inline void Backend::subtract(Queue, ConstView, ConstView, View) { unsupported("subtract"); }
+inline void Backend::siluMul(Queue, ConstView, ConstView, View) { unsupported("siluMul"); }
+inline void Backend::attention(Queue, const AttentionArgs &) { unsupported("attention"); }
+inline void Backend::score(Queue, ConstView, ConstView, std::span<const std::int32_t>, std::span<Score>) { unsupported("score"); }
+inline void Backend::convert(Queue, ConstView, View) { unsupported("convert"); }
+inline void Backend::quantize(Queue, ConstView, const PackedView &, Index) { unsupported("quantize"); }
+inline void Backend::dequantize(Queue, const PackedView &, TokenRange, View, bool) { unsupported("dequantize"); }
+inline void Backend::dequantMatmul(Queue queue, const PackedView &src, TokenRange range, ConstView w, View out) {
+  const Buffer scratch = allocate(range.size() * src.width * sizeOf(DType::F32), Purpose::Scratch);
+  const View rows = scratch.f32(range.size(), src.width);
+  dequantize(queue, src, range, rows);
+  matmul(queue, rows, w, out);
+}
+inline void Backend::summarize(Queue, ConstView, Summary &) { unsupported("summarize"); }
+inline void Backend::compare(Queue, ConstView, ConstView, ErrorSums &) { unsupported("compare"); }
+inline void Backend::similarity(Queue, std::span<const ConstView>, std::span<float>) { unsupported("similarity"); }
+
+// Modules -----------------------------------------------------------------------------------------------------------------
+
+/// Raised on every change of this header.
+constexpr std::uint32_t kBackendAbi = 1;
+
+/// One backend as a table, built in or loaded from `libxqs_<name>.so`, whose only export is
+/// `extern "C" const XqsBackendModule *xqsBackendModule()`.
+struct XqsBackendModule {
+  std::uint32_t abi; ///< kBackendAbi of the headers it was compiled with; checked before anything else is read
+  const char *name;
+  const char *description;
+  /// Null where usable, else one sentence that says why not. Never crashes, whatever the machine lacks.
+  const char *(*unusable)();
+  /// `threads` <= 0: one a core. Throws Error where unusable.
+  Backend *(*create)(int threads);
+  void (*destroy)(Backend *);
+};
+
+} // namespace xqs
