@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// The rows of a `.xqs` file. Rows are appended, never changed. One list of fields a record (`visit`) serves the schema, the
+/// writer, the reader and the export; a new kind is one struct here and one line in `AllRecords`.
+/// Column types: integers, doubles (NaN = NULL), text, blobs (little-endian).
+namespace xqs {
+
+using RowId = std::int64_t;
+using Blob = std::vector<std::uint8_t>;
+
+/// One run: everything needed to repeat it. Written and committed before anything is computed.
+struct RunRow {
+  static constexpr const char *kTable = "run";
+  RowId id = 0;
+  std::string uuid;
+  std::string startedUtc; ///< ISO 8601
+  std::string kind;       ///< "eval" (closed loop), "layers" (open loop), "preview"
+  std::string title;      ///< for legends: model, text, protocol in short
+  std::string model, modelHash, architecture, weightTypes; ///< name, SHA-256
+  std::int64_t layers = 0, d = 0, heads = 0, kvHeads = 0, dh = 0, vocab = 0, ffn = 0;
+  std::string text, textHash; ///< name, SHA-256 of the bytes
+  std::int64_t textTokens = 0;
+  std::string tokensHash; ///< SHA-256 of the ids as little-endian int32
+  std::int64_t window = 0, firstWindow = 0, windows = 0; ///< tokens a window; windows asked for
+  std::string state;    ///< "all" | "stream"
+  std::string protocol; ///< one sentence: what was scored and how
+  std::string backend, device, machine;
+  std::int64_t threads = 0, seed = 0;
+  std::string version, libraries; ///< ours; theirs as "name version, ..."
+  std::string spec;               ///< the experiment as JSON
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("uuid", r.uuid), v("started_utc", r.startedUtc), v("kind", r.kind), v("title", r.title), v("model", r.model);
+    v("model_hash", r.modelHash), v("architecture", r.architecture), v("weight_types", r.weightTypes);
+    v("layers", r.layers), v("d", r.d), v("heads", r.heads), v("kv_heads", r.kvHeads), v("dh", r.dh);
+    v("vocab", r.vocab), v("ffn", r.ffn), v("text", r.text), v("text_hash", r.textHash), v("text_tokens", r.textTokens);
+    v("tokens_hash", r.tokensHash), v("window", r.window), v("first_window", r.firstWindow), v("windows", r.windows);
+    v("state", r.state), v("protocol", r.protocol), v("backend", r.backend), v("device", r.device);
+    v("machine", r.machine), v("threads", r.threads), v("seed", r.seed), v("version", r.version);
+    v("libraries", r.libraries), v("spec", r.spec);
+  }
+};
+
+/// How a run ended; a run without such a row is running, or crashed.
+struct RunEndRow {
+  static constexpr const char *kTable = "run_end";
+  RowId id = 0;
+  RowId run = 0;
+  std::string endedUtc;
+  std::string status; ///< "finished" | "cancelled" | "failed"
+  std::string message;
+  double seconds = 0;
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("ended_utc", r.endedUtc), v("status", r.status), v("message", r.message), v("seconds", r.seconds);
+  }
+};
+
+/// One policy of a run with its ledger. All sizes are per window, in bytes; formulas: method.md 2, `CacheBytes`.
+struct PolicyRow {
+  static constexpr const char *kTable = "policy";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t index = 0;  ///< position in the run, from 0
+  std::string policy;      ///< canonical string
+  std::string method;      ///< "xquant-cl": the series it belongs to
+  std::int64_t formatBytes = 0, allocatedBytes = 0;
+  std::int64_t codes = 0, scales = 0, outliers = 0, residual = 0; ///< format bytes, parts (rounded up)
+  std::int64_t accumulator = 0, scratch = 0;                      ///< working memory, not part of the cache size
+  double bitsPerElement = 0, relativeSize = 0, relativeSizeMha = 0;
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.index), v("policy", r.policy), v("method", r.method);
+    v("format_bytes", r.formatBytes), v("allocated_bytes", r.allocatedBytes), v("codes", r.codes), v("scales", r.scales);
+    v("outliers", r.outliers), v("residual", r.residual), v("accumulator", r.accumulator), v("scratch", r.scratch);
+    v("bits_per_element", r.bitsPerElement), v("relative_size", r.relativeSize), v("relative_size_mha", r.relativeSizeMha);
+  }
+};
+
+/// One window scored under one policy (policy = -1: the exact model). NLL and KL in nats a token.
+struct WindowRow {
+  static constexpr const char *kTable = "window_result";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = -1;
+  std::int64_t window = 0;
+  std::int64_t tokens = 0; ///< scored positions
+  double meanNll = 0, meanKl = 0, top1 = 1;
+  double seconds = 0; ///< wall time of this lane's share
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("tokens", r.tokens), v("mean_nll", r.meanNll);
+    v("mean_kl", r.meanKl), v("top1", r.top1), v("seconds", r.seconds);
+  }
+};
+
+/// Relative Frobenius errors of one layer under one policy: K after RoPE, V, and the attention input X (NaN where the method
+/// rebuilds no X). `loop`: "open" = every layer got the exact X, "closed" = its own (errors add up).
+struct LayerErrorRow {
+  static constexpr const char *kTable = "layer_error";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = 0, window = 0, layer = 0;
+  std::string loop;
+  double k = 0, v = 0, x = 0;
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("layer", r.layer), v("loop", r.loop);
+    v("k_rel_error", r.k), v("v_rel_error", r.v), v("x_rel_error", r.x);
+  }
+};
+
+/// A captured distribution: the exact tensor (policy = -1) or its reconstruction under a policy, same bins.
+struct SummaryRow {
+  static constexpr const char *kTable = "summary";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = -1, window = 0, layer = 0;
+  std::string site; ///< "x", "residual", "delta", "latent_k", "latent_v", "k", "v"
+  std::int64_t count = 0;
+  double mean = 0, variance = 0, min = 0, max = 0, histogramMin = 0, histogramMax = 0;
+  Blob histogram;   ///< Summary::kBins uint32
+  Blob topChannels; ///< pairs (int32 channel, float mean |x|), descending
+  double relativeError = 0; ///< of the reconstruction; 0 for the exact tensor
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("layer", r.layer), v("site", r.site);
+    v("count", r.count), v("mean", r.mean), v("variance", r.variance), v("min", r.min), v("max", r.max);
+    v("histogram_min", r.histogramMin), v("histogram_max", r.histogramMax), v("histogram", r.histogram);
+    v("top_channels", r.topChannels), v("relative_error", r.relativeError);
+  }
+};
+
+/// L x L mean cosine between layers of the exact model.
+struct SimilarityRow {
+  static constexpr const char *kTable = "similarity";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t window = 0;
+  std::string site; ///< "x" (post-norm), "residual", "k" (before RoPE), "v"
+  std::int64_t layers = 0;
+  Blob cosine; ///< layers * layers float32, row-major
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("window", r.window), v("site", r.site), v("layers", r.layers), v("cosine", r.cosine);
+  }
+};
+
+/// Time and counted traffic of one operation, summed over a window and all layers (policy = -1: the exact lane).
+struct OperationRow {
+  static constexpr const char *kTable = "operation";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = -1, window = 0;
+  std::string operation;
+  std::int64_t calls = 0, nanoseconds = 0;
+  double bytes = 0, flops = 0; ///< counted from shapes, not measured
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("operation", r.operation), v("calls", r.calls);
+    v("nanoseconds", r.nanoseconds), v("counted_bytes", r.bytes), v("counted_flops", r.flops);
+  }
+};
+
+/// Something about the data that a reader of the figures must know: saturated values, a NaN, a singular matrix.
+struct ProblemRow {
+  static constexpr const char *kTable = "problem";
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = -1, window = -1, layer = -1;
+  std::string code; ///< "fp16-saturated", "not-finite", ...
+  std::string text; ///< one sentence
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("layer", r.layer), v("code", r.code), v("text", r.text);
+  }
+};
+
+/// The run log.
+struct LogRow {
+  static constexpr const char *kTable = "log";
+  RowId id = 0;
+  RowId run = 0;
+  std::string utc;
+  std::string level; ///< "info" | "warning" | "error"
+  std::string text;
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("utc", r.utc), v("level", r.level), v("text", r.text);
+  }
+};
+
+template <class... Records> struct RecordList {};
+using AllRecords = RecordList<RunRow, RunEndRow, PolicyRow, WindowRow, LayerErrorRow, SummaryRow, SimilarityRow, OperationRow,
+                              ProblemRow, LogRow>;
+
+} // namespace xqs
