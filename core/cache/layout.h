@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "backend.h"
+#include "cache/policy.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace xqs {
+
+/// Which K, V a query sees while scoring (method.md 5). All: everything quantized, the own token too, tokens beyond the last
+/// complete per-channel group FP16. Stream: what decoding sees.
+enum class State : std::uint8_t { All, Stream };
+State parseState(std::string_view text); ///< "all" or "stream"; throws Usage
+constexpr const char *stateName(State s) { return s == State::All ? "all" : "stream"; }
+
+/// One stored tensor [tokens, width] of a layer.
+struct TensorSpec {
+  Index width = 0;
+  int bits = 16; ///< 16: FP16 rows without scales
+  Index group = 128;
+  Axis axis = Axis::Token;
+  Index segment = 0;  ///< see QuantFormat
+  Index outliers = 0; ///< channels 0..outliers-1 stay FP16 and own no scales
+  ExactFrom stream;   ///< State::Stream: from which token on a query reads FP16 rows
+
+  Index packedWidth() const { return width - outliers; }
+  bool fp16() const { return bits == 16; }
+  QuantFormat format() const { return {bits, group, axis, segment}; }
+  /// Tokens of `tokens` that are packed at rest (the others are FP16 rows).
+  Index closedAt(Index tokens, State state) const {
+    if (fp16()) return tokens;
+    if (state == State::Stream) return stream.never() ? tokens : std::min(tokens, stream(tokens));
+    return axis == Axis::Token ? tokens : tokens / group * group;
+  }
+};
+
+/// Sizes of a cache. The parts are format bits (exact, what the method's arithmetic says); `allocated` is what the
+/// allocator gave for it, in bytes; accumulator and scratch are working memory in bytes, not part of the cache size.
+struct CacheBytes {
+  Index codes = 0, scales = 0, outliers = 0, residual = 0; ///< bits
+  Index allocated = 0;                                     ///< bytes
+  Index accumulator = 0;                                   ///< bytes
+  Index scratch = 0;                                       ///< bytes: FP16 rows of the step in progress (State::Stream)
+  Index formatBits() const { return codes + scales + outliers + residual; }
+  Index formatBytes() const { return (formatBits() + 7) / 8; }
+  CacheBytes &operator+=(const CacheBytes &o);
+  friend bool operator==(const CacheBytes &, const CacheBytes &) = default;
+};
+
+/// How large a cache is made: it holds up to `capacity` tokens, appended at most `maxStep` at a time.
+struct CacheSize {
+  Index capacity = 0;
+  Index maxStep = 0;
+  State state = State::All;
+};
+
+/// Everything a policy stores, layer by layer: the one source of `footprint`, of allocation and of `bytes`.
+struct CacheLayout {
+  std::vector<std::vector<TensorSpec>> layers;
+  Index accumulatorRowBytes = 0; ///< a cross-layer sum's bytes a token (0: none)
+};
+
+/// Ledger of one tensor holding `tokens` tokens in a cache of `size`.
+CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &size);
+
+/// Cost of a policy for one sequence of `tokens` tokens scored in one step, before anything runs. Pure arithmetic; equal to
+/// `Cache::bytes()` and to the allocator's count (tested).
+CacheBytes footprint(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state);
+/// FP16 KV of the model itself: layers * 2 * tokens * dkv * 2 bytes.
+Index fp16KvBytes(const ModelShape &shape, Index tokens);
+/// Footprint over FP16 KV.
+double relativeSize(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state);
+/// The same as if the model had H instead of Hkv KV heads; `source=auto` keeps what it resolves to on the real model (X does
+/// not grow, K, V and latents do).
+double relativeSizeMha(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state);
+
+} // namespace xqs

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "model/model.h"
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <stop_token>
+
+namespace xqs {
+
+/// Thin SVD of a weight W [d, w] (w = dkv or 2 dkv): W = U S B^T with r = min(d, w). In each column of U the entry of largest
+/// magnitude is positive; the matching row of B^T takes the same factor (method.md 3).
+struct Svd {
+  Index d = 0, width = 0, rank = 0;
+  std::vector<float> u;        ///< [d, r] row-major
+  std::vector<float> singular; ///< [r], descending
+  std::vector<float> bt;       ///< [r, width] row-major: rows of B^T, without S
+};
+
+enum class SvdOf : std::uint8_t { Wk, Wv, WkWv };
+
+/// What is computed once a model: decompositions in double precision by LAPACK, kept on disk by model hash. Not thread-safe.
+class Calibration {
+public:
+  /// `folder`: where results are kept; empty = memory only. A file that does not fit is computed anew; a folder that cannot
+  /// be written is reported once in `warning()` and otherwise harmless.
+  Calibration(const Model &model, std::filesystem::path folder);
+
+  /// Computed or loaded on first use. Throws Cancelled.
+  const Svd &svd(SvdOf what, Index layer);
+  void setStop(std::stop_token stop) { m_stop = std::move(stop); }
+  const std::string &warning() const { return m_warning; }
+
+  /// $XDG_CACHE_HOME/xqscope/calibration or ~/.cache/xqscope/calibration.
+  static std::filesystem::path defaultFolder();
+
+private:
+  std::filesystem::path fileOf(SvdOf what, Index layer) const;
+
+  const Model &m_model;
+  std::filesystem::path m_folder;
+  std::map<std::pair<SvdOf, Index>, Svd> m_svd;
+  std::stop_token m_stop;
+  std::string m_warning;
+};
+
+} // namespace xqs
