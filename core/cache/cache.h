@@ -95,6 +95,9 @@ private:
   CacheLayout m_layout;
 };
 
+/// The exact model's cache: K (after RoPE) and V in FP32, nothing compressed, counted as activations.
+std::unique_ptr<Cache> makeExactCache(const Model &model, const CacheSize &size);
+
 /// Prepares a policy for a model: decompositions come from `calibration`, which keeps them on disk.
 std::unique_ptr<Method> prepareMethod(const PolicySpec &spec, const Model &model, Calibration &calibration);
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cache/cache.h"
+#include "model/model.h"
+
+#include <span>
+#include <stop_token>
+#include <vector>
+
+namespace xqs {
+
+/// The exact model's tensors of one step, every layer: what captures, similarity and the open loop read. FP32 on the backend.
+class ExactTrace {
+public:
+  ExactTrace(const Model &model, Index tokens);
+  Index tokens() const { return m_tokens; }
+  View residual(Index layer) const; ///< [n, d] before the attention norm
+  View normed(Index layer) const;   ///< [n, d] post-norm X
+  View k(Index layer) const;        ///< [n, dkv] before RoPE
+  View kRope(Index layer) const;    ///< [n, dkv] after RoPE
+  View v(Index layer) const;        ///< [n, dkv]
+  LayerInput input(Index layer) const;
+
+private:
+  const Model &m_model;
+  Index m_tokens;
+  std::vector<Buffer> m_layers; ///< one a layer: residual, normed, k, kRope, v behind each other
+};
+
+/// One sequence advancing under one cache. The exact model is a lane too: its cache keeps FP32 K, V (`makeExactCache`).
+struct Lane {
+  Cache *cache = nullptr;
+  ExactTrace *trace = nullptr; ///< filled with what this lane computes, where given
+};
+
+/// The forward pass, once, for prefill and decode. All lanes advance through the layers together over the same tokens: their
+/// rows lie behind each other in one activation matrix, so one tile of weights serves all lanes. Not thread-safe.
+class Engine {
+public:
+  explicit Engine(const Model &model) : m_model(model) {}
+
+  /// Feeds `tokens` at positions cache->tokens().. to every lane (all lanes hold equally many tokens) and leaves the normed
+  /// final hidden states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step and
+  /// must be dropped).
+  void step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop = {});
+
+  /// After step: normed final hidden states of one lane [n, d], valid until the next step.
+  View hidden(Index lane) const;
+  /// logits[n, vocab] = hidden Wout^T for rows [begin, begin + out.rows) of `hidden`.
+  void logits(ConstView hidden, View out) const;
+
+private:
+  const Model &m_model;
+  Index m_lanes = 0, m_tokens = 0;
+  Buffer m_residual, m_normed, m_q, m_k, m_kRope, m_v, m_attended, m_gate, m_up, m_hidden;
+};
+
+} // namespace xqs

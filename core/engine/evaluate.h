@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "calibrate/calibration.h"
+#include "engine/engine.h"
+
+#include <functional>
+#include <memory>
+
+namespace xqs {
+
+/// Teacher-forced scores of one window: positions 0..T-2 predict tokens 1..T-1. Nats a token.
+struct WindowScore {
+  Index tokens = 0; ///< scored positions
+  double meanNll = 0;
+  double meanKl = 0; ///< mean KL(exact || policy); 0 for the exact model
+  double top1 = 1;   ///< agreement of the argmax with the exact model
+  double seconds = 0;
+};
+
+/// Scores one window at a time: the exact pass once, then policies in groups of lanes, each against the exact logits.
+class WindowEvaluator {
+public:
+  WindowEvaluator(const Model &model, State state) : m_model(model), m_engine(model), m_state(state) {}
+
+  /// Runs the exact model over the window and keeps its final hidden states; fills `trace` where given. `tokens` stays valid
+  /// until the next call of exact.
+  WindowScore exact(std::span<const TokenId> tokens, ExactTrace *trace = nullptr, std::stop_token stop = {});
+
+  /// What one policy's pass gave; `cache` still holds the window (captures, ledger).
+  struct Result {
+    WindowScore score;
+    std::unique_ptr<Cache> cache;
+    std::int64_t saturated = 0; ///< values that did not fit FP16, of the whole group of lanes
+  };
+  /// Runs the policies side by side over the same window.
+  std::vector<Result> run(std::span<const Method *const> methods, std::stop_token stop = {});
+
+private:
+  WindowScore score(Index lane, bool isExact, std::stop_token stop);
+
+  const Model &m_model;
+  Engine m_engine;
+  State m_state;
+  std::span<const TokenId> m_tokens;
+  Buffer m_exactHidden, m_exactLogits, m_logits;
+};
+
+/// Relative Frobenius errors of one layer; x is NaN where the method rebuilds no X.
+struct LayerError {
+  double k = 0, v = 0, x = 0;
+};
+
+/// The open loop (method.md 4, findings.md 7): every layer of a fresh cache gets the exact model's rows of `trace`; a CL
+/// accumulator runs over the layers on exact X. Errors of K (after RoPE) and V over the whole window, a value a layer.
+/// `visit(layer, cache)`, where given, is called after each layer's advance, for captures.
+std::vector<LayerError> openLoop(const Method &method, const ExactTrace &trace, State state,
+                                 const std::function<void(Index, const Cache &)> &visit = {}, std::stop_token stop = {});
+
+/// Weight-only prediction of K's outlier channels (method.md 8): truth is the channel of K (before RoPE) with the largest mean
+/// |x| over the trace; predicted are the k largest |entries| of the first row of Bk^T. Percent of layers that hit, a value
+/// each of `ks`; and in how many layers channel 0 of X Uk has the largest mean |x|.
+struct OutlierPrediction {
+  std::vector<double> hitRatePercent;
+  Index layersWithLatentChannel0Largest = 0;
+};
+OutlierPrediction outlierPrediction(const Model &model, Calibration &calibration, const ExactTrace &trace,
+                                    std::span<const int> ks);
+
+/// Mean over tokens of the cosine between two layers' rows: L * L, row-major. Site::X (post-norm), Residual, K (before RoPE), V.
+std::vector<float> layerSimilarity(const ExactTrace &trace, const Model &model, Site site);
+
+} // namespace xqs
