@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "backend.h"
+#include "thread_pool.h"
+
+#include <atomic>
+
+namespace xqs {
+
+/// What both CPU backends share: memory, tracing, and the operations whose result does not depend on an order of summation
+/// (copies, element-wise sums, rotation): plain loops that compilers vectorise.
+class HostBackend : public Backend {
+public:
+  explicit HostBackend(int threads) : m_pool(threads) {}
+
+  bool hostVisible() const override { return true; }
+  void upload(Queue, std::byte *dst, const void *hostSrc, Index bytes) override;
+  void download(Queue, void *hostDst, const std::byte *src, Index bytes) override;
+  void copy(Queue, ConstView src, View dst) override;
+  void embed(Queue, ConstView table, std::span<const std::int32_t> tokens, View out) override;
+  void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency) override;
+  void add(Queue, ConstView a, ConstView b, View out) override;
+  void subtract(Queue, ConstView a, ConstView b, View out) override;
+  std::int64_t takeSaturated() override { return m_saturated.exchange(0); }
+
+protected:
+  std::byte *allocateBytes(Index bytes) override;
+  void freeBytes(std::byte *data, Index bytes) noexcept override;
+
+  /// Stands at the top of every public operation: counts it and, while a sink is set, reports it with its duration.
+  class Op {
+  public:
+    Op(HostBackend &backend, const char *kernel, double bytes, double flops);
+    ~Op();
+    Op(const Op &) = delete;
+    Op &operator=(const Op &) = delete;
+
+  private:
+    HostBackend &m_backend;
+    KernelRecord m_record;
+  };
+
+  /// fn(begin, end) for row tiles of fixed height, in parallel.
+  template <typename Fn> void forRows(Index rows, Index tileRows, const Fn &fn) {
+    m_pool.parallelFor((rows + tileRows - 1) / tileRows,
+                       [&](Index tile) { fn(tile * tileRows, std::min(rows, (tile + 1) * tileRows)); });
+  }
+  void countSaturated(std::int64_t values) {
+    if (values != 0) m_saturated += values;
+  }
+
+  ThreadPool m_pool;
+
+private:
+  std::atomic<std::int64_t> m_saturated{0};
+};
+
+/// Bytes a view covers, for traces.
+inline double bytesOf(const ConstView &v) { return static_cast<double>(v.rows * v.cols * sizeOf(v.type)); }
+inline bool sameShape(const ConstView &a, const ConstView &b) { return a.rows == b.rows && a.cols == b.cols; }
+inline bool isF32(const ConstView &v) { return v.type == DType::F32; }
+
+/// Rows a tile of an element-wise loop takes: about 16k elements, by shape alone.
+inline Index elementwiseTile(Index cols) { return std::max<Index>(1, 16384 / std::max<Index>(1, cols)); }
+
+/// Bytes of codes, scales and zeros of `rows` packed rows, for traces.
+inline double packedBytes(const PackedView &p, Index rows) {
+  return static_cast<double>(rows * p.rowBytes() + p.format.scaleCount(rows, p.width) * 4);
+}
+
+} // namespace xqs
