@@ -4,6 +4,7 @@
 #include "cache/cache.h"
 #include "model/model.h"
 
+#include <functional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -32,6 +33,8 @@ private:
 struct Lane {
   Cache *cache = nullptr;
   ExactTrace *trace = nullptr; ///< filled with what this lane computes, where given
+  /// Called after each layer's advance, where given: the only moment at which every method can rebuild that layer.
+  std::function<void(Index layer, const Cache &)> visit;
 };
 
 /// The forward pass, once, for prefill and decode. All lanes advance through the layers together over the same tokens: their

@@ -34,7 +34,9 @@ public:
     std::int64_t saturated = 0; ///< values that did not fit FP16, of the whole group of lanes
   };
   /// Runs the policies side by side over the same window.
-  std::vector<Result> run(std::span<const Method *const> methods, std::stop_token stop = {});
+  /// `visit(method, layer, cache)`, where given, is called after each layer's advance: closed-loop captures.
+  using Visit = std::function<void(std::size_t method, Index layer, const Cache &)>;
+  std::vector<Result> run(std::span<const Method *const> methods, const Visit &visit = {}, std::stop_token stop = {});
 
 private:
   WindowScore score(Index lane, bool isExact, std::stop_token stop);
@@ -50,6 +52,9 @@ private:
 struct LayerError {
   double k = 0, v = 0, x = 0;
 };
+
+/// Errors of what `cache` rebuilds of one layer against the exact tensors, over the trace's tokens.
+LayerError layerError(const Cache &cache, Index layer, const ExactTrace &trace, const Model &model);
 
 /// The open loop (method.md 4, findings.md 7): every layer of a fresh cache gets the exact model's rows of `trace`; a CL
 /// accumulator runs over the layers on exact X. Errors of K (after RoPE) and V over the whole window, a value a layer.
