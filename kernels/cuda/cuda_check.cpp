@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda_check.h"
+
+#include "error.h"
+
+#include <string>
+
+namespace xqs::cuda {
+
+void throwCuda(cudaError_t status, const char *call, std::initializer_list<Index> shape) {
+  std::string where = call;
+  const char *separator = " [";
+  for (const Index size : shape) {
+    where += separator + std::to_string(size);
+    separator = ", ";
+  }
+  if (shape.size() > 0) where += "]";
+  const std::string text = std::string("backend cuda: ") + where + ": " + cudaGetErrorString(status) + " (" +
+                           cudaGetErrorName(status) + " " + std::to_string(static_cast<int>(status)) + ")";
+  if (status == cudaErrorMemoryAllocation)
+    throw Error(Code::OutOfMemory, text + "; use a shorter window, fewer policies at once or a smaller model");
+  throw Error(Code::BackendUnusable, text + "; start the run again, or use --backend cpu");
+}
+
+} // namespace xqs::cuda
