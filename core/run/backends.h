@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "backend.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace xqs {
+
+/// One row of the table of backends. A module that cannot be used is a row that says why, never an error.
+struct BackendInfo {
+  std::string name;
+  std::string description;
+  std::string from;                         ///< "built in", or the module's path
+  std::string reason;                       ///< empty where usable, else one sentence that says why not
+  const XqsBackendModule *module = nullptr; ///< null where it could not be loaded; never unloaded
+  bool usable() const { return reason.empty(); }
+};
+
+/// `builtIn`, then the modules `libxqs_<name>.so` beside the executable and in the directories of $XQSCOPE_BACKEND_PATH
+/// (separated by ':'), by file name within a directory. Where two have one name the first is used, the other says so. Loads
+/// the modules it finds and asks each whether it is usable, which may start its device: call it once.
+std::vector<BackendInfo> listBackends(std::span<const XqsBackendModule *const> builtIn);
+
+/// Gives a backend back to the module that made it.
+struct BackendDeleter {
+  void (*destroy)(Backend *) = nullptr;
+  void operator()(Backend *backend) const { destroy(backend); }
+};
+using BackendPtr = std::unique_ptr<Backend, BackendDeleter>;
+
+/// The backend called `name`. `threads` <= 0: one a core. Throws BackendUnusable, naming those that can be used, where there
+/// is none of that name or it has a reason.
+BackendPtr createBackend(std::span<const BackendInfo> backends, std::string_view name, int threads);
+
+/// [{"name", "description", "from", "usable", "reason" (null where usable)}], in the order of the table. Paths may not be
+/// UTF-8: dump it with error_handler_t::replace.
+nlohmann::json backendsToJson(std::span<const BackendInfo> backends);
+
+} // namespace xqs

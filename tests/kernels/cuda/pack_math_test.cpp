@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// The functions that the packing kernels are made of, run on the host over the kernels' own index space.
+#include "pack_math.h"
+
+#include "cpu_backends.h"
+#include "packed_cases.h"
+
+#include "backend.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <memory>
+
+using namespace xqs;
+using namespace xqs::test;
+namespace cuda = xqs::cuda;
+
+namespace {
+
+using ReferencePtr = std::unique_ptr<Backend, void (*)(Backend *)>;
+ReferencePtr reference() {
+  const XqsBackendModule *module = referenceBackendModule();
+  return {module->create(1), module->destroy};
+}
+
+/// What scalesPerToken, scalesPerChannel and packKernel do, thread after thread. Returns the saturation count.
+std::int64_t packOnHost(const std::vector<float> &x, HostPacked &packed) {
+  const PackedCase &c = packed.shape;
+  const cuda::PackShape shape = cuda::packShape(c.format, c.width);
+  std::int64_t saturated = 0;
+  const auto store = [&](Index at, cuda::Extremes e) {
+    const cuda::ScaleZero result = cuda::scaleAndZero(e, shape.bits);
+    packed.scales[at] = result.scale;
+    packed.zeros[at] = result.zero;
+    saturated += result.saturated;
+  };
+  const auto value = [&](Index token, Index channel) { return cuda::finite(x[token * c.width + channel]); };
+  const auto merged = [](cuda::Extremes e, float v) { return cuda::merge({v, v}, e); }; // last first, as no loop would
+
+  if (shape.perChannel) {
+    for (Index first = 0; first < c.tokens; first += shape.group)
+      for (Index channel = 0; channel < c.width; ++channel) {
+        cuda::Extremes e = {value(first, channel), value(first, channel)};
+        for (Index t = first; t < first + shape.group; ++t) e = merged(e, value(t, channel));
+        store(cuda::scaleIndex(shape, first, channel), e);
+      }
+  } else {
+    for (Index token = 0; token < c.tokens; ++token)
+      for (Index g = 0; g < shape.groupsPerRow; ++g) {
+        const cuda::ChannelRange range = cuda::groupChannels(shape, g);
+        cuda::Extremes e = {value(token, range.begin), value(token, range.begin)};
+        for (Index channel = range.begin; channel < range.end; ++channel) e = merged(e, value(token, channel));
+        store(token * shape.groupsPerRow + g, e);
+      }
+  }
+  for (Index token = 0; token < c.tokens; ++token)
+    for (Index octet = 0; octet < shape.octetsPerRow; ++octet)
+      saturated += cuda::packOctet(shape, &x[token * c.width], packed.scales.data(), packed.zeros.data(),
+                                   packed.codes.data(), token, octet);
+  return saturated;
+}
+
+} // namespace
+
+TEST(PackMath, OctetsWriteTheBitStreamAndNothingElse) {
+  for (const int bits : {2, 3, 4, 8})
+    for (Index width = 1; width <= 70; ++width) {
+      const cuda::PackShape shape = cuda::packShape({bits, 128, Axis::Token, 0}, width);
+      std::mt19937 random(static_cast<unsigned>(width));
+      std::vector<std::uint32_t> codes(static_cast<std::size_t>(width));
+      for (auto &code : codes) code = random() % (1u << bits);
+
+      // Bit b of code c is bit c * bits + b of the row (core/api/packed.h).
+      std::vector<std::byte> expected(static_cast<std::size_t>(shape.rowBytes) + 1, std::byte{0});
+      for (Index c = 0; c < width; ++c)
+        for (int b = 0; b < bits; ++b)
+          if ((codes[c] >> b & 1u) != 0) expected[(c * bits + b) / 8] |= static_cast<std::byte>(1u << (c * bits + b) % 8);
+      expected.back() = std::byte{0xee}; // a guard: the last octet must not reach beyond its row
+
+      std::vector<std::byte> row(expected.size(), std::byte{0xee});
+      for (Index octet = 0; octet < shape.octetsPerRow; ++octet) {
+        std::uint64_t word = 0;
+        for (int i = 0; i < cuda::octetCodes(shape, octet); ++i)
+          word |= static_cast<std::uint64_t>(codes[octet * cuda::kOctet + i]) << (i * bits);
+        cuda::storeOctet(shape, row.data(), octet, word);
+      }
+      ASSERT_EQ(row, expected) << bits << " bits, width " << width;
+      for (Index c = 0; c < width; ++c)
+        ASSERT_EQ(cuda::codeAt(shape, row.data(), c), codes[c]) << bits << " bits, code " << c;
+    }
+}
+
+TEST(PackMath, GroupsTileTheRowAndIndexTheirScales) {
+  for (const PackedCase &c : packedCases()) {
+    if (c.format.axis != Axis::Token) continue;
+    const cuda::PackShape shape = cuda::packShape(c.format, c.width);
+    Index next = 0;
+    for (Index g = 0; g < shape.groupsPerRow; ++g) {
+      const cuda::ChannelRange range = cuda::groupChannels(shape, g);
+      ASSERT_EQ(range.begin, next) << c << ", group " << g;
+      ASSERT_GT(range.end, range.begin) << c << ", group " << g;
+      ASSERT_LE(range.end - range.begin, c.format.group) << c;
+      ASSERT_EQ(range.begin / shape.segment, (range.end - 1) / shape.segment) << c << ": a group crosses a segment";
+      for (Index channel = range.begin; channel < range.end; ++channel)
+        ASSERT_EQ(cuda::scaleIndex(shape, 2, channel), 2 * shape.groupsPerRow + g) << c << ", channel " << channel;
+      next = range.end;
+    }
+    ASSERT_EQ(next, c.width) << c;
+  }
+}
+
+TEST(PackMath, PacksAndUnpacksTheBitsOfTheReference) {
+  const ReferencePtr backend = reference();
+  unsigned seed = 0;
+  for (const PackedCase &c : packedCases()) {
+    const std::vector<float> x = awkwardValues(c.tokens, c.width, ++seed);
+    HostPacked expected(c), packed(c);
+    backend->quantize(Queue::Compute, {reinterpret_cast<const std::byte *>(x.data()), DType::F32, c.tokens, c.width},
+                      expected.view(), 0);
+    EXPECT_EQ(packOnHost(x, packed), backend->takeSaturated()) << c;
+    ASSERT_EQ(packed.scales, expected.scales) << c;
+    ASSERT_EQ(packed.zeros, expected.zeros) << c;
+    ASSERT_EQ(packed.codes, expected.codes) << c;
+
+    std::vector<float> rows(x.size());
+    backend->dequantize(Queue::Compute, expected.view(), {0, c.tokens},
+                        {reinterpret_cast<std::byte *>(rows.data()), DType::F32, c.tokens, c.width});
+    const cuda::PackShape shape = cuda::packShape(c.format, c.width);
+    for (Index token = 0; token < c.tokens; ++token)
+      for (Index channel = 0; channel < c.width; ++channel) {
+        const Index s = cuda::scaleIndex(shape, token, channel);
+        const auto code = cuda::codeAt(shape, packed.codes.data() + token * shape.rowBytes, channel);
+        const float value = cuda::dequantizeValue(code, packed.scales[s], packed.zeros[s]);
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(value), std::bit_cast<std::uint32_t>(rows[token * c.width + channel]))
+            << c << " at " << token << ", " << channel;
+      }
+  }
+}
+
+TEST(PackMath, HandComputedGroup) {
+  // min -1, max 2, 2 bits: scale 1, zero -1; 0.5 and 1.5 above zero are ties and go to the even code.
+  const std::vector<float> x = {-1.0f, -0.5f, 0.5f, 2.0f, 0.4f};
+  HostPacked packed(PackedCase{{2, 128, Axis::Token, 0}, 1, 5});
+  EXPECT_EQ(packOnHost(x, packed), 0);
+  EXPECT_EQ(toFloat(packed.scales[0]), 1.0f);
+  EXPECT_EQ(toFloat(packed.zeros[0]), -1.0f);
+  EXPECT_EQ(packed.codes, (std::vector<std::byte>{std::byte{0b11'10'00'00}, std::byte{0b01}}));
+}
