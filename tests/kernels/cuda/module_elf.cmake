@@ -25,10 +25,11 @@ function(readelf option result)
 endfunction()
 
 readelf(--dynamic dynamic)
-string(REGEX MATCHALL "\\(NEEDED\\)[^\n]*\\[[^]\n]*" lines "${dynamic}")
+string(REGEX REPLACE "[][]" " " dynamic "${dynamic}") # a bracket would glue the elements of a list together
+string(REGEX MATCHALL "\\(NEEDED\\)[^\n]*" lines "${dynamic}")
 set(needed "")
 foreach(line IN LISTS lines)
-  string(REGEX REPLACE ".*\\[" "" library "${line}")
+  string(REGEX REPLACE ".*: +| +$" "" library "${line}")
   list(APPEND needed ${library})
   if(NOT library IN_LIST allowed)
     message(SEND_ERROR "${MODULE} needs ${library}; allowed: ${allowed}")
