@@ -20,10 +20,6 @@ struct LayerInput {
 
 enum class Side : std::uint8_t { K, V };
 
-/// Stored: what the cache holds for a token, packed where its group is closed. Exact: the FP16 rows of tokens that were open
-/// when the step began (queries of the same step may need both, see ExactFrom).
-enum class Version : std::uint8_t { Stored, Exact };
-
 /// What can be captured and compared with its reconstruction.
 enum class Site : std::uint8_t { X, Residual, Delta, LatentK, LatentV, K, V };
 constexpr int kSites = 7;
@@ -35,6 +31,8 @@ class Cache {
 public:
   virtual ~Cache() = default;
 
+  /// True where this layer stores K or V themselves: only then the engine computes them.
+  virtual bool needsKv(Index layer) const = 0;
   /// Tokens [firstToken, firstToken + count) come next; firstToken == tokens().
   void beginStep(Index firstToken, Index count);
   /// Work on past tokens that may overlap with the layer before: host copies, rebuilding ahead. Optional.
@@ -66,6 +64,7 @@ public:
 
 protected:
   explicit Cache(const Model &model, const CacheSize &size) : m_model(model), m_size(size) {}
+  AttentionArgs attentionArgs(ConstView q, View out) const; ///< all but the two sides
   void finishStep() { m_tokens += m_stepCount, m_stepCount = 0; }
 
   const Model &m_model;
@@ -81,8 +80,6 @@ public:
   const PolicySpec &spec() const { return m_spec; }
   const Model &model() const { return m_model; }
   const CacheLayout &layout() const { return m_layout; }
-  /// True where this layer stores K or V themselves: only then the engine computes them.
-  virtual bool needsKv(Index layer) const = 0;
   virtual std::unique_ptr<Cache> makeCache(const CacheSize &size) const = 0;
 
 protected:

@@ -15,6 +15,10 @@ enum class State : std::uint8_t { All, Stream };
 State parseState(std::string_view text); ///< "all" or "stream"; throws Usage
 constexpr const char *stateName(State s) { return s == State::All ? "all" : "stream"; }
 
+/// Stored: what the cache holds for a token, packed where its group is closed. Exact: the FP16 rows of tokens that were open
+/// when the step began (queries of the same step may need both, see ExactFrom).
+enum class Version : std::uint8_t { Stored, Exact };
+
 /// One stored tensor [tokens, width] of a layer.
 struct TensorSpec {
   Index width = 0;
@@ -60,10 +64,26 @@ struct CacheSize {
 struct CacheLayout {
   std::vector<std::vector<TensorSpec>> layers;
   Index accumulatorRowBytes = 0; ///< a cross-layer sum's bytes a token (0: none)
+  ExactFrom accumulatorExact;    ///< State::Stream: open tokens need a second sum
 };
+
+/// Rows that a tensor's buffers hold in a cache of `size`.
+struct TensorRows {
+  Index half = 0;        ///< FP16 tensors: all tokens
+  Index packed = 0;      ///< packed tokens
+  Index outliers = 0;    ///< tokens with FP16 outlier channels
+  Index exactAtRest = 0; ///< FP16 rows of open tokens
+  Index exactInStep = 0; ///< FP16 rows more while a step is in progress
+};
+TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size);
+
+/// Format bits of `tokens` tokens of which `closed` are packed.
+CacheBytes formatBits(const TensorSpec &spec, Index tokens, Index closed);
 
 /// Ledger of one tensor holding `tokens` tokens in a cache of `size`.
 CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &size);
+/// Tokens that the second sum of a cross-layer accumulator holds (0 in State::All).
+Index accumulatorExactRows(const CacheLayout &layout, const CacheSize &size);
 
 /// Cost of a policy for one sequence of `tokens` tokens scored in one step, before anything runs. Pure arithmetic; equal to
 /// `Cache::bytes()` and to the allocator's count (tested).

@@ -59,6 +59,8 @@ public:
   bool has(std::string_view name) const { return m_values.find(name) != m_values.end(); }
   std::int64_t integer(std::string_view name) const;
   const std::string &choice(std::string_view name) const;
+  /// The same policy with one parameter set otherwise; throws as parse does.
+  PolicySpec with(std::string_view parameter, std::string_view value) const;
   /// Every parameter's value as text, defaults filled in.
   const std::map<std::string, std::string, std::less<>> &values() const { return m_values; }
 

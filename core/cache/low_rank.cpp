@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plain low rank: X times the first r left singular vectors of Wk and of Wv, in FP16 (baselines.md 9; Palu arXiv 2407.21118
+// without whitening and head groups).
+#include "cache/methods.h"
+
+#include <fmt/format.h>
+
+namespace xqs {
+namespace {
+
+LayerRecipe recipeOf(const PolicySpec &spec, const ModelShape &shape, Index) {
+  TensorSpec rows;
+  rows.width = spec.integer("rank");
+  const Index full = std::min(shape.d, shape.dkv());
+  if (rows.width > full)
+    throw Error(Code::Usage, fmt::format("policy '{}': rank={} is above the full rank {} of this model's Wk and Wv",
+                                         spec.canonical(), rows.width, full));
+  LayerRecipe r;
+  r.tensors = {{rows, StoredTensor::Source::X, Map::Uk, Site::LatentK}, {rows, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
+  r.k = {0, Map::SBk};
+  r.v = {1, Map::SBv};
+  return r;
+}
+
+} // namespace
+
+MethodInfo lowRankMethod() {
+  ParameterInfo rank;
+  rank.name = "rank";
+  rank.min = 1, rank.max = 65536;
+  rank.meaning = "Singular directions kept of Wk and of Wv; at most the KV width.";
+  return {"low-rank",
+          "Low rank",
+          "X on the first singular directions of Wk and of Wv, in FP16.",
+          "baselines: arXiv 2407.21118, sec. 3",
+          {rank},
+          [](const PolicySpec &s, const ModelShape &m) { return recipeLayout(s, m, recipeOf); },
+          [](const PolicySpec &s, const Model &m, Calibration &c) { return prepareRecipe(s, m, c, recipeOf); }};
+}
+
+} // namespace xqs

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "calibrate/calibration.h"
+
+#include <fmt/format.h>
+#include <lapacke.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <unistd.h>
+
+namespace xqs {
+namespace {
+
+/// W [d, w] in double, row-major: the transpose of what the model stores, Wk and Wv side by side for SvdOf::WkWv.
+std::vector<double> weightColumns(const Model &model, SvdOf what, Index layer) {
+  const Index d = model.shape().d;
+  const Index dkv = model.shape().dkv();
+  const Index width = what == SvdOf::WkWv ? 2 * dkv : dkv;
+  std::vector<double> w(static_cast<std::size_t>(d * width));
+  std::vector<float> host(static_cast<std::size_t>(dkv * d));
+  Index column = 0;
+  const auto take = [&](ConstView weight) {
+    model.backend().download(Queue::Compute, host.data(), weight.data, dkv * d * sizeOf(DType::F32));
+    model.backend().sync(Queue::Compute);
+    for (Index o = 0; o < dkv; ++o, ++column)
+      for (Index i = 0; i < d; ++i)
+        w[static_cast<std::size_t>(i * width + column)] = host[static_cast<std::size_t>(o * d + i)];
+  };
+  if (what != SvdOf::Wv) take(model.layer(layer).wk);
+  if (what != SvdOf::Wk) take(model.layer(layer).wv);
+  return w;
+}
+
+Svd decompose(std::vector<double> w, Index d, Index width, Index layer) {
+  const Index r = std::min(d, width);
+  std::vector<double> s(static_cast<std::size_t>(r)), u(static_cast<std::size_t>(d * r)), bt(static_cast<std::size_t>(r * width));
+  const auto info = LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<lapack_int>(d), static_cast<lapack_int>(width), w.data(),
+                                   static_cast<lapack_int>(width), s.data(), u.data(), static_cast<lapack_int>(r), bt.data(),
+                                   static_cast<lapack_int>(width));
+  if (info != 0)
+    throw Error(Code::BadFile, fmt::format("layer {}: the SVD of Wk, Wv did not converge (LAPACK dgesdd: {}); the weights are "
+                                           "not finite or the file is damaged",
+                                           layer, info));
+  Svd svd{d, width, r, std::vector<float>(u.size()), std::vector<float>(s.begin(), s.end()), std::vector<float>(bt.size())};
+  for (Index c = 0; c < r; ++c) {
+    double largest = 0;
+    for (Index i = 0; i < d; ++i) {
+      const double x = u[static_cast<std::size_t>(i * r + c)];
+      if (std::abs(x) > std::abs(largest)) largest = x;
+    }
+    const double sign = largest < 0 ? -1 : 1;
+    for (Index i = 0; i < d; ++i)
+      svd.u[static_cast<std::size_t>(i * r + c)] = static_cast<float>(sign * u[static_cast<std::size_t>(i * r + c)]);
+    for (Index o = 0; o < width; ++o)
+      svd.bt[static_cast<std::size_t>(c * width + o)] = static_cast<float>(sign * bt[static_cast<std::size_t>(c * width + o)]);
+  }
+  return svd;
+}
+
+constexpr char kMagic[8] = {'X', 'Q', 'S', 'S', 'V', 'D', '0', '1'};
+struct FileHeader {
+  char magic[8];
+  std::int64_t d, width, rank;
+  std::uint64_t checksum; ///< FNV-1a of the numbers that follow
+};
+
+std::uint64_t fnv1a(std::uint64_t hash, const std::vector<float> &values) {
+  for (const float v : values) hash = (hash ^ std::bit_cast<std::uint32_t>(v)) * 0x100000001b3ull;
+  return hash;
+}
+std::uint64_t checksum(const Svd &s) { return fnv1a(fnv1a(fnv1a(0xcbf29ce484222325ull, s.u), s.singular), s.bt); }
+
+/// False where the file is absent or not this decomposition: it is then computed anew.
+bool readSvd(const std::filesystem::path &file, Svd &svd) {
+  std::ifstream in(file, std::ios::binary);
+  FileHeader h{};
+  if (!in.read(reinterpret_cast<char *>(&h), sizeof h) || std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) return false;
+  if (h.d != svd.d || h.width != svd.width || h.rank != svd.rank) return false;
+  svd.u.resize(static_cast<std::size_t>(h.d * h.rank));
+  svd.singular.resize(static_cast<std::size_t>(h.rank));
+  svd.bt.resize(static_cast<std::size_t>(h.rank * h.width));
+  for (auto *values : {&svd.u, &svd.singular, &svd.bt})
+    if (!in.read(reinterpret_cast<char *>(values->data()), static_cast<std::streamsize>(values->size() * sizeof(float)))) return false;
+  return h.checksum == checksum(svd);
+}
+
+/// Written beside its place and renamed, so that a reader never sees half a file.
+bool writeSvd(const std::filesystem::path &file, const Svd &svd) {
+  std::error_code error;
+  std::filesystem::create_directories(file.parent_path(), error);
+  const std::filesystem::path temporary = file.string() + fmt::format(".{}", getpid());
+  {
+    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+    FileHeader h{{}, svd.d, svd.width, svd.rank, checksum(svd)};
+    std::memcpy(h.magic, kMagic, sizeof kMagic);
+    out.write(reinterpret_cast<const char *>(&h), sizeof h);
+    for (const auto *values : {&svd.u, &svd.singular, &svd.bt})
+      out.write(reinterpret_cast<const char *>(values->data()), static_cast<std::streamsize>(values->size() * sizeof(float)));
+    if (!out.flush()) {
+      std::filesystem::remove(temporary, error);
+      return false;
+    }
+  }
+  std::filesystem::rename(temporary, file, error);
+  return !error;
+}
+
+} // namespace
+
+Calibration::Calibration(const Model &model, std::filesystem::path folder) : m_model(model), m_folder(std::move(folder)) {}
+
+std::filesystem::path Calibration::fileOf(SvdOf what, Index layer) const {
+  const char *name = what == SvdOf::Wk ? "wk" : what == SvdOf::Wv ? "wv" : "wkwv";
+  return m_folder / m_model.hash().substr(0, 16) / fmt::format("{}-{}.svd", name, layer);
+}
+
+const Svd &Calibration::svd(SvdOf what, Index layer) {
+  const auto key = std::pair(what, layer);
+  if (const auto found = m_svd.find(key); found != m_svd.end()) return found->second;
+  if (m_stop.stop_requested()) throw Error(Code::Cancelled, "cancelled while decomposing the weights");
+  const Index d = m_model.shape().d;
+  const Index width = (what == SvdOf::WkWv ? 2 : 1) * m_model.shape().dkv();
+  Svd svd;
+  svd.d = d, svd.width = width, svd.rank = std::min(d, width);
+  if (m_folder.empty() || !readSvd(fileOf(what, layer), svd)) {
+    svd = decompose(weightColumns(m_model, what, layer), d, width, layer);
+    if (!m_folder.empty() && !writeSvd(fileOf(what, layer), svd) && m_warning.empty())
+      m_warning = fmt::format("decompositions cannot be kept in {}: they are computed again in every run", m_folder.string());
+  }
+  return m_svd.emplace(key, std::move(svd)).first->second;
+}
+
+std::filesystem::path Calibration::defaultFolder() {
+  if (const char *xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg == '/')
+    return std::filesystem::path(xdg) / "xqscope" / "calibration";
+  const char *home = std::getenv("HOME");
+  return home == nullptr ? std::filesystem::path() : std::filesystem::path(home) / ".cache" / "xqscope" / "calibration";
+}
+
+} // namespace xqs
