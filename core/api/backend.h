@@ -17,8 +17,8 @@ namespace xqs {
 
 class Backend;
 
-/// Where an operation runs relative to others. Operations of one queue run in order; queues are ordered by events. On the CPU
-/// every queue is the calling thread, an operation has finished when the call returns, and events are no-ops.
+/// Where an operation runs relative to others. Operations of one queue run in order; queues are ordered by events. On the
+/// CPU every queue is the calling thread, an operation has finished when the call returns, and events are no-ops.
 enum class Queue : std::uint8_t { Compute, Copy, Rebuild };
 struct Event {
   std::uint64_t id = 0;
@@ -116,8 +116,8 @@ struct Summary {
   Index count = 0;
   double mean = 0, variance = 0; ///< population variance
   float min = 0, max = 0;
-  float histogramMin = 0, histogramMax = 0;          ///< the bins cut [histogramMin, histogramMax] evenly, ends clamped in
-  std::array<std::uint32_t, kBins> histogram{};      ///< counts
+  float histogramMin = 0, histogramMax = 0;            ///< the bins cut [histogramMin, histogramMax] evenly, ends clamped in
+  std::array<std::uint32_t, kBins> histogram{};        ///< counts
   std::array<std::int32_t, kTopChannels> topChannel{}; ///< channels with the largest mean |x|, descending; -1 = none
   std::array<float, kTopChannels> topMeanAbs{};
 };
@@ -146,13 +146,13 @@ struct KernelRecord {
 };
 using TraceSink = std::function<void(const KernelRecord &)>;
 
-/// Memory and about 25 operations; knows no model and no policy. Views are this backend's memory; FP32 unless said otherwise;
-/// in and out must not overlap unless an operation says so. Operations throw Error on an exhausted or broken device only: a
-/// wrong shape is a bug (XQS_ASSERT).
+/// Memory and about 25 operations; knows no model and no policy. Views are this backend's memory; FP32 unless said
+/// otherwise; in and out must not overlap unless an operation says so. Operations throw Error on an exhausted or broken
+/// device only: a wrong shape is a bug (XQS_ASSERT).
 ///
 /// The reference backend (plain loops, one fixed summation order per output element, whatever the number of rows) is the
-/// definition; every other backend agrees with it within rounding. On one backend the same input gives the same bits whatever
-/// the thread count.
+/// definition; every other backend agrees with it within rounding. On one backend the same input gives the same bits
+/// whatever the thread count.
 class Backend {
 public:
   virtual ~Backend() = default;
@@ -183,13 +183,15 @@ public:
   virtual void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency);
   /// out = x W^T (+ out where `accumulate`). x: [n, k], W: [m, k], out: [n, m].
   virtual void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate = false);
-  virtual void add(Queue, ConstView a, ConstView b, View out);      ///< out = a + b; out may be a or b
-  virtual void subtract(Queue, ConstView a, ConstView b, View out); ///< out = a - b; out may be a or b
+  virtual void add(Queue, ConstView a, ConstView b, View out);         ///< out = a + b; out may be a or b
+  virtual void subtract(Queue, ConstView a, ConstView b, View out);    ///< out = a - b; out may be a or b
+  virtual void scale(Queue, View x, float factor);                     ///< x *= factor, in place
   virtual void siluMul(Queue, ConstView gate, ConstView up, View out); ///< out = gate * sigmoid(gate) * up; may alias
   virtual void attention(Queue, const AttentionArgs &args);
   /// NLL of `targets` (host memory, n ids) under logits [n, vocab]; KL and top-1 against `exact` [n, vocab] where it is not
   /// empty. scores: host memory, n rows, valid after sync. Softmax in FP32 with the maximum taken out, sums in FP64.
-  virtual void score(Queue, ConstView exact, ConstView logits, std::span<const std::int32_t> targets, std::span<Score> scores);
+  virtual void score(Queue, ConstView exact, ConstView logits, std::span<const std::int32_t> targets,
+                     std::span<Score> scores);
 
   // Packed cache ------------------------------------------------------------------------------------------------------
   /// Converts between FP32 and FP16 storage (or copies); FP16 saturates and counts.
@@ -238,8 +240,8 @@ private:
 };
 
 constexpr const char *purposeName(Purpose p) {
-  constexpr const char *kNames[] = {"weights",        "activations", "cache codes", "cache scales", "cache outliers",
-                                    "cache residual", "accumulator", "scratch"};
+  constexpr const char *kNames[] = {"weights",        "activations",    "cache codes", "cache scales",
+                                    "cache outliers", "cache residual", "accumulator", "scratch"};
   return kNames[static_cast<std::size_t>(p)];
 }
 
@@ -268,8 +270,7 @@ inline Buffer Backend::allocate(Index bytes, Purpose purpose) {
 }
 
 inline void Backend::unsupported(const char *op) const {
-  throw Error(Code::BackendUnusable,
-              std::string("backend ") + name() + " has no operation '" + op + "'; use --backend cpu");
+  throw Error(Code::BackendUnusable, std::string("backend ") + name() + " has no operation '" + op + "'; use --backend cpu");
 }
 
 // A backend that lacks an operation says so by name when it is called.
@@ -279,9 +280,12 @@ inline void Backend::rope(Queue, View, Index, Index, std::span<const double>) { 
 inline void Backend::matmul(Queue, ConstView, ConstView, View, bool) { unsupported("matmul"); }
 inline void Backend::add(Queue, ConstView, ConstView, View) { unsupported("add"); }
 inline void Backend::subtract(Queue, ConstView, ConstView, View) { unsupported("subtract"); }
+inline void Backend::scale(Queue, View, float) { unsupported("scale"); }
 inline void Backend::siluMul(Queue, ConstView, ConstView, View) { unsupported("siluMul"); }
 inline void Backend::attention(Queue, const AttentionArgs &) { unsupported("attention"); }
-inline void Backend::score(Queue, ConstView, ConstView, std::span<const std::int32_t>, std::span<Score>) { unsupported("score"); }
+inline void Backend::score(Queue, ConstView, ConstView, std::span<const std::int32_t>, std::span<Score>) {
+  unsupported("score");
+}
 inline void Backend::convert(Queue, ConstView, View) { unsupported("convert"); }
 inline void Backend::quantize(Queue, ConstView, const PackedView &, Index) { unsupported("quantize"); }
 inline void Backend::dequantize(Queue, const PackedView &, TokenRange, View, bool) { unsupported("dequantize"); }

@@ -78,7 +78,7 @@ private:
 } // namespace xqs
 
 /// An invariant of ours, always checked; never used on user input.
-#define XQS_ASSERT(condition)                                                                                          \
-  do {                                                                                                                 \
-    if (!(condition)) ::xqs::assertFailed(#condition, __FILE__, __LINE__);                                             \
+#define XQS_ASSERT(condition)                                                                                               \
+  do {                                                                                                                      \
+    if (!(condition)) ::xqs::assertFailed(#condition, __FILE__, __LINE__);                                                  \
   } while (false)

@@ -12,8 +12,8 @@ enum class Axis : std::uint8_t {
 };
 
 /// Asymmetric uniform quantization: q = clamp(round_half_even((x - zero) / scale), 0, 2^bits - 1), x^ = q * scale + zero in
-/// FP32, with scale = fp16((max - min) / (2^bits - 1)) and zero = fp16(min) as stored. A scale of 0 decodes to zero (constant
-/// group). arXiv 2508.10395 sec. 3.1; rules of exact rounding: docs of `Backend::quantize`.
+/// FP32, with scale = fp16((max - min) / (2^bits - 1)) and zero = fp16(min) as stored. A scale of 0 decodes to zero
+/// (constant group). arXiv 2508.10395 sec. 3.1; rules of exact rounding: docs of `Backend::quantize`.
 struct QuantFormat {
   int bits = 4;            ///< 2, 3, 4 or 8
   Index group = 128;       ///< elements that share a scale and a zero

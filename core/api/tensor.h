@@ -4,8 +4,8 @@
 #include "half.h"
 
 #include <cstddef>
-#include <type_traits>
 #include <cstdint>
+#include <type_traits>
 
 namespace xqs {
 
@@ -37,8 +37,9 @@ template <typename Byte> struct BasicView {
       : data(data_), type(type_), rows(rows_), cols(cols_), stride(stride_ < 0 ? cols_ : stride_) {}
   /// A mutable view is also a constant one.
   template <typename Other>
-    requires(!std::is_same_v<Other, Byte> && std::is_convertible_v<Other *, Byte *>)
-  constexpr BasicView(const BasicView<Other> &o) : data(o.data), type(o.type), rows(o.rows), cols(o.cols), stride(o.stride) {}
+  requires(!std::is_same_v<Other, Byte> &&
+           std::is_convertible_v<Other *, Byte *>) constexpr BasicView(const BasicView<Other> &o)
+      : data(o.data), type(o.type), rows(o.rows), cols(o.cols), stride(o.stride) {}
 
   constexpr bool empty() const { return rows == 0 || cols == 0; }
   constexpr BasicView rowRange(Index begin, Index count) const {

@@ -28,12 +28,9 @@ Accumulator::Accumulator(Backend &backend, const AccumulatorFormat &format, Inde
 }
 
 PackedView Accumulator::packed() const {
-  return {m_format.packed,
-          m_rows.data(),
-          reinterpret_cast<Half *>(m_scales.data()),
-          reinterpret_cast<Half *>(m_zeros.data()),
-          m_count,
-          m_width};
+  return {
+      m_format.packed, m_rows.data(), reinterpret_cast<Half *>(m_scales.data()), reinterpret_cast<Half *>(m_zeros.data()),
+      m_count,         m_width};
 }
 
 View Accumulator::load(TokenRange range, Buffer &scratch) const {

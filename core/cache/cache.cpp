@@ -12,7 +12,8 @@ class ExactCache final : public Cache {
 public:
   ExactCache(const Model &model, const CacheSize &size) : Cache(model, size) {
     for (Index i = 0; i < model.shape().layers; ++i)
-      m_layers.push_back(model.backend().allocate(2 * size.capacity * model.shape().dkv() * sizeOf(DType::F32), Purpose::Activations));
+      m_layers.push_back(
+          model.backend().allocate(2 * size.capacity * model.shape().dkv() * sizeOf(DType::F32), Purpose::Activations));
   }
   bool needsKv(Index) const override { return true; }
   void append(Index layer, const LayerInput &input) override {

@@ -41,15 +41,15 @@ public:
   virtual void append(Index layer, const LayerInput &input) = 0;
   /// The only thing that moves a cross-layer accumulator: once a layer, after append.
   virtual void advance(Index /*layer*/) {}
-  /// K (after RoPE) or V of tokens `range` from packed bytes alone: out [range.size(), dkv] fp32. Version::Exact: tokens from
-  /// exactBegin(layer, side) on. Const, idempotent.
+  /// K (after RoPE) or V of tokens `range` from packed bytes alone: out [range.size(), dkv] fp32. Version::Exact: tokens
+  /// from exactBegin(layer, side) on. Const, idempotent.
   virtual void rebuild(Index layer, Side side, Version version, TokenRange range, View out) const = 0;
   /// First token that Version::Exact has in this step.
   virtual Index exactBegin(Index layer, Side side) const = 0;
   /// From which token on a query reads Version::Exact (never in State::All).
   virtual ExactFrom exactFrom(Index layer, Side side) const = 0;
-  /// Attention of the step's queries q [n, H * dh] (after RoPE) over all tokens so far: out [n, H * dh]. Default: rebuild into
-  /// scratch, then Backend::attention; overridden where K or V need not be rebuilt.
+  /// Attention of the step's queries q [n, H * dh] (after RoPE) over all tokens so far: out [n, H * dh]. Default: rebuild
+  /// into scratch, then Backend::attention; overridden where K or V need not be rebuilt.
   virtual void attend(Index layer, ConstView q, View out) const;
   /// Closes complete groups; the step's tokens are in the cache.
   virtual void endStep() = 0;

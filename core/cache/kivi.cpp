@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// KIVI, arXiv 2402.02750 sec. 3: K per channel, V per token. KIVI* is the stronger baseline of arXiv 2508.10395 sec. 4: K before
-// RoPE, V's groups across all KV heads.
+// KIVI, arXiv 2402.02750 sec. 3: K per channel, V per token. KIVI* is the stronger baseline of arXiv 2508.10395 sec. 4: K
+// before RoPE, V's groups across all KV heads.
 #include "cache/methods.h"
 
 #include <fmt/format.h>
@@ -12,9 +12,10 @@ LayerRecipe kvRecipe(const PolicySpec &spec, const ModelShape &shape, Index laye
   const Index group = spec.integer("group");
   const Index residual = spec.integer("residual");
   if (original && residual % group != 0)
-    throw Error(Code::Usage, fmt::format("policy '{}': residual={} must be 0 or a multiple of group={}, because K is packed in "
-                                         "blocks of residual tokens",
-                                         spec.canonical(), residual, group));
+    throw Error(Code::Usage,
+                fmt::format("policy '{}': residual={} must be 0 or a multiple of group={}, because K is packed in "
+                            "blocks of residual tokens",
+                            spec.canonical(), residual, group));
   TensorSpec k;
   k.width = shape.dkv();
   k.bits = bitsOfLayer(spec, layer);
@@ -33,8 +34,12 @@ LayerRecipe kvRecipe(const PolicySpec &spec, const ModelShape &shape, Index laye
   return r;
 }
 
-LayerRecipe original(const PolicySpec &spec, const ModelShape &shape, Index layer) { return kvRecipe(spec, shape, layer, true); }
-LayerRecipe star(const PolicySpec &spec, const ModelShape &shape, Index layer) { return kvRecipe(spec, shape, layer, false); }
+LayerRecipe original(const PolicySpec &spec, const ModelShape &shape, Index layer) {
+  return kvRecipe(spec, shape, layer, true);
+}
+LayerRecipe star(const PolicySpec &spec, const ModelShape &shape, Index layer) {
+  return kvRecipe(spec, shape, layer, false);
+}
 
 } // namespace
 

@@ -8,9 +8,10 @@ namespace xqs {
 State parseState(std::string_view text) {
   if (text == "all") return State::All;
   if (text == "stream") return State::Stream;
-  throw Error(Code::Usage, fmt::format("unknown state '{}'; use all (everything quantized, as the published tables) or stream "
-                                       "(what decoding sees)",
-                                       text));
+  throw Error(Code::Usage,
+              fmt::format("unknown state '{}'; use all (everything quantized, as the published tables) or stream "
+                          "(what decoding sees)",
+                          text));
 }
 
 CacheBytes &CacheBytes::operator+=(const CacheBytes &o) {

@@ -16,7 +16,8 @@ LayerRecipe recipeOf(const PolicySpec &spec, const ModelShape &shape, Index) {
     throw Error(Code::Usage, fmt::format("policy '{}': rank={} is above the full rank {} of this model's Wk and Wv",
                                          spec.canonical(), rows.width, full));
   LayerRecipe r;
-  r.tensors = {{rows, StoredTensor::Source::X, Map::Uk, Site::LatentK}, {rows, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
+  r.tensors = {{rows, StoredTensor::Source::X, Map::Uk, Site::LatentK},
+               {rows, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
   r.k = {0, Map::SBk};
   r.v = {1, Map::SBv};
   return r;

@@ -21,8 +21,9 @@ PackedTensor::PackedTensor(Backend &backend, const TensorSpec &spec, const Cache
   m_zeros = backend.allocate(scaleBytes, Purpose::CacheScales);
   m_outliers = backend.allocate(m_rows.outliers * spec.outliers * sizeOf(DType::F16), Purpose::CacheOutliers);
   m_exact = backend.allocate((m_rows.exactAtRest + m_rows.exactInStep) * width * sizeOf(DType::F16), Purpose::CacheExact);
-  m_packed = {spec.format(),       m_codes.data(), reinterpret_cast<Half *>(m_scales.data()),
-              reinterpret_cast<Half *>(m_zeros.data()), m_rows.packed,  width};
+  m_packed = {
+      spec.format(), m_codes.data(), reinterpret_cast<Half *>(m_scales.data()), reinterpret_cast<Half *>(m_zeros.data()),
+      m_rows.packed, width};
 }
 
 bool PackedTensor::windowed() const { return m_size.state == State::Stream && !m_spec.fp16() && !m_spec.stream.never(); }
@@ -106,7 +107,8 @@ void PackedTensor::read(Version version, TokenRange range, View out) const {
     return;
   }
   if (m_spec.outliers > 0)
-    m_backend.convert(kQueue, m_outliers.view(DType::F16, m_rows.outliers, m_spec.outliers).rowRange(range.begin, range.size()),
+    m_backend.convert(kQueue,
+                      m_outliers.view(DType::F16, m_rows.outliers, m_spec.outliers).rowRange(range.begin, range.size()),
                       out.colRange(0, m_spec.outliers));
   const View body = out.colRange(m_spec.outliers, m_spec.packedWidth());
   const Index split = version == Version::Exact ? range.begin : std::clamp(m_closed, range.begin, range.end);
@@ -130,8 +132,8 @@ void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, Vi
 CacheBytes PackedTensor::bytes(Index tokens) const {
   CacheBytes b = formatBits(m_spec, tokens, m_spec.fp16() ? tokens : m_closed);
   const Index inStep = m_rows.exactInStep * m_spec.packedWidth() * sizeOf(DType::F16);
-  b.allocated = m_half.bytes() + m_codes.bytes() + m_scales.bytes() + m_zeros.bytes() + m_outliers.bytes() + m_exact.bytes() -
-                inStep;
+  b.allocated =
+      m_half.bytes() + m_codes.bytes() + m_scales.bytes() + m_zeros.bytes() + m_outliers.bytes() + m_exact.bytes() - inStep;
   b.scratch = inStep;
   return b;
 }

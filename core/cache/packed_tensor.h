@@ -12,8 +12,8 @@ namespace xqs {
 ///   stored   [ packed    )[ FP16 rows     )
 ///   exact         [ FP16 rows             )   from exactBegin: tokens that were open when the step began
 ///
-/// State::All quantizes complete groups from the FP32 rows; State::Stream, where a group fills over many steps, from the FP16
-/// rows, in one pass as well: so chunks and token-by-token decoding give the same codes.
+/// State::All quantizes complete groups from the FP32 rows; State::Stream, where a group fills over many steps, from the
+/// FP16 rows, in one pass as well: so chunks and token-by-token decoding give the same codes.
 class PackedTensor {
 public:
   PackedTensor(Backend &backend, const TensorSpec &spec, const CacheSize &size);

@@ -24,12 +24,12 @@ struct ParameterInfo {
   enum class Type { Integer, Choice };
   std::string name;
   Type type = Type::Integer;
-  std::int64_t min = 0, max = 0;            ///< Integer
-  std::vector<std::int64_t> allowed;        ///< Integer: only these, where not empty
-  std::vector<std::string> choices;         ///< Choice
-  std::optional<std::string> defaultValue;  ///< none: must be given
-  std::string meaning;                      ///< one sentence, with units
-  std::string range() const;                ///< "2, 3, 4, 8 or 16", "1 to 4096", "auto, x or latent"
+  std::int64_t min = 0, max = 0;           ///< Integer
+  std::vector<std::int64_t> allowed;       ///< Integer: only these, where not empty
+  std::vector<std::string> choices;        ///< Choice
+  std::optional<std::string> defaultValue; ///< none: must be given
+  std::string meaning;                     ///< one sentence, with units
+  std::string range() const;               ///< "2, 3, 4, 8 or 16", "1 to 4096", "auto, x or latent"
 };
 
 /// One cache method. `layout` and `prepare` are called with a valid spec of this method.

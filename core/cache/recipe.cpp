@@ -8,24 +8,6 @@ namespace {
 
 constexpr Queue kQueue = Queue::Compute;
 
-/// U^T [r, d], or B S [width, r], of a decomposition.
-std::vector<float> latentMatrix(const Svd &svd, Map map, Index rank) {
-  std::vector<float> m;
-  if (map == Map::Uk || map == Map::Uv) {
-    m.resize(static_cast<std::size_t>(rank * svd.d));
-    for (Index c = 0; c < rank; ++c)
-      for (Index i = 0; i < svd.d; ++i)
-        m[static_cast<std::size_t>(c * svd.d + i)] = svd.u[static_cast<std::size_t>(i * svd.rank + c)];
-  } else {
-    m.resize(static_cast<std::size_t>(svd.width * rank));
-    for (Index o = 0; o < svd.width; ++o)
-      for (Index c = 0; c < rank; ++c)
-        m[static_cast<std::size_t>(o * rank + c)] =
-            svd.singular[static_cast<std::size_t>(c)] * svd.bt[static_cast<std::size_t>(c * svd.width + o)];
-  }
-  return m;
-}
-
 class RecipeCache final : public Cache {
 public:
   RecipeCache(const Model &model, const std::vector<RecipeLayers::Prepared> &prepared, const CacheSize &size)
@@ -54,8 +36,7 @@ private:
 class RecipeMethod final : public Method {
 public:
   RecipeMethod(const PolicySpec &spec, const Model &model, Calibration &calibration, RecipeOf recipeOf)
-      : Method(spec, model),
-        m_prepared(RecipeLayers::prepare(spec, model, calibration, recipeOf, model.shape().layers)) {}
+      : Method(spec, model), m_prepared(RecipeLayers::prepare(spec, model, calibration, recipeOf, model.shape().layers)) {}
   std::unique_ptr<Cache> makeCache(const CacheSize &size) const override {
     return std::make_unique<RecipeCache>(model(), m_prepared, size);
   }
@@ -86,8 +67,8 @@ ConstView RecipeLayers::Prepared::view(Map map, const LayerWeights &weights) con
   return {};
 }
 
-std::vector<RecipeLayers::Prepared> RecipeLayers::prepare(const PolicySpec &spec, const Model &model, Calibration &calibration,
-                                                          RecipeOf recipeOf, Index layers) {
+std::vector<RecipeLayers::Prepared> RecipeLayers::prepare(const PolicySpec &spec, const Model &model,
+                                                          Calibration &calibration, RecipeOf recipeOf, Index layers) {
   std::vector<Prepared> prepared;
   for (Index layer = 0; layer < layers; ++layer) {
     Prepared p;
@@ -95,7 +76,8 @@ std::vector<RecipeLayers::Prepared> RecipeLayers::prepare(const PolicySpec &spec
     const auto own = [&](Map map, Index rank) {
       if (map == Map::None || map == Map::Wk || map == Map::Wv) return;
       const Svd &svd = calibration.svd(map == Map::Uk || map == Map::SBk ? SvdOf::Wk : SvdOf::Wv, layer);
-      p.owned.emplace_back(map, uploadMatrix(model.backend(), latentMatrix(svd, map, rank)));
+      p.owned.emplace_back(
+          map, uploadMatrix(model.backend(), map == Map::Uk || map == Map::Uv ? svd.uTransposed(rank) : svd.bTimesS(rank)));
     };
     for (const StoredTensor &t : p.recipe.tensors) own(t.forward, t.spec.width);
     for (const RebuiltSide &side : {p.recipe.k, p.recipe.v})
@@ -200,7 +182,8 @@ CacheLayout recipeLayout(const PolicySpec &spec, const ModelShape &shape, Recipe
   return layout;
 }
 
-std::unique_ptr<Method> prepareRecipe(const PolicySpec &spec, const Model &model, Calibration &calibration, RecipeOf recipeOf) {
+std::unique_ptr<Method> prepareRecipe(const PolicySpec &spec, const Model &model, Calibration &calibration,
+                                      RecipeOf recipeOf) {
   return std::make_unique<RecipeMethod>(spec, model, calibration, recipeOf);
 }
 

@@ -49,8 +49,8 @@ public:
     std::vector<std::pair<Map, Buffer>> owned;
     ConstView view(Map map, const LayerWeights &weights) const;
   };
-  static std::vector<Prepared> prepare(const PolicySpec &spec, const Model &model, Calibration &calibration, RecipeOf recipeOf,
-                                       Index layers);
+  static std::vector<Prepared> prepare(const PolicySpec &spec, const Model &model, Calibration &calibration,
+                                       RecipeOf recipeOf, Index layers);
 
   RecipeLayers(const Model &model, const std::vector<Prepared> &prepared, const CacheSize &size);
   bool needsKv(Index layer) const;
@@ -71,7 +71,8 @@ private:
 };
 
 CacheLayout recipeLayout(const PolicySpec &spec, const ModelShape &shape, RecipeOf recipeOf);
-std::unique_ptr<Method> prepareRecipe(const PolicySpec &spec, const Model &model, Calibration &calibration, RecipeOf recipeOf);
+std::unique_ptr<Method> prepareRecipe(const PolicySpec &spec, const Model &model, Calibration &calibration,
+                                      RecipeOf recipeOf);
 
 /// Copies a host matrix [rows, cols] to the model's backend.
 Buffer uploadMatrix(Backend &backend, const std::vector<float> &values);

@@ -33,7 +33,8 @@ ParameterInfo firstLayersParameter(std::int64_t defaultValue) {
   p.name = "first_layers";
   p.min = 0, p.max = 1024;
   p.defaultValue = std::to_string(defaultValue);
-  p.meaning = "How many layers from the first on are stored at first_bits; in xquant-cl the last of them is the base of the deltas.";
+  p.meaning =
+      "How many layers from the first on are stored at first_bits; in xquant-cl the last of them is the base of the deltas.";
   return p;
 }
 

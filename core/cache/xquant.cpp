@@ -20,7 +20,8 @@ LayerRecipe xquantRecipe(const PolicySpec &spec, const ModelShape &shape, int bi
   LayerRecipe r;
   if (!storesLatents(spec, shape)) {
     if (outliers > 0)
-      throw Error(Code::Usage, fmt::format("policy '{}': outlier_channels needs latents; use source=latent", spec.canonical()));
+      throw Error(Code::Usage,
+                  fmt::format("policy '{}': outlier_channels needs latents; use source=latent", spec.canonical()));
     tensor.width = shape.d;
     r.tensors = {{tensor, StoredTensor::Source::X, Map::None, Site::X}};
     r.k.map = Map::Wk, r.v.map = Map::Wv;
@@ -34,7 +35,8 @@ LayerRecipe xquantRecipe(const PolicySpec &spec, const ModelShape &shape, int bi
   k.axis = Axis::Channel;
   k.stream = {k.group, 0};
   k.outliers = bits == 16 ? 0 : outliers;
-  r.tensors = {{k, StoredTensor::Source::X, Map::Uk, Site::LatentK}, {tensor, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
+  r.tensors = {{k, StoredTensor::Source::X, Map::Uk, Site::LatentK},
+               {tensor, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
   r.k = {0, Map::SBk};
   r.v = {1, Map::SBv};
   return r;

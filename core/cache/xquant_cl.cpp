@@ -31,11 +31,13 @@ ClPlan planOf(const PolicySpec &spec, const ModelShape &shape) {
   const Index residual = spec.integer("residual");
   const bool perChannel = spec.choice("delta_axis") == "channel";
   if (p.latentBase && !p.latent)
-    throw Error(Code::Usage, fmt::format("policy '{}': base=latent needs latents; use source=latent or base=full", spec.canonical()));
+    throw Error(Code::Usage,
+                fmt::format("policy '{}': base=latent needs latents; use source=latent or base=full", spec.canonical()));
   if (perChannel && residual > 0)
-    throw Error(Code::Usage, fmt::format("policy '{}': residual={} is for per-token deltas; use delta_axis=token or residual=0 "
-                                         "(per-channel deltas keep their open group in FP16)",
-                                         spec.canonical(), residual));
+    throw Error(Code::Usage,
+                fmt::format("policy '{}': residual={} is for per-token deltas; use delta_axis=token or residual=0 "
+                            "(per-channel deltas keep their open group in FP16)",
+                            spec.canonical(), residual));
   const Index latentWidth = std::min(shape.d, 2 * shape.dkv());
   const int firstBits = static_cast<int>(spec.integer("first_bits"));
   p.baseTensor.width = p.latentBase ? latentWidth : shape.d;
@@ -99,7 +101,8 @@ public:
       : Cache(model, size), m_prepared(prepared), m_plan(prepared.plan), m_backend(model.backend()),
         m_below(model, prepared.below, size),
         m_stored(model.backend(), m_plan.accumulator, size.capacity, model.shape().d, Purpose::Accumulator),
-        m_exact(model.backend(), m_plan.accumulator, accumulatorExactRows(layout, size), model.shape().d, Purpose::Accumulator) {
+        m_exact(model.backend(), m_plan.accumulator, accumulatorExactRows(layout, size), model.shape().d,
+                Purpose::Accumulator) {
     for (Index i = m_plan.base; i < model.shape().layers; ++i)
       m_chain.emplace_back(model.backend(), i == m_plan.base ? m_plan.baseTensor : m_plan.deltaTensor, size);
     m_windowed = size.state == State::Stream && !layout.accumulatorExact.never();
@@ -176,7 +179,8 @@ public:
       return true;
     }
     if (site != Site::X) return false;
-    m_backend.rmsNorm(kQueue, sum(Version::Stored, range, scratch), m_model.layer(layer).attentionNorm, m_model.config().rmsEps, out);
+    m_backend.rmsNorm(kQueue, sum(Version::Stored, range, scratch), m_model.layer(layer).attentionNorm,
+                      m_model.config().rmsEps, out);
     return true;
   }
 
@@ -295,11 +299,8 @@ public:
     if (!m_prepared.plan.latent) return;
     for (Index i = m_prepared.plan.base; i < model.shape().layers; ++i) {
       const Svd &svd = calibration.svd(SvdOf::WkWv, i);
-      std::vector<float> forward(svd.u.size());
-      for (Index row = 0; row < svd.d; ++row)
-        for (Index c = 0; c < svd.rank; ++c)
-          forward[static_cast<std::size_t>(c * svd.d + row)] = svd.u[static_cast<std::size_t>(row * svd.rank + c)];
-      m_prepared.projections.push_back({uploadMatrix(model.backend(), forward), uploadMatrix(model.backend(), svd.u)});
+      m_prepared.projections.push_back(
+          {uploadMatrix(model.backend(), svd.uTransposed(svd.rank)), uploadMatrix(model.backend(), svd.u)});
     }
   }
   std::unique_ptr<Cache> makeCache(const CacheSize &size) const override {
@@ -331,7 +332,8 @@ MethodInfo xquantClMethod() {
            choice("domain", {"post_norm", "residual"},
                   "Deltas of the post-norm X, or of the residual stream (the norm is then applied after the sum)."),
            choice("base", {"full", "latent"}, "The base layer stores all of X, or X Ukv (latents only; 2 dkv wide)."),
-           choice("delta_axis", {"token", "channel"}, "Groups of the deltas run along a token's channels or along a channel's tokens."),
+           choice("delta_axis", {"token", "channel"},
+                  "Groups of the deltas run along a token's channels or along a channel's tokens."),
            choice("accumulator", {"fp32", "fp16", "first_bits"},
                   "Precision of the running sum between layers; first_bits quantizes it again after each addition."),
            residualParameter(0)},

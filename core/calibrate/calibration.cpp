@@ -36,14 +36,16 @@ std::vector<double> weightColumns(const Model &model, SvdOf what, Index layer) {
 
 Svd decompose(std::vector<double> w, Index d, Index width, Index layer) {
   const Index r = std::min(d, width);
-  std::vector<double> s(static_cast<std::size_t>(r)), u(static_cast<std::size_t>(d * r)), bt(static_cast<std::size_t>(r * width));
-  const auto info = LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<lapack_int>(d), static_cast<lapack_int>(width), w.data(),
-                                   static_cast<lapack_int>(width), s.data(), u.data(), static_cast<lapack_int>(r), bt.data(),
-                                   static_cast<lapack_int>(width));
+  std::vector<double> s(static_cast<std::size_t>(r)), u(static_cast<std::size_t>(d * r)),
+      bt(static_cast<std::size_t>(r * width));
+  const auto info = LAPACKE_dgesdd(LAPACK_ROW_MAJOR, 'S', static_cast<lapack_int>(d), static_cast<lapack_int>(width),
+                                   w.data(), static_cast<lapack_int>(width), s.data(), u.data(), static_cast<lapack_int>(r),
+                                   bt.data(), static_cast<lapack_int>(width));
   if (info != 0)
-    throw Error(Code::BadFile, fmt::format("layer {}: the SVD of Wk, Wv did not converge (LAPACK dgesdd: {}); the weights are "
-                                           "not finite or the file is damaged",
-                                           layer, info));
+    throw Error(Code::BadFile,
+                fmt::format("layer {}: the SVD of Wk, Wv did not converge (LAPACK dgesdd: {}); the weights are "
+                            "not finite or the file is damaged",
+                            layer, info));
   Svd svd{d, width, r, std::vector<float>(u.size()), std::vector<float>(s.begin(), s.end()), std::vector<float>(bt.size())};
   for (Index c = 0; c < r; ++c) {
     double largest = 0;
@@ -55,7 +57,8 @@ Svd decompose(std::vector<double> w, Index d, Index width, Index layer) {
     for (Index i = 0; i < d; ++i)
       svd.u[static_cast<std::size_t>(i * r + c)] = static_cast<float>(sign * u[static_cast<std::size_t>(i * r + c)]);
     for (Index o = 0; o < width; ++o)
-      svd.bt[static_cast<std::size_t>(c * width + o)] = static_cast<float>(sign * bt[static_cast<std::size_t>(c * width + o)]);
+      svd.bt[static_cast<std::size_t>(c * width + o)] =
+          static_cast<float>(sign * bt[static_cast<std::size_t>(c * width + o)]);
   }
   return svd;
 }
@@ -83,7 +86,8 @@ bool readSvd(const std::filesystem::path &file, Svd &svd) {
   svd.singular.resize(static_cast<std::size_t>(h.rank));
   svd.bt.resize(static_cast<std::size_t>(h.rank * h.width));
   for (auto *values : {&svd.u, &svd.singular, &svd.bt})
-    if (!in.read(reinterpret_cast<char *>(values->data()), static_cast<std::streamsize>(values->size() * sizeof(float)))) return false;
+    if (!in.read(reinterpret_cast<char *>(values->data()), static_cast<std::streamsize>(values->size() * sizeof(float))))
+      return false;
   return h.checksum == checksum(svd);
 }
 
@@ -98,7 +102,8 @@ bool writeSvd(const std::filesystem::path &file, const Svd &svd) {
     std::memcpy(h.magic, kMagic, sizeof kMagic);
     out.write(reinterpret_cast<const char *>(&h), sizeof h);
     for (const auto *values : {&svd.u, &svd.singular, &svd.bt})
-      out.write(reinterpret_cast<const char *>(values->data()), static_cast<std::streamsize>(values->size() * sizeof(float)));
+      out.write(reinterpret_cast<const char *>(values->data()),
+                static_cast<std::streamsize>(values->size() * sizeof(float)));
     if (!out.flush()) {
       std::filesystem::remove(temporary, error);
       return false;
@@ -109,6 +114,22 @@ bool writeSvd(const std::filesystem::path &file, const Svd &svd) {
 }
 
 } // namespace
+
+std::vector<float> Svd::uTransposed(Index columns) const {
+  std::vector<float> m(static_cast<std::size_t>(columns * d));
+  for (Index c = 0; c < columns; ++c)
+    for (Index i = 0; i < d; ++i) m[static_cast<std::size_t>(c * d + i)] = u[static_cast<std::size_t>(i * rank + c)];
+  return m;
+}
+
+std::vector<float> Svd::bTimesS(Index columns) const {
+  std::vector<float> m(static_cast<std::size_t>(width * columns));
+  for (Index o = 0; o < width; ++o)
+    for (Index c = 0; c < columns; ++c)
+      m[static_cast<std::size_t>(o * columns + c)] =
+          singular[static_cast<std::size_t>(c)] * bt[static_cast<std::size_t>(c * width + o)];
+  return m;
+}
 
 Calibration::Calibration(const Model &model, std::filesystem::path folder) : m_model(model), m_folder(std::move(folder)) {}
 
@@ -128,7 +149,8 @@ const Svd &Calibration::svd(SvdOf what, Index layer) {
   if (m_folder.empty() || !readSvd(fileOf(what, layer), svd)) {
     svd = decompose(weightColumns(m_model, what, layer), d, width, layer);
     if (!m_folder.empty() && !writeSvd(fileOf(what, layer), svd) && m_warning.empty())
-      m_warning = fmt::format("decompositions cannot be kept in {}: they are computed again in every run", m_folder.string());
+      m_warning =
+          fmt::format("decompositions cannot be kept in {}: they are computed again in every run", m_folder.string());
   }
   return m_svd.emplace(key, std::move(svd)).first->second;
 }

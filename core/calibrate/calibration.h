@@ -10,13 +10,18 @@
 
 namespace xqs {
 
-/// Thin SVD of a weight W [d, w] (w = dkv or 2 dkv): W = U S B^T with r = min(d, w). In each column of U the entry of largest
-/// magnitude is positive; the matching row of B^T takes the same factor (method.md 3).
+/// Thin SVD of a weight W [d, w] (w = dkv or 2 dkv): W = U S B^T with r = min(d, w). In each column of U the entry of
+/// largest magnitude is positive; the matching row of B^T takes the same factor (method.md 3).
 struct Svd {
   Index d = 0, width = 0, rank = 0;
   std::vector<float> u;        ///< [d, r] row-major
   std::vector<float> singular; ///< [r], descending
   std::vector<float> bt;       ///< [r, width] row-major: rows of B^T, without S
+
+  /// The first `columns` columns of U as rows [columns, d]: the forward map as Backend::matmul takes it.
+  std::vector<float> uTransposed(Index columns) const;
+  /// B S [width, columns] of the first `columns` singular directions: the way back.
+  std::vector<float> bTimesS(Index columns) const;
 };
 
 enum class SvdOf : std::uint8_t { Wk, Wv, WkWv };

@@ -11,7 +11,8 @@
 
 namespace xqs {
 
-/// The exact model's tensors of one step, every layer: what captures, similarity and the open loop read. FP32 on the backend.
+/// The exact model's tensors of one step, every layer: what captures, similarity and the open loop read. FP32 on the
+/// backend.
 class ExactTrace {
 public:
   ExactTrace(const Model &model, Index tokens);
@@ -24,6 +25,8 @@ public:
   LayerInput input(Index layer) const;
 
 private:
+  View part(Index layer, Index offset, Index width) const;
+
   const Model &m_model;
   Index m_tokens;
   std::vector<Buffer> m_layers; ///< one a layer: residual, normed, k, kRope, v behind each other
@@ -32,7 +35,7 @@ private:
 /// One sequence advancing under one cache. The exact model is a lane too: its cache keeps FP32 K, V (`makeExactCache`).
 struct Lane {
   Cache *cache = nullptr;
-  ExactTrace *trace = nullptr; ///< filled with what this lane computes, where given
+  ExactTrace *trace = nullptr; ///< filled with the first tokens that this lane computes, where given
   /// Called after each layer's advance, where given: the only moment at which every method can rebuild that layer.
   std::function<void(Index layer, const Cache &)> visit;
 };
@@ -44,8 +47,8 @@ public:
   explicit Engine(const Model &model) : m_model(model) {}
 
   /// Feeds `tokens` at positions cache->tokens().. to every lane (all lanes hold equally many tokens) and leaves the normed
-  /// final hidden states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step and
-  /// must be dropped).
+  /// final hidden states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step
+  /// and must be dropped).
   void step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop = {});
 
   /// After step: normed final hidden states of one lane [n, d], valid until the next step.
@@ -54,6 +57,14 @@ public:
   void logits(ConstView hidden, View out) const;
 
 private:
+  void reserve(Index lanes, Index tokens);
+  /// Rows of `lanes` lanes from `lane` on.
+  View rows(const Buffer &buffer, Index lane, Index lanes, Index width) const;
+  void attentionBlock(std::span<const Lane> lanes, Index layer, Index first);
+  void computeKv(Index lane, Index layer, Index first, LayerInput &input);
+  void keep(const ExactTrace &trace, Index layer, const LayerInput &input);
+  void feedForwardBlock(Index lanes, Index layer);
+
   const Model &m_model;
   Index m_lanes = 0, m_tokens = 0;
   Buffer m_residual, m_normed, m_q, m_k, m_kRope, m_v, m_attended, m_gate, m_up, m_hidden;

@@ -39,7 +39,8 @@ public:
   std::vector<Result> run(std::span<const Method *const> methods, const Visit &visit = {}, std::stop_token stop = {});
 
 private:
-  WindowScore score(Index lane, bool isExact, std::stop_token stop);
+  /// Scores of the last step's lanes against the exact model; lanes = 0: of the exact model itself.
+  std::vector<WindowScore> scoreLanes(Index lanes, std::stop_token stop);
 
   const Model &m_model;
   Engine m_engine;
@@ -62,9 +63,9 @@ LayerError layerError(const Cache &cache, Index layer, const ExactTrace &trace, 
 std::vector<LayerError> openLoop(const Method &method, const ExactTrace &trace, State state,
                                  const std::function<void(Index, const Cache &)> &visit = {}, std::stop_token stop = {});
 
-/// Weight-only prediction of K's outlier channels (method.md 8): truth is the channel of K (before RoPE) with the largest mean
-/// |x| over the trace; predicted are the k largest |entries| of the first row of Bk^T. Percent of layers that hit, a value
-/// each of `ks`; and in how many layers channel 0 of X Uk has the largest mean |x|.
+/// Weight-only prediction of K's outlier channels (method.md 8): truth is the channel of K (before RoPE) with the largest
+/// mean |x| over the trace; predicted are the k largest |entries| of the first row of Bk^T. Percent of layers that hit, a
+/// value each of `ks`; and in how many layers channel 0 of X Uk has the largest mean |x|.
 struct OutlierPrediction {
   std::vector<double> hitRatePercent;
   Index layersWithLatentChannel0Largest = 0;
@@ -72,7 +73,8 @@ struct OutlierPrediction {
 OutlierPrediction outlierPrediction(const Model &model, Calibration &calibration, const ExactTrace &trace,
                                     std::span<const int> ks);
 
-/// Mean over tokens of the cosine between two layers' rows: L * L, row-major. Site::X (post-norm), Residual, K (before RoPE), V.
+/// Mean over tokens of the cosine between two layers' rows: L * L, row-major. Site::X (post-norm), Residual, K (before
+/// RoPE), V.
 std::vector<float> layerSimilarity(const ExactTrace &trace, const Model &model, Site site);
 
 } // namespace xqs

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+namespace xqs {
+namespace {
+constexpr Queue kQueue = Queue::Compute;
+} // namespace
+
+ExactTrace::ExactTrace(const Model &model, Index tokens) : m_model(model), m_tokens(tokens) {
+  const ModelShape &s = model.shape();
+  for (Index i = 0; i < s.layers; ++i)
+    m_layers.push_back(
+        model.backend().allocate(tokens * (2 * s.d + 3 * s.dkv()) * sizeOf(DType::F32), Purpose::Activations));
+}
+
+View ExactTrace::part(Index layer, Index offset, Index width) const {
+  const Buffer &buffer = m_layers[static_cast<std::size_t>(layer)];
+  return {buffer.data() + m_tokens * offset * sizeOf(DType::F32), DType::F32, m_tokens, width};
+}
+View ExactTrace::residual(Index layer) const { return part(layer, 0, m_model.shape().d); }
+View ExactTrace::normed(Index layer) const { return part(layer, m_model.shape().d, m_model.shape().d); }
+View ExactTrace::k(Index layer) const { return part(layer, 2 * m_model.shape().d, m_model.shape().dkv()); }
+View ExactTrace::kRope(Index layer) const {
+  return part(layer, 2 * m_model.shape().d + m_model.shape().dkv(), m_model.shape().dkv());
+}
+View ExactTrace::v(Index layer) const {
+  return part(layer, 2 * m_model.shape().d + 2 * m_model.shape().dkv(), m_model.shape().dkv());
+}
+LayerInput ExactTrace::input(Index layer) const {
+  return {residual(layer), normed(layer), k(layer), kRope(layer), v(layer)};
+}
+
+View Engine::rows(const Buffer &buffer, Index lane, Index lanes, Index width) const {
+  return buffer.f32(m_lanes * m_tokens, width).rowRange(lane * m_tokens, lanes * m_tokens);
+}
+
+void Engine::reserve(Index lanes, Index tokens) {
+  if (lanes == m_lanes && tokens == m_tokens) return;
+  m_lanes = lanes, m_tokens = tokens;
+  const ModelConfig &c = m_model.config();
+  const Index d = c.shape.d, dkv = c.shape.dkv(), dq = c.shape.heads * c.shape.dh;
+  const std::pair<Buffer *, Index> all[] = {{&m_residual, d}, {&m_normed, d}, {&m_q, dq},        {&m_k, dkv},
+                                            {&m_kRope, dkv},  {&m_v, dkv},    {&m_attended, dq}, {&m_gate, c.ffn},
+                                            {&m_up, c.ffn},   {&m_hidden, d}};
+  for (const auto &[buffer, width] : all) {
+    *buffer = {}; // given back before the next one is asked for
+    *buffer = m_model.backend().allocate(lanes * tokens * width * sizeOf(DType::F32), Purpose::Activations);
+  }
+}
+
+void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop) {
+  XQS_ASSERT(!lanes.empty() && !tokens.empty());
+  const auto count = static_cast<Index>(lanes.size());
+  const Index first = lanes.front().cache->tokens();
+  reserve(count, static_cast<Index>(tokens.size()));
+  Backend &backend = m_model.backend();
+  const ModelConfig &config = m_model.config();
+  const Index d = config.shape.d;
+
+  const View residual = rows(m_residual, 0, count, d);
+  for (Index lane = 0; lane < count; ++lane) {
+    lanes[static_cast<std::size_t>(lane)].cache->beginStep(first, m_tokens);
+    backend.embed(kQueue, m_model.tokenEmbedding(), tokens, rows(m_residual, lane, 1, d));
+  }
+  for (Index layer = 0; layer < config.shape.layers; ++layer) {
+    if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
+    attentionBlock(lanes, layer, first);
+    feedForwardBlock(count, layer);
+  }
+  backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
+  for (const Lane &lane : lanes) lane.cache->endStep();
+}
+
+void Engine::attentionBlock(std::span<const Lane> lanes, Index layer, Index first) {
+  Backend &backend = m_model.backend();
+  const ModelConfig &config = m_model.config();
+  const ModelShape &s = config.shape;
+  const LayerWeights &w = m_model.layer(layer);
+  const auto count = static_cast<Index>(lanes.size());
+  const Index dq = s.heads * s.dh;
+
+  const View residual = rows(m_residual, 0, count, s.d);
+  const View normed = rows(m_normed, 0, count, s.d);
+  backend.setTag({static_cast<std::int16_t>(layer), -1, "qkv"});
+  backend.rmsNorm(kQueue, residual, w.attentionNorm, config.rmsEps, normed);
+  backend.matmul(kQueue, normed, w.wq, rows(m_q, 0, count, dq));
+  for (Index i = 0; i < count; ++i) {
+    const Lane &lane = lanes[static_cast<std::size_t>(i)];
+    LayerInput input{rows(m_residual, i, 1, s.d), rows(m_normed, i, 1, s.d), {}, {}, {}};
+    backend.setTag({static_cast<std::int16_t>(layer), static_cast<std::int16_t>(i), "qkv"});
+    backend.rope(kQueue, rows(m_q, i, 1, dq), s.heads, first, config.ropeFrequency);
+    if (lane.cache->needsKv(layer) || lane.trace != nullptr) computeKv(i, layer, first, input);
+    if (lane.trace != nullptr) keep(*lane.trace, layer, input);
+    backend.setTag({static_cast<std::int16_t>(layer), static_cast<std::int16_t>(i), "cache"});
+    lane.cache->prefetch(layer);
+    lane.cache->append(layer, input);
+    lane.cache->advance(layer);
+    if (lane.visit) lane.visit(layer, *lane.cache);
+    backend.setTag({static_cast<std::int16_t>(layer), static_cast<std::int16_t>(i), "attend"});
+    lane.cache->attend(layer, rows(m_q, i, 1, dq), rows(m_attended, i, 1, dq));
+  }
+  backend.setTag({static_cast<std::int16_t>(layer), -1, "output projection"});
+  if (config.residualStrength != 1.0f) backend.scale(kQueue, residual, config.residualStrength);
+  backend.matmul(kQueue, rows(m_attended, 0, count, dq), w.wo, residual, true);
+}
+
+void Engine::computeKv(Index lane, Index layer, Index first, LayerInput &input) {
+  Backend &backend = m_model.backend();
+  const ModelShape &s = m_model.shape();
+  const View k = rows(m_k, lane, 1, s.dkv()), kRope = rows(m_kRope, lane, 1, s.dkv()), v = rows(m_v, lane, 1, s.dkv());
+  backend.matmul(kQueue, input.normed, m_model.layer(layer).wk, k);
+  backend.matmul(kQueue, input.normed, m_model.layer(layer).wv, v);
+  backend.copy(kQueue, k, kRope);
+  backend.rope(kQueue, kRope, s.kvHeads, first, m_model.config().ropeFrequency);
+  input.k = k, input.kRope = kRope, input.v = v;
+}
+
+void Engine::keep(const ExactTrace &trace, Index layer, const LayerInput &input) {
+  Backend &backend = m_model.backend();
+  const Index n = std::min(trace.tokens(), m_tokens);
+  backend.copy(kQueue, input.residual.rowRange(0, n), trace.residual(layer).rowRange(0, n));
+  backend.copy(kQueue, input.normed.rowRange(0, n), trace.normed(layer).rowRange(0, n));
+  backend.copy(kQueue, input.k.rowRange(0, n), trace.k(layer).rowRange(0, n));
+  backend.copy(kQueue, input.kRope.rowRange(0, n), trace.kRope(layer).rowRange(0, n));
+  backend.copy(kQueue, input.v.rowRange(0, n), trace.v(layer).rowRange(0, n));
+}
+
+void Engine::feedForwardBlock(Index count, Index layer) {
+  Backend &backend = m_model.backend();
+  const ModelConfig &config = m_model.config();
+  const LayerWeights &w = m_model.layer(layer);
+  const View residual = rows(m_residual, 0, count, config.shape.d);
+  const View normed = rows(m_normed, 0, count, config.shape.d);
+  const View gate = rows(m_gate, 0, count, config.ffn), up = rows(m_up, 0, count, config.ffn);
+  backend.setTag({static_cast<std::int16_t>(layer), -1, "feed forward"});
+  backend.rmsNorm(kQueue, residual, w.ffnNorm, config.rmsEps, normed);
+  backend.matmul(kQueue, normed, w.wGate, gate);
+  backend.matmul(kQueue, normed, w.wUp, up);
+  backend.siluMul(kQueue, gate, up, gate);
+  if (config.residualStrength != 1.0f) backend.scale(kQueue, residual, config.residualStrength);
+  backend.matmul(kQueue, gate, w.wDown, residual, true);
+}
+
+View Engine::hidden(Index lane) const { return rows(m_hidden, lane, 1, m_model.shape().d); }
+
+void Engine::logits(ConstView hidden, View out) const {
+  m_model.backend().setTag({-1, -1, "logits"});
+  m_model.backend().matmul(kQueue, hidden, m_model.output(), out);
+}
+
+} // namespace xqs

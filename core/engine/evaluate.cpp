@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+namespace xqs {
+namespace {
+
+constexpr Queue kQueue = Queue::Compute;
+constexpr Index kLogitRows = 128; ///< positions scored at a time: vocab * 128 floats of logits, twice
+
+double secondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+} // namespace
+
+WindowScore WindowEvaluator::exact(std::span<const TokenId> tokens, ExactTrace *trace, std::stop_token stop) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto n = static_cast<Index>(tokens.size());
+  const Index d = m_model.shape().d;
+  m_tokens = tokens;
+  const auto cache = makeExactCache(m_model, {n, n, m_state});
+  const Lane lane{cache.get(), trace, {}};
+  m_engine.step({&lane, 1}, tokens, stop);
+  m_exactHidden = m_model.backend().allocate(n * d * sizeOf(DType::F32), Purpose::Activations);
+  m_model.backend().copy(kQueue, m_engine.hidden(0), m_exactHidden.f32(n, d));
+  WindowScore score = std::move(scoreLanes(0, stop).front());
+  score.seconds = secondsSince(start);
+  return score;
+}
+
+std::vector<WindowEvaluator::Result> WindowEvaluator::run(std::span<const Method *const> methods, const Visit &visit,
+                                                          std::stop_token stop) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto n = static_cast<Index>(m_tokens.size());
+  m_model.backend().takeSaturated();
+  std::vector<Result> results(methods.size());
+  std::vector<Lane> lanes;
+  for (std::size_t i = 0; i < methods.size(); ++i) {
+    results[i].cache = methods[i]->makeCache({n, n, m_state});
+    Lane lane{results[i].cache.get(), nullptr, {}};
+    if (visit) lane.visit = [&visit, i](Index layer, const Cache &cache) { visit(i, layer, cache); };
+    lanes.push_back(std::move(lane));
+  }
+  m_engine.step(lanes, m_tokens, stop);
+  const std::vector<WindowScore> scores = scoreLanes(static_cast<Index>(lanes.size()), stop);
+  const double share = secondsSince(start) / static_cast<double>(lanes.size());
+  const std::int64_t saturated = m_model.backend().takeSaturated();
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    results[i].score = scores[i];
+    results[i].score.seconds = share;
+    results[i].saturated = saturated;
+  }
+  return results;
+}
+
+std::vector<WindowScore> WindowEvaluator::scoreLanes(Index lanes, std::stop_token stop) {
+  Backend &backend = m_model.backend();
+  const Index vocab = m_model.config().vocab;
+  const auto scored = static_cast<Index>(m_tokens.size()) - 1;
+  const Index d = m_model.shape().d;
+  const Index block = std::min(kLogitRows, std::max<Index>(scored, 1));
+  const View exactHidden = m_exactHidden.f32(scored + 1, d);
+  if (m_exactLogits.bytes() < block * vocab * sizeOf(DType::F32)) {
+    m_exactLogits = backend.allocate(block * vocab * sizeOf(DType::F32), Purpose::Activations);
+    m_logits = backend.allocate(block * vocab * sizeOf(DType::F32), Purpose::Activations);
+  }
+  struct Sums {
+    double nll = 0, kl = 0;
+    Index same = 0;
+  };
+  std::vector<Sums> sums(static_cast<std::size_t>(std::max<Index>(lanes, 1)));
+  std::vector<Score> scores(static_cast<std::size_t>(block));
+  for (Index begin = 0; begin < scored; begin += block) {
+    if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
+    const Index n = std::min(block, scored - begin);
+    const auto targets = m_tokens.subspan(static_cast<std::size_t>(begin) + 1, static_cast<std::size_t>(n));
+    const std::span<Score> out(scores.data(), static_cast<std::size_t>(n));
+    const View exactLogits = m_exactLogits.f32(n, vocab);
+    m_engine.logits(exactHidden.rowRange(begin, n), exactLogits);
+    for (Index lane = 0; lane < std::max<Index>(lanes, 1); ++lane) {
+      const View logits = m_logits.f32(n, vocab);
+      if (lanes > 0) m_engine.logits(m_engine.hidden(lane).rowRange(begin, n), logits);
+      backend.setTag({-1, static_cast<std::int16_t>(lane), "score"});
+      backend.score(kQueue, lanes > 0 ? ConstView(exactLogits) : ConstView(), lanes > 0 ? logits : exactLogits, targets,
+                    out);
+      backend.sync(kQueue);
+      Sums &s = sums[static_cast<std::size_t>(lane)];
+      for (const Score &score : out) s.nll += score.nll, s.kl += score.kl, s.same += score.sameTop;
+    }
+  }
+  std::vector<WindowScore> result;
+  const auto count = static_cast<double>(scored);
+  for (const Sums &s : sums) result.push_back({scored, s.nll / count, s.kl / count, static_cast<double>(s.same) / count, 0});
+  return result;
+}
+
+LayerError layerError(const Cache &cache, Index layer, const ExactTrace &trace, const Model &model) {
+  Backend &backend = model.backend();
+  const Index n = trace.tokens();
+  const auto error = [&](ConstView exact, Index width, const auto &fill) {
+    const Buffer scratch = backend.allocate(n * width * sizeOf(DType::F32), Purpose::Scratch);
+    const View approx = scratch.f32(n, width);
+    if (!fill(approx)) return std::numeric_limits<double>::quiet_NaN();
+    ErrorSums sums;
+    backend.compare(kQueue, exact, approx, sums);
+    backend.sync(kQueue);
+    return sums.exactSquares > 0 ? std::sqrt(sums.errorSquares / sums.exactSquares) : std::sqrt(sums.errorSquares);
+  };
+  const auto side = [&](Side which) {
+    return [&, which](View out) {
+      cache.rebuild(layer, which, Version::Stored, {0, n}, out);
+      return true;
+    };
+  };
+  LayerError e;
+  e.k = error(trace.kRope(layer), model.shape().dkv(), side(Side::K));
+  e.v = error(trace.v(layer), model.shape().dkv(), side(Side::V));
+  e.x = error(trace.normed(layer), model.shape().d, [&](View out) {
+    return cache.reconstruct(layer, Site::X, {0, n}, out);
+  });
+  return e;
+}
+
+std::vector<LayerError> openLoop(const Method &method, const ExactTrace &trace, State state,
+                                 const std::function<void(Index, const Cache &)> &visit, std::stop_token stop) {
+  const Model &model = method.model();
+  const auto cache = method.makeCache({trace.tokens(), trace.tokens(), state});
+  cache->beginStep(0, trace.tokens());
+  std::vector<LayerError> errors;
+  for (Index layer = 0; layer < model.shape().layers; ++layer) {
+    if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
+    cache->append(layer, trace.input(layer));
+    cache->advance(layer);
+    errors.push_back(layerError(*cache, layer, trace, model));
+    if (visit) visit(layer, *cache);
+  }
+  cache->endStep();
+  return errors;
+}
+
+OutlierPrediction outlierPrediction(const Model &model, Calibration &calibration, const ExactTrace &trace,
+                                    std::span<const int> ks) {
+  Backend &backend = model.backend();
+  const auto largestChannel = [&](ConstView x) {
+    Summary s;
+    backend.summarize(kQueue, x, s);
+    backend.sync(kQueue);
+    return s.topChannel[0];
+  };
+  OutlierPrediction result;
+  std::vector<Index> hits(ks.size(), 0);
+  for (Index layer = 0; layer < model.shape().layers; ++layer) {
+    const Svd &svd = calibration.svd(SvdOf::Wk, layer);
+    std::vector<std::int32_t> predicted(static_cast<std::size_t>(svd.width));
+    for (std::size_t i = 0; i < predicted.size(); ++i) predicted[i] = static_cast<std::int32_t>(i);
+    std::stable_sort(predicted.begin(), predicted.end(), [&](std::int32_t a, std::int32_t b) {
+      return std::abs(svd.bt[static_cast<std::size_t>(a)]) > std::abs(svd.bt[static_cast<std::size_t>(b)]);
+    });
+    const std::int32_t truth = largestChannel(trace.k(layer));
+    for (std::size_t i = 0; i < ks.size(); ++i) {
+      const auto end = predicted.begin() + std::min<std::ptrdiff_t>(ks[i], std::ssize(predicted));
+      if (std::find(predicted.begin(), end, truth) != end) ++hits[i];
+    }
+    const std::vector<float> forward = svd.uTransposed(svd.rank);
+    Buffer map = backend.allocate(svd.rank * svd.d * sizeOf(DType::F32), Purpose::Scratch);
+    backend.upload(kQueue, map.data(), forward.data(), map.bytes());
+    const Buffer latent = backend.allocate(trace.tokens() * svd.rank * sizeOf(DType::F32), Purpose::Scratch);
+    const View rows = latent.f32(trace.tokens(), svd.rank);
+    backend.matmul(kQueue, trace.normed(layer), map.f32(svd.rank, svd.d), rows);
+    if (largestChannel(rows) == 0) ++result.layersWithLatentChannel0Largest;
+  }
+  for (const Index hit : hits)
+    result.hitRatePercent.push_back(100.0 * static_cast<double>(hit) / static_cast<double>(model.shape().layers));
+  return result;
+}
+
+std::vector<float> layerSimilarity(const ExactTrace &trace, const Model &model, Site site) {
+  const Index layers = model.shape().layers;
+  std::vector<ConstView> rows;
+  for (Index i = 0; i < layers; ++i) {
+    switch (site) {
+    case Site::Residual: rows.push_back(trace.residual(i)); break;
+    case Site::K: rows.push_back(trace.k(i)); break;
+    case Site::V: rows.push_back(trace.v(i)); break;
+    default: rows.push_back(trace.normed(i)); break;
+    }
+  }
+  std::vector<float> cosine(static_cast<std::size_t>(layers * layers));
+  model.backend().similarity(kQueue, rows, cosine);
+  model.backend().sync(kQueue);
+  return cosine;
+}
+
+} // namespace xqs
