@@ -3,11 +3,15 @@
 
 #include "cpu_backends.h"
 
+#include <algorithm>
+#include <bit>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
 #include <memory>
 #include <random>
+#include <sstream>
 #include <vector>
 
 namespace xqs::test {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support.h"
+
+namespace xqs::test {
+namespace {
+
+struct Case {
+  Index n, firstQuery, heads, kvHeads, dh, dv;
+  ExactFrom kFrom, vFrom;
+};
+
+std::ostream &operator<<(std::ostream &o, const Case &c) {
+  return o << c.n << " queries from " << c.firstQuery << ", heads " << c.heads << "/" << c.kvHeads << ", dh " << c.dh
+           << ", dv " << c.dv << ", K block " << c.kFrom.block << " window " << c.kFrom.window << ", V block "
+           << c.vFrom.block << " window " << c.vFrom.window;
+}
+
+Index exactBegin(ExactFrom from, Index firstQuery) { return from.never() ? 0 : from(firstQuery); }
+
+/// One side in two versions; rows that nobody may read hold NaN.
+struct Side {
+  Matrix stored, exact;
+  Index begin;
+  ExactFrom from;
+
+  Side(Backend &b, const Case &c, Index width, ExactFrom f, std::mt19937 &rng)
+      : stored(b, c.firstQuery + c.n, c.kvHeads * width),
+        exact(b, f.never() ? 0 : c.firstQuery + c.n - exactBegin(f, c.firstQuery), c.kvHeads * width),
+        begin(exactBegin(f, c.firstQuery)), from(f) {
+    stored.fill(rng);
+    exact.fill(rng);
+    if (!f.never())
+      for (Index j = f(c.firstQuery + c.n - 1); j < c.firstQuery + c.n; ++j)
+        for (Index i = 0; i < c.kvHeads * width; ++i) stored.at(j, i) = NAN;
+  }
+  float at(Index query, Index j, Index column) const {
+    return j >= from(query) ? exact.at(j - begin, column) : stored.at(j, column);
+  }
+  AttentionSide side() const { return {stored.view(), exact.view(), begin, from}; }
+};
+
+struct Problem {
+  Case c;
+  std::mt19937 rng{5};
+  Matrix q, out;
+  Side k, v;
+
+  Problem(Backend &b, const Case &shape)
+      : c(shape), q(b, c.n, c.heads * c.dh), out(b, c.n, c.heads * c.dv), k(b, c, c.dh, c.kFrom, rng),
+        v(b, c, c.dv, c.vFrom, rng) {
+    q.fill(rng, 2);
+  }
+  AttentionArgs args() const {
+    return {q.view(),  c.firstQuery, k.side(), v.side(), c.heads, c.kvHeads, 1 / std::sqrt(static_cast<float>(c.dh)),
+            out.view()};
+  }
+};
+
+/// A score errs by (dh + 2) eps sum |q k| scale =: e. A weight then errs by a factor of 1 + e + (|score - max| + 4) eps (the
+/// difference is rounded, exp errs by 2 units), by as much again for every rescaling of a running softmax (one a tile of 16
+/// tokens or more), and sums over t + 1 terms add 2 (t + 1) eps. Numerator and denominator both: twice, times sum p |v|.
+void checkAgainstDouble(const Problem &p, Index stride) {
+  const Case &c = p.c;
+  std::ostringstream name;
+  name << c;
+  Bound bound(name.str());
+  const double scale = p.args().scale;
+  for (Index i = 0; i < c.n; i += i + 1 < c.n && i + stride >= c.n ? c.n - 1 - i : stride)
+    for (Index h = 0; h < c.heads; ++h) {
+      const Index t = c.firstQuery + i, kv = h / (c.heads / c.kvHeads);
+      std::vector<double> score;
+      double worst = 0;
+      for (Index j = 0; j <= t; ++j) {
+        double sum = 0, size = 0;
+        for (Index x = 0; x < c.dh; ++x) {
+          const double product = double(p.q.at(i, h * c.dh + x)) * double(p.k.at(t, j, kv * c.dh + x));
+          sum += product;
+          size += std::fabs(product);
+        }
+        score.push_back(sum * scale);
+        worst = std::max(worst, double(c.dh + 2) * kEps * size * scale);
+      }
+      const auto [min, max] = std::minmax_element(score.begin(), score.end());
+      const double spread = *max - *min, tiles = double(t / 16 + 2), top = *max;
+      const double relative = 2 * (worst + kEps * (2 * double(t + 1) + tiles * (spread + 4)));
+      double sum = 0;
+      for (double &s : score) sum += s = std::exp(s - top);
+      for (Index x = 0; x < c.dv; ++x) {
+        double value = 0, size = 0;
+        for (Index j = 0; j <= t; ++j) {
+          const double product = score[static_cast<std::size_t>(j)] / sum * double(p.v.at(t, j, kv * c.dv + x));
+          value += product;
+          size += std::fabs(product);
+        }
+        bound.check(p.out.at(i, h * c.dv + x), value, relative * size);
+      }
+    }
+  EXPECT_TRUE(p.out.guardsIntact());
+}
+
+constexpr ExactFrom kNever{}, kBlock128{128, 0}, kBlock48{48, 0}, kWindow32{0, 32}, kWindow200{0, 200};
+const std::vector<Case> kCases = {
+    {1, 0, 3, 1, 64, 64, kNever, kNever},           {1, 300, 9, 3, 64, 64, kNever, kNever},
+    {5, 7, 2, 2, 32, 32, kNever, kNever},           {127, 0, 9, 3, 64, 64, kNever, kNever},
+    {129, 0, 4, 4, 33, 33, kNever, kNever},         {128, 200, 8, 1, 16, 48, kNever, kNever},
+    {300, 0, 6, 2, 64, 192, kNever, kNever},        {129, 0, 3, 1, 64, 64, kBlock128, kNever},
+    {300, 0, 3, 1, 64, 64, kBlock128, kWindow200},  {300, 10, 3, 3, 64, 64, kBlock48, kWindow32},
+    {1, 300, 9, 3, 64, 64, kBlock128, kBlock128},   {64, 250, 6, 2, 40, 24, kWindow32, kBlock48},
+    {128, 128, 3, 1, 64, 64, kBlock128, kBlock128}, {5, 600, 3, 1, 64, 64, kWindow200, kWindow200},
+    {100, 0, 3, 1, 64, 64, kWindow200, kWindow200},
+};
+
+template <typename B> struct Attention : ::testing::Test {};
+TYPED_TEST_SUITE(Attention, BothBackends);
+
+TYPED_TEST(Attention, AgainstDouble) {
+  const BackendPtr b = make(TypeParam::module());
+  for (const Case &c : kCases) {
+    Problem p(*b, c);
+    b->attention(Queue::Compute, p.args());
+    checkAgainstDouble(p, c.n > 130 ? 7 : 1);
+  }
+}
+
+TYPED_TEST(Attention, SameBitsForAnyNumberOfThreads) {
+  for (const Case &c : kCases) {
+    std::vector<float> first;
+    for (const int threads : {1, 2, 3}) {
+      const BackendPtr b = make(TypeParam::module(), threads);
+      Problem p(*b, c);
+      b->attention(Queue::Compute, p.args());
+      if (threads == 1) first = p.out.values();
+      EXPECT_TRUE(sameBits(first, p.out.values())) << c << ", " << threads << " threads";
+    }
+  }
+}
+
+TYPED_TEST(Attention, BrokenKeyIsSeen) {
+  const BackendPtr b = make(TypeParam::module());
+  Problem p(*b, {70, 0, 1, 1, 64, 64, kNever, kNever});
+  p.k.stored.at(40, 3) = NAN;
+  b->attention(Queue::Compute, p.args());
+  EXPECT_FALSE(std::isnan(p.out.at(39, 0)));
+  EXPECT_TRUE(std::isnan(p.out.at(40, 0)));
+  EXPECT_TRUE(std::isnan(p.out.at(69, 0)));
+}
+
+/// What makes decoding equal to one pass, bit for bit: a query's result does not depend on the others in the call, nor on
+/// which side a token with the same value comes from.
+TEST(ReferenceAttention, QueriesDoNotDependOnEachOther) {
+  const BackendPtr b = make(referenceBackendModule());
+  for (const Case &c : kCases) {
+    Problem p(*b, c);
+    b->attention(Queue::Compute, p.args());
+    for (const Index i : {Index{0}, c.n / 2, c.n - 1}) {
+      Matrix one(*b, 1, c.heads * c.dv);
+      AttentionArgs args = p.args();
+      args.q = args.q.rowRange(i, 1);
+      args.firstQuery += i;
+      args.out = one;
+      b->attention(Queue::Compute, args);
+      EXPECT_EQ(0, std::memcmp(one.view().row(0), p.out.view().row(i), static_cast<std::size_t>(c.heads * c.dv) * 4)) << c;
+    }
+  }
+}
+
+TEST(ReferenceAttention, SidesWithTheSameValuesGiveTheSameBits) {
+  const BackendPtr b = make(referenceBackendModule());
+  Problem plain(*b, {100, 50, 3, 1, 64, 64, kNever, kNever});
+  b->attention(Queue::Compute, plain.args());
+  const std::vector<float> expected = plain.out.values();
+  AttentionArgs args = plain.args();
+  args.k.exact = args.k.stored.rowRange(32, 118);
+  args.k.exactBegin = 32;
+  args.k.from = {48, 0};
+  args.v.exact = args.v.stored.rowRange(18, 132);
+  args.v.exactBegin = 18;
+  args.v.from = {0, 32};
+  b->attention(Queue::Compute, args);
+  EXPECT_TRUE(sameBits(expected, plain.out.values()));
+}
+
+} // namespace
+} // namespace xqs::test
