@@ -43,7 +43,7 @@ public:
   explicit RunData(QObject *parent = nullptr);
   ~RunData() override;
 
-  /// Adds a file; false (and `failed` with one sentence) where it cannot be read.
+  /// Adds a file; false (and `failed` with one sentence) where it cannot be read. A file that is open already stays as it is.
   bool open(const QString &file);
   void closeAll();
   QStringList files() const;
@@ -51,6 +51,8 @@ public:
   /// Runs in the order of their start.
   std::vector<const Run *> runs() const;
   const Run *find(Key key) const;
+  /// A run without an end row that nobody writes any more.
+  bool crashed(Key key) const;
   /// Looks for new rows now instead of at the next tick.
   void poll();
 
@@ -60,6 +62,10 @@ Q_SIGNALS:
 
 private:
   struct File;
+  bool readFile(File &file);
+  bool readRuns(File &file);
+  template <class T> bool readRows(File &file);
+
   std::vector<std::unique_ptr<File>> m_files;
   std::map<Key, std::unique_ptr<Run>> m_runs;
   QTimer *m_timer = nullptr;

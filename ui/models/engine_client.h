@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "model/model_reader.h"
+#include "store/records.h"
+
+#include <QElapsedTimer>
+#include <QJsonObject>
+#include <QObject>
+#include <QProcess>
+#include <QString>
+#include <QTimer>
+
+#include <memory>
+#include <optional>
+
+namespace xqs {
+
+/// The model and text that the engine holds.
+struct EngineModel {
+  QString name, text;
+  ModelShape shape;
+  qint64 vocab = 0;
+  qint64 tokens = 0;    ///< of the text
+  RowId previewRun = 0; ///< where previews are recorded in the store
+};
+
+struct EngineProgress {
+  RowId run = 0;
+  double done = 0, total = 0; ///< in tokens of all lanes
+  double tokensPerSecond = 0;
+  double secondsLeft = 0;
+  QString text; ///< what is being computed
+};
+
+/// The engine process: `xqscope-cli serve`, one JSON object a line each way. Results never pass here, they go to the store.
+/// An engine that dies, or that is silent for 2 s after a cancel, is replaced by a new one on the same model, text and store;
+/// finished windows are kept. Never blocks, but for a moment in the destructor.
+class EngineClient : public QObject {
+  Q_OBJECT
+public:
+  enum class State {
+    Stopped,    ///< not started, or gave up
+    Starting,   ///< process started, nothing heard yet
+    Waiting,    ///< ready, no model open
+    Loading,    ///< a model is being opened
+    Ready,      ///< a model is open
+    Running,    ///< an experiment runs
+    Paused,     ///< an experiment waits
+    Cancelling, ///< cancel sent, end not heard yet
+  };
+  Q_ENUM(State)
+
+  explicit EngineClient(QObject *parent = nullptr);
+  ~EngineClient() override;
+
+  /// $XQSCOPE_CLI, else `xqscope-cli` beside this program, else in PATH.
+  static QString findProgram();
+  void setProgram(const QString &program, const QStringList &arguments = {QStringLiteral("serve")});
+  void start();
+
+  State state() const { return m_state; }
+  bool isRunning() const { return m_state == State::Running || m_state == State::Paused || m_state == State::Cancelling; }
+  const std::optional<EngineModel> &model() const { return m_model; }
+  RowId currentRun() const { return m_run; } ///< 0: none
+
+  /// Opens a model and a text; everything measured goes to `store`. Sent when the engine is ready for it.
+  void open(const QString &model, const QString &text, const QString &store);
+  /// Starts an experiment (core/run, Experiment as JSON). Only in state Ready.
+  void run(const QJsonObject &spec);
+  void pause();
+  void resume();
+  void cancel();
+  /// Asks for an instant preview. At most one is under way; of those asked for meanwhile the newest is sent next.
+  void preview(const QString &policy);
+
+Q_SIGNALS:
+  void stateChanged(xqs::EngineClient::State state);
+  void loading(double fraction, const QString &text);
+  void modelReady(const xqs::EngineModel &model);
+  void runStarted(qint64 run);
+  void progress(const xqs::EngineProgress &progress);
+  void runEnded(qint64 run, const QString &status, const QString &message);
+  void previewReady(qint64 run, qint64 policyIndex, const QString &policy, double milliseconds);
+  void previewFailed(const QString &message);
+  void failed(const QString &code, const QString &message); ///< one sentence
+  void restarted(const QString &sentence);                  ///< what happened, in one sentence
+
+private:
+  void setState(State state);
+  void launch();
+  void send(const QJsonObject &command);
+  void sendOpen();
+  void readOutput();
+  void readErrors();
+  void handleLine(const QByteArray &line);
+  void handleHello(const QJsonObject &event);
+  void handleLoading(const QJsonObject &event);
+  void handleModel(const QJsonObject &event);
+  void handleRunStarted(const QJsonObject &event);
+  void handleProgress(const QJsonObject &event);
+  void handleRunEnded(const QJsonObject &event);
+  void handlePreview(const QJsonObject &event);
+  void handleError(const QJsonObject &event);
+  void sendNextPreview();
+  void cancelTimedOut();
+  QString exitSentence(int code, QProcess::ExitStatus status) const;
+  void processEnded(const QString &how);
+  void giveUp(const QString &sentence);
+  void replace(const QString &what, const QString &status);
+
+  std::unique_ptr<QProcess> m_process;
+  QString m_program;
+  QStringList m_arguments;
+  State m_state = State::Stopped;
+  QByteArray m_output;    ///< an incomplete line
+  QString m_lastError;    ///< the last line on stderr
+  QJsonObject m_open;     ///< the open command, to repeat after a restart
+  std::optional<EngineModel> m_model;
+  RowId m_run = 0;
+  bool m_runAsked = false; ///< run sent, run-started not heard
+  bool m_silent = false;     ///< killed by us after a cancel
+  bool m_previewing = false; ///< preview sent, answer not heard
+  QElapsedTimer m_sincePreview;
+  QString m_nextPreview;
+  QTimer m_cancelTimer;
+  QElapsedTimer m_sinceStart;
+  int m_earlyDeaths = 0;
+};
+
+} // namespace xqs
+
+Q_DECLARE_METATYPE(xqs::EngineModel)
+Q_DECLARE_METATYPE(xqs::EngineProgress)
