@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace xqs {
+
+/// Bytes of the well-formed UTF-8 character that `text` starts with (Unicode 14, table 3-7: no surrogates, no overlong
+/// forms), 0 where there is none.
+std::size_t utf8Length(std::string_view text);
+
+/// Text of a foreign file made fit for a message or a JSON string: control characters and bytes that are not UTF-8 become
+/// '?'; more than `maxBytes` bytes are cut to "...".
+std::string printable(std::string_view text, std::size_t maxBytes = 80);
+
+} // namespace xqs
