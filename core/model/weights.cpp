@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "weights.h"
+
+#include <cmath>
+
+namespace xqs {
+
+WeightShape weightShape(const ModelConfig &c, Weight weight) {
+  const Index d = c.shape.d, q = c.shape.heads * c.shape.dh, kv = c.shape.dkv();
+  switch (weight) {
+  case Weight::TokenEmbedding:
+  case Weight::Output: return {c.vocab, d};
+  case Weight::OutputNorm:
+  case Weight::AttentionNorm:
+  case Weight::FfnNorm: return {1, d};
+  case Weight::Wq: return {q, d};
+  case Weight::Wk:
+  case Weight::Wv: return {kv, d};
+  case Weight::Wo: return {d, q};
+  case Weight::WGate:
+  case Weight::WUp: return {c.ffn, d};
+  case Weight::WDown: return {d, c.ffn};
+  }
+  XQS_ASSERT(!"a weight without a shape");
+  return {};
+}
+
+std::vector<double> ropeFrequencies(double base, Index dh) {
+  std::vector<double> frequency(static_cast<std::size_t>(dh / 2));
+  for (std::size_t j = 0; j < frequency.size(); ++j)
+    frequency[j] = std::pow(base, -2.0 * static_cast<double>(j) / static_cast<double>(dh));
+  return frequency;
+}
+
+} // namespace xqs

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "model_reader.h"
+
+namespace xqs {
+
+constexpr std::size_t kWeightKinds = static_cast<std::size_t>(Weight::WDown) + 1;
+constexpr bool isPerLayer(Weight weight) { return weight >= Weight::AttentionNorm; }
+
+struct WeightShape {
+  Index rows = 0; ///< outputs
+  Index cols = 0; ///< inputs
+  Index elements() const { return rows * cols; }
+};
+
+/// The shape that the configuration demands, as listed at `Weight`.
+WeightShape weightShape(const ModelConfig &config, Weight weight);
+
+/// base^(-2j / dh), j in [0, dh / 2): the angular frequencies of RoPE without scaling (arXiv 2104.09864, sec. 3.2.2).
+std::vector<double> ropeFrequencies(double base, Index dh);
+
+} // namespace xqs
