@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "sqlite.h"
+
+#include <string_view>
+#include <type_traits>
+
+/// What a record's list of fields (`visit`) becomes in SQL: one table a record, `id` first, one column a field.
+namespace xqs::schema {
+
+inline constexpr std::int64_t kApplicationId = 0x58515363; ///< "XQSc": what `file` and we recognise a store by
+inline constexpr std::int64_t kVersion = 1;                ///< user_version; a larger one is refused
+
+/// Calls `f.template operator()<T>()` for every record type, in the order of AllRecords.
+template <class F> void forEachRecord(F &&f) {
+  [&]<class... T>(RecordList<T...>) { (f.template operator()<T>(), ...); }(AllRecords{});
+}
+
+template <class Field> constexpr std::string_view sqlType() {
+  if constexpr (std::is_same_v<Field, double>)
+    return "REAL";
+  else if constexpr (std::is_same_v<Field, std::string>)
+    return "TEXT";
+  else if constexpr (std::is_same_v<Field, Blob>)
+    return "BLOB";
+  else
+    return "INTEGER";
+}
+
+/// Joins `part(name, sqlType)` of every field with ", ".
+template <class T, class Part> std::string joinFields(Part part) {
+  std::string all;
+  const T record{};
+  T::visit(record, [&]<class Field>(const char *name, const Field &) {
+    if (!all.empty()) all += ", ";
+    all += part(std::string(name), sqlType<Field>());
+  });
+  return all;
+}
+
+template <class T> std::string insertSql() {
+  const std::string columns = joinFields<T>([](const std::string &name, std::string_view) { return '"' + name + '"'; });
+  const std::string values = joinFields<T>([](const std::string &, std::string_view) { return std::string("?"); });
+  return std::string("INSERT INTO \"") + T::kTable + "\" (" + columns + ") VALUES (" + values + ")";
+}
+
+/// Parameter 1: the last id known; 2: how many rows, < 0 for all.
+template <class T> std::string selectSql() {
+  const std::string columns = joinFields<T>([](const std::string &name, std::string_view) { return '"' + name + '"'; });
+  return "SELECT id, " + columns + " FROM \"" + T::kTable + "\" WHERE id > ? ORDER BY id LIMIT ?";
+}
+
+template <class T> void bindRecord(sqlite::Statement &statement, const T &record) {
+  int parameter = 0;
+  T::visit(record, [&](const char *, const auto &field) { statement.bind(++parameter, field); });
+}
+
+template <class T> T readRecord(const sqlite::Statement &statement) {
+  T record;
+  statement.get(0, record.id);
+  int column = 0;
+  T::visit(record, [&](const char *, auto &field) { statement.get(++column, field); });
+  return record;
+}
+
+/// Creates all tables in an empty database, or checks those of an existing one. One transaction; throws BadFile,
+/// StoreUnwritable.
+void createOrCheck(sqlite::Database &db);
+/// Throws BadFile with one sentence where this is no store, one of a newer version, or one that lacks a table or a column.
+void check(sqlite::Database &db);
+
+} // namespace xqs::schema
