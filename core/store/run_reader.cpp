@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_store.h"
+
+#include "error.h"
+#include "schema.h"
+#include "store_files.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <map>
+
+namespace xqs {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr auto kSettleEvery = std::chrono::seconds(1); ///< while somebody else reads too
+
+} // namespace
+
+struct RunReader::Impl {
+  explicit Impl(const fs::path &path) : file(path) { connect(); }
+  ~Impl() { closeAndSettle(); }
+
+  void connect();
+  void disconnect();
+  void closeAndSettle();
+  std::int64_t version();
+  sqlite::Database &database(); ///< the connection; made again where an earlier attempt failed
+  sqlite::Statement &statement(const char *table, const std::string &sql);
+
+  fs::path file;
+  std::unique_ptr<sqlite::Database> db;
+  std::map<std::string, sqlite::Statement, std::less<>> statements;
+  std::int64_t generation = 0; ///< connections so far: data_version starts anew with each
+  std::chrono::steady_clock::time_point nextSettle{};
+};
+
+void RunReader::Impl::connect() {
+  db = store_files::openForReading(file);
+  ++generation;
+}
+
+void RunReader::Impl::disconnect() {
+  statements.clear();
+  db.reset();
+}
+
+void RunReader::Impl::closeAndSettle() {
+  disconnect();
+  if (fs::exists(store_files::walOf(file)) && !store_files::writerAlive(file)) store_files::settle(file);
+}
+
+std::int64_t RunReader::Impl::version() {
+  // The writer has gone, but could not finish the file while we read it: let go, finish it, come back.
+  const auto now = std::chrono::steady_clock::now();
+  if (now >= nextSettle && fs::exists(store_files::walOf(file)) && !store_files::writerAlive(file)) {
+    nextSettle = now + kSettleEvery;
+    disconnect();
+    connect();
+  }
+  return (generation << 40) + database().integer("PRAGMA data_version");
+}
+
+sqlite::Database &RunReader::Impl::database() {
+  if (!db) connect();
+  return *db;
+}
+
+sqlite::Statement &RunReader::Impl::statement(const char *table, const std::string &sql) {
+  const auto found = statements.find(table);
+  return found != statements.end() ? found->second
+                                   : statements.emplace(table, sqlite::Statement(database(), sql)).first->second;
+}
+
+RunReader::RunReader(const fs::path &file) : m_impl(std::make_unique<Impl>(file)) {}
+RunReader::~RunReader() = default;
+RunReader::RunReader(RunReader &&) noexcept = default;
+RunReader &RunReader::operator=(RunReader &&) noexcept = default;
+
+const fs::path &RunReader::file() const { return m_impl->file; }
+std::int64_t RunReader::dataVersion() { return m_impl->version(); }
+
+template <class T> std::vector<T> RunReader::rowsAfter(RowId lastId, std::int64_t limit) {
+  sqlite::Statement &statement = m_impl->statement(T::kTable, schema::selectSql<T>());
+  statement.bind(1, lastId);
+  statement.bind(2, limit);
+  std::vector<T> rows;
+  while (statement.step()) rows.push_back(schema::readRecord<T>(statement));
+  statement.reset();
+  return rows;
+}
+
+bool RunReader::crashed(RowId run) {
+  if (store_files::writerAlive(m_impl->file)) return false; // asked first: its last act is to write the end
+  sqlite::Statement ends(m_impl->database(), "SELECT count(*) FROM run_end WHERE run = ?");
+  ends.bind(1, run);
+  std::int64_t count = 0;
+  if (ends.step()) ends.get(0, count);
+  return count == 0;
+}
+
+template std::vector<RunRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<RunEndRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<PolicyRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<WindowRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<LayerErrorRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<SummaryRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<SimilarityRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<OperationRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<ProblemRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<LogRow> RunReader::rowsAfter(RowId, std::int64_t);
+
+} // namespace xqs

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_store.h"
+
+#include "error.h"
+#include "schema.h"
+#include "store_files.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace xqs {
+namespace {
+
+constexpr std::size_t kCapacity = 4096; ///< records that wait; a producer that finds the queue full waits
+constexpr std::chrono::milliseconds kCommitEvery{50};
+constexpr int kBusyTimeoutMs = 10'000; ///< how long another process may keep the file
+constexpr int kCloseTimeoutMs = 200;
+
+/// A file that exists only because of us is removed again where the schema cannot be written into it.
+class RemoveOnFailure {
+public:
+  explicit RemoveOnFailure(const std::filesystem::path &file) : m_file(std::filesystem::exists(file) ? "" : file) {}
+  ~RemoveOnFailure() {
+    std::error_code ignored;
+    if (!m_file.empty()) std::filesystem::remove(m_file, ignored);
+  }
+  void keep() { m_file.clear(); }
+
+private:
+  std::filesystem::path m_file;
+};
+
+/// One prepared INSERT.
+template <class T> class Inserter {
+public:
+  explicit Inserter(sqlite::Database &db) : m_statement(db, schema::insertSql<T>()) {}
+  void insert(const T &record) {
+    schema::bindRecord(m_statement, record);
+    m_statement.step();
+    m_statement.reset();
+  }
+
+private:
+  sqlite::Statement m_statement;
+};
+
+template <class List> struct Inserters;
+template <class... T> struct Inserters<RecordList<T...>> : Inserter<T>... {
+  explicit Inserters(sqlite::Database &db) : Inserter<T>(db)... {}
+  using Inserter<T>::insert...;
+};
+
+} // namespace
+
+struct RunStore::Impl {
+  explicit Impl(const std::filesystem::path &path);
+
+  RowId beginRun(const RunRow &row);
+  void append(Record record);
+  void flush();
+  void close();
+
+  std::filesystem::path file;
+  std::atomic<std::int64_t> blocked = 0;
+  bool reported = false; ///< the kept error has been thrown to somebody
+
+private:
+  void drain();
+  void commit(const std::vector<Record> &batch);
+  void rethrow(std::unique_lock<std::mutex> &lock);
+  void finishFile();
+
+  // The order matters: the lock is taken before SQLite opens the file and given back after it has closed it.
+  std::unique_ptr<store_files::WriterLock> m_lock;
+  std::mutex m_databaseMutex; ///< the writer thread and beginRun take turns
+  std::unique_ptr<sqlite::Database> m_db;
+  std::unique_ptr<Inserters<AllRecords>> m_inserters;
+  bool m_wal = false;
+
+  std::mutex m_mutex; ///< everything below
+  std::condition_variable m_wake, m_space, m_done;
+  std::vector<Record> m_queue;
+  std::uint64_t m_appended = 0, m_committed = 0;
+  bool m_urgent = false, m_stop = false;
+  std::exception_ptr m_error;
+  std::thread m_writer;
+};
+
+RunStore::Impl::Impl(const std::filesystem::path &path) : file(path) {
+  store_files::requireWritable(file);
+  m_lock = std::make_unique<store_files::WriterLock>(file);
+  RemoveOnFailure guard(file);
+  m_db = std::make_unique<sqlite::Database>(file, sqlite::Database::Access::Create, kBusyTimeoutMs);
+  schema::createOrCheck(*m_db);
+  m_inserters = std::make_unique<Inserters<AllRecords>>(*m_db);
+  guard.keep();
+  m_writer = std::thread([this] { drain(); });
+}
+
+RowId RunStore::Impl::beginRun(const RunRow &row) {
+  flush();
+  const std::lock_guard turn(m_databaseMutex);
+  XQS_ASSERT(m_db);
+  // A file that a crash, or a reader that was still there, left in WAL mode. Busy: another process writes; stay in its mode.
+  if (!m_wal) m_db->tryExec("PRAGMA journal_mode = DELETE");
+  m_db->exec("PRAGMA synchronous = FULL");
+  sqlite::Transaction transaction(*m_db);
+  m_inserters->insert(row);
+  const RowId id = m_db->integer("SELECT last_insert_rowid()");
+  transaction.commit();
+  // The run's row must be in the file itself, so that a copy without its -wal can still say which run crashed.
+  if (m_wal) m_db->exec("PRAGMA wal_checkpoint(PASSIVE)");
+  // Where WAL is impossible (a network folder, another writer at this moment) DELETE does the same work, with more waiting.
+  m_wal = m_db->tryExec("PRAGMA journal_mode = WAL") == 0 && m_db->text("PRAGMA journal_mode") == "wal";
+  if (m_wal) m_db->exec("PRAGMA synchronous = NORMAL"); // a commit survives this process, not a power cut
+  return id;
+}
+
+void RunStore::Impl::append(Record record) {
+  std::unique_lock lock(m_mutex);
+  rethrow(lock);
+  XQS_ASSERT(!m_stop);
+  if (m_queue.size() >= kCapacity) {
+    ++blocked;
+    m_wake.notify_one();
+    m_space.wait(lock, [this] { return m_queue.size() < kCapacity || m_error; });
+    rethrow(lock);
+  }
+  m_queue.push_back(std::move(record));
+  ++m_appended;
+  if (m_queue.size() == 1 || m_queue.size() == kCapacity) m_wake.notify_one();
+}
+
+void RunStore::Impl::flush() {
+  std::unique_lock lock(m_mutex);
+  m_urgent = true;
+  m_wake.notify_one();
+  m_done.wait(lock, [this, target = m_appended] { return m_committed >= target || m_error; });
+  rethrow(lock);
+}
+
+void RunStore::Impl::drain() {
+  auto next = std::chrono::steady_clock::now();
+  std::unique_lock lock(m_mutex);
+  while (true) {
+    m_wake.wait(lock, [this] { return m_stop || !m_queue.empty(); });
+    if (m_queue.empty()) return;
+    m_wake.wait_until(lock, next, [this] { return m_stop || m_urgent || m_queue.size() >= kCapacity; });
+    m_urgent = false;
+    std::vector<Record> batch;
+    batch.swap(m_queue);
+    lock.unlock();
+    m_space.notify_all();
+    std::exception_ptr error;
+    try {
+      commit(batch);
+    } catch (...) { // the thread's border: kept, and thrown to whoever calls next
+      error = std::current_exception();
+    }
+    next = std::chrono::steady_clock::now() + kCommitEvery;
+    lock.lock();
+    m_committed += batch.size();
+    m_error = error;
+    m_done.notify_all();
+    m_space.notify_all();
+    if (m_error) return;
+  }
+}
+
+void RunStore::Impl::commit(const std::vector<Record> &batch) {
+  const std::lock_guard turn(m_databaseMutex);
+  sqlite::Transaction transaction(*m_db);
+  for (const Record &record : batch) std::visit([this](const auto &r) { m_inserters->insert(r); }, record);
+  transaction.commit();
+}
+
+void RunStore::Impl::rethrow(std::unique_lock<std::mutex> &lock) {
+  if (!m_error) return;
+  reported = true;
+  const std::exception_ptr error = m_error;
+  lock.unlock();
+  std::rethrow_exception(error);
+}
+
+void RunStore::Impl::close() {
+  if (!m_writer.joinable()) return;
+  {
+    const std::lock_guard lock(m_mutex);
+    m_stop = true;
+    m_wake.notify_one();
+  }
+  m_writer.join();
+  finishFile();
+  std::unique_lock lock(m_mutex);
+  rethrow(lock);
+}
+
+void RunStore::Impl::finishFile() {
+  m_inserters.reset();
+  m_db->setBusyTimeout(kCloseTimeoutMs);
+  // Both fail while another process has the file open: then the last to close it does this (store_files::settle).
+  m_db->tryExec("PRAGMA wal_checkpoint(TRUNCATE)");
+  m_db->tryExec("PRAGMA journal_mode = DELETE");
+  m_db.reset();
+  m_lock->release();
+}
+
+RunStore::RunStore(const std::filesystem::path &file) : m_impl(std::make_unique<Impl>(file)) {}
+
+RunStore::~RunStore() {
+  try {
+    m_impl->close();
+  } catch (const std::exception &error) {
+    if (!m_impl->reported) std::fprintf(stderr, "xqscope: %s\n", error.what());
+  }
+}
+
+RowId RunStore::beginRun(RunRow row) { return m_impl->beginRun(row); }
+void RunStore::append(Record record) { m_impl->append(std::move(record)); }
+void RunStore::flush() { m_impl->flush(); }
+void RunStore::close() { m_impl->close(); }
+const std::filesystem::path &RunStore::file() const { return m_impl->file; }
+std::int64_t RunStore::blockedAppends() const { return m_impl->blocked; }
+
+} // namespace xqs
