@@ -125,9 +125,12 @@ double rowDeviationSquares(const float *x, Index n, double mean) {
   Index i = 0;
   for (; i + lanesOf() <= n; i += lanesOf()) {
     const VF v = hn::LoadU(d, x + i);
-    const VD a = hn::Sub(lower(v), m), b = hn::Sub(upper(v), m);
+    const VD a = hn::Sub(lower(v), m);
     low = hn::MulAdd(a, a, low);
+#if HWY_TARGET != HWY_SCALAR // whose upper half is no value
+    const VD b = hn::Sub(upper(v), m);
     high = hn::MulAdd(b, b, high);
+#endif
   }
   double sum = total(low, high);
   for (; i < n; ++i) {

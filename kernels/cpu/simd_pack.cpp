@@ -265,12 +265,13 @@ template <int kBits> std::uint64_t split(std::uint64_t joined) {
 }
 
 template <int kBits> void pack(const std::uint8_t *codes, Index n, std::byte *row) {
+  constexpr int kWord = kBits == 3 ? 4 : kBits; // bytes moved at once: the fourth belongs to the next eight codes
   Index i = 0;
-  for (; i + 8 <= n; i += 8) {
+  for (; i + (kWord == kBits ? 8 : 16) <= n; i += 8) {
     std::uint64_t bytes = 0;
     std::memcpy(&bytes, codes + i, 8);
     const std::uint64_t joined = join<kBits>(bytes);
-    std::memcpy(row + i / 8 * kBits, &joined, kBits);
+    std::memcpy(row + i / 8 * kBits, &joined, kWord);
   }
   if (i == n) return;
   std::memset(row + i / 8 * kBits, 0, static_cast<std::size_t>(((n - i) * kBits + 7) / 8));
@@ -278,11 +279,12 @@ template <int kBits> void pack(const std::uint8_t *codes, Index n, std::byte *ro
 }
 
 template <int kBits> void unpack(const std::byte *row, Index n, std::uint8_t *codes) {
+  constexpr int kWord = kBits == 3 ? 4 : kBits;
   Index i = 0;
-  for (; i + 8 <= n; i += 8) {
+  for (; i + (kWord == kBits ? 8 : 16) <= n; i += 8) {
     std::uint64_t joined = 0;
-    std::memcpy(&joined, row + i / 8 * kBits, kBits);
-    const std::uint64_t bytes = split<kBits>(joined);
+    std::memcpy(&joined, row + i / 8 * kBits, kWord);
+    const std::uint64_t bytes = split<kBits>(joined & ((1ull << (8 * kBits)) - 1u));
     std::memcpy(codes + i, &bytes, 8);
   }
   for (; i < n; ++i) codes[i] = static_cast<std::uint8_t>(readCode(row, i, kBits));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support.h"
-
-#include <hwy/targets.h>
+#include "targets.h"
 
 namespace xqs::test {
 namespace {
@@ -249,20 +248,6 @@ std::vector<std::byte> packedBytes(Backend &b, const Shape &s) {
   const auto *raw = reinterpret_cast<const std::byte *>(values.data());
   bytes.insert(bytes.end(), raw, raw + values.size() * 4);
   return bytes;
-}
-
-/// Each instruction set this processor has and that the library was compiled for, alone; then all again.
-template <typename Fn> void onEveryTarget(const Fn &fn) {
-  const std::int64_t all = hwy::SupportedTargets();
-  for (std::int64_t rest = all; rest != 0; rest &= rest - 1) {
-    const std::int64_t target = rest & -rest;
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(hwy::TargetName(target));
-    fn();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }
 
 TEST(QuantizePortable, EveryInstructionSetGivesTheBitsOfTheReference) {
