@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every policy must hold, whatever its method: a new line in the registry is covered by a line in contractPolicies().
+#include "engine/evaluate.h"
+#include "support/small_model.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace xqs {
+namespace {
+
+using test::SmallModel;
+
+SmallModel &modelOf(bool mha) {
+  static SmallModel gqaModel(test::kGqaModel), mhaModel(test::kMhaModel);
+  return mha ? mhaModel : gqaModel;
+}
+
+struct Case {
+  std::string policy;
+  bool mha;
+};
+void PrintTo(const Case &c, std::ostream *out) { *out << c.policy << (c.mha ? " on MHA" : " on GQA"); }
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const bool mha : {false, true})
+    for (const std::string &policy : test::contractPolicies(mha)) all.push_back({policy, mha});
+  return all;
+}
+
+class PolicyContract : public testing::TestWithParam<Case> {
+protected:
+  SmallModel &m = modelOf(GetParam().mha);
+  PolicySpec spec = PolicySpec::parse(GetParam().policy);
+  std::unique_ptr<Method> method = prepareMethod(spec, *m.model, m.calibration);
+
+  Index allocatedCacheBytes() const {
+    Index sum = 0;
+    for (const Purpose p : {Purpose::CacheCodes, Purpose::CacheScales, Purpose::CacheOutliers, Purpose::CacheExact})
+      sum += m.backend->allocated(p);
+    return sum;
+  }
+  /// Final hidden states of `tokens` fed in steps of the given sizes.
+  std::vector<float> hiddenStates(const std::vector<TokenId> &tokens, std::vector<Index> steps, State state,
+                                  CacheBytes *bytes = nullptr) {
+    Engine engine(*m.model);
+    const auto n = static_cast<Index>(tokens.size());
+    const auto cache = method->makeCache({n, *std::max_element(steps.begin(), steps.end()), state});
+    std::vector<float> all;
+    Index first = 0;
+    for (const Index count : steps) {
+      const Lane lane{cache.get(), nullptr, {}};
+      engine.step({&lane, 1}, std::span(tokens).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+      const std::vector<float> part = test::values(engine.hidden(0));
+      all.insert(all.end(), part.begin(), part.end());
+      first += count;
+    }
+    EXPECT_EQ(first, n);
+    if (bytes != nullptr) *bytes = cache->bytes();
+    return all;
+  }
+};
+
+TEST_P(PolicyContract, FootprintIsWhatTheCacheHoldsAndTheAllocatorCounted) {
+  for (const State state : {State::All, State::Stream}) {
+    for (const Index tokens : {1, 31, 32, 33, 127, 128, 150}) {
+      SCOPED_TRACE(std::string(stateName(state)) + " " + std::to_string(tokens));
+      const Index cacheBefore = allocatedCacheBytes();
+      const Index sumBefore = m.backend->allocated(Purpose::Accumulator);
+      const CacheBytes predicted = footprint(spec, m.model->shape(), tokens, state);
+      Engine engine(*m.model);
+      const auto cache = method->makeCache({tokens, tokens, state});
+      const Lane lane{cache.get(), nullptr, {}};
+      engine.step({&lane, 1}, test::randomTokens(tokens, 256));
+      const CacheBytes held = cache->bytes();
+      EXPECT_EQ(held.codes, predicted.codes);
+      EXPECT_EQ(held.scales, predicted.scales);
+      EXPECT_EQ(held.outliers, predicted.outliers);
+      EXPECT_EQ(held.residual, predicted.residual);
+      EXPECT_EQ(held.allocated, predicted.allocated);
+      EXPECT_EQ(held.accumulator, predicted.accumulator);
+      EXPECT_EQ(held.scratch, predicted.scratch);
+      EXPECT_EQ(allocatedCacheBytes() - cacheBefore, predicted.allocated + predicted.scratch);
+      EXPECT_EQ(m.backend->allocated(Purpose::Accumulator) - sumBefore, predicted.accumulator);
+      if (state == State::All) EXPECT_GE(predicted.allocated * 8 + 7, predicted.formatBits());
+    }
+  }
+}
+
+TEST_P(PolicyContract, StreamInOnePassEqualsChunksAndTokenByTokenDecodingBitForBit) {
+  const std::vector<TokenId> tokens = test::randomTokens(150, 256, 3);
+  const std::vector<float> onePass = hiddenStates(tokens, {150}, State::Stream);
+  EXPECT_EQ(onePass, hiddenStates(tokens, {1, 40, 7, 64, 38}, State::Stream));
+  EXPECT_EQ(onePass, hiddenStates(tokens, std::vector<Index>(150, 1), State::Stream));
+  EXPECT_EQ(onePass, hiddenStates(tokens, {37, 1, 1, 111}, State::Stream));
+}
+
+TEST_P(PolicyContract, RebuildsFromItsPackedBytesAlone) {
+  const Index n = 70;
+  const std::vector<TokenId> tokens = test::randomTokens(n, 256, 5);
+  ExactTrace trace(*m.model, n);
+  WindowEvaluator evaluator(*m.model, State::All);
+  evaluator.exact(tokens, &trace);
+  const auto cache = method->makeCache({n, n, State::All});
+  const Index dkv = m.model->shape().dkv();
+  const Buffer before = m.backend->allocate(n * dkv * 4, Purpose::Scratch),
+               after = m.backend->allocate(n * dkv * 4, Purpose::Scratch);
+  cache->beginStep(0, n);
+  for (Index layer = 0; layer < m.model->shape().layers; ++layer) {
+    cache->append(layer, trace.input(layer));
+    cache->advance(layer);
+    for (const Side side : {Side::K, Side::V}) {
+      cache->rebuild(layer, side, Version::Stored, {0, n}, before.f32(n, dkv));
+      for (const View original :
+           {trace.residual(layer), trace.normed(layer), trace.k(layer), trace.kRope(layer), trace.v(layer)}) {
+        if (side == Side::V) break; // poisoned already
+        for (Index r = 0; r < n; ++r) std::fill_n(original.row(r), original.cols, std::numeric_limits<float>::quiet_NaN());
+      }
+      cache->rebuild(layer, side, Version::Stored, {0, n}, after.f32(n, dkv));
+      const std::vector<float> rebuilt = test::values(after.f32(n, dkv));
+      EXPECT_EQ(test::values(before.f32(n, dkv)), rebuilt);
+      EXPECT_TRUE(std::all_of(rebuilt.begin(), rebuilt.end(), [](float x) { return std::isfinite(x); }));
+      // Any range gives the same rows: rebuild is idempotent and needs no order.
+      cache->rebuild(layer, side, Version::Stored, {33, 66}, before.f32(33, dkv));
+      EXPECT_EQ(test::values(before.f32(33, dkv)), test::values(after.f32(n, dkv).rowRange(33, 33)));
+    }
+  }
+  cache->endStep();
+}
+
+TEST_P(PolicyContract, ErrorsShrinkWithBits) {
+  if (!spec.has("bits") || spec.integer("bits") > 4) GTEST_SKIP() << "no narrower setting to compare with";
+  const std::vector<TokenId> tokens = test::randomTokens(96, 256, 9);
+  ExactTrace trace(*m.model, 96);
+  WindowEvaluator(*m.model, State::All).exact(tokens, &trace);
+  const auto sumOfErrors = [&](const char *bits) {
+    const auto wide = prepareMethod(spec.with("bits", bits), *m.model, m.calibration);
+    double sum = 0;
+    for (const LayerError &e : openLoop(*wide, trace, State::All)) sum += e.k + e.v;
+    return sum;
+  };
+  const double at2 = sumOfErrors("2"), at4 = sumOfErrors("4"), at8 = sumOfErrors("8");
+  if (spec.integer("first_layers") >= m.model->shape().layers) {
+    EXPECT_EQ(at2, at8); // every layer is a first layer
+  } else {
+    EXPECT_LT(at4, at2);
+    EXPECT_LT(at8, at4);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PolicyContract, testing::ValuesIn(cases()));
+
+/// Largest relative Frobenius error of K or V over layers, open loop.
+double worstError(SmallModel &m, const std::string &policy, State state) {
+  const auto method = prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration);
+  ExactTrace trace(*m.model, 100);
+  WindowEvaluator(*m.model, State::All).exact(test::randomTokens(100, 256, 11), &trace);
+  double worst = 0;
+  for (const LayerError &e : openLoop(*method, trace, state)) worst = std::max({worst, e.k, e.v});
+  return worst;
+}
+
+TEST(Identity, WithoutQuantizationEveryMethodGivesKAndVBack) {
+  // Q = identity up to FP16 storage: 2^-11 an element, times what the rebuild's sum can amplify on these weights.
+  for (const bool mha : {false, true}) {
+    SmallModel &m = modelOf(mha);
+    for (const char *policy :
+         {"fp16", "kivi:bits=16,first_bits=16", "kivi-star:bits=16,first_bits=16", "xquant:bits=16,first_bits=16,source=x",
+          "xquant:bits=16,first_bits=16,source=latent", "xquant-cl:bits=16,first_bits=16,source=x",
+          "xquant-cl:bits=16,first_bits=16,source=x,domain=residual", "xquant-cl:bits=16,first_bits=16,source=latent",
+          "xquant-cl:bits=16,first_bits=16,source=latent,delta_axis=channel",
+          "xquant-cl:bits=16,first_bits=16,source=x,first_layers=0",
+          "xquant-cl:bits=16,first_bits=16,source=x,accumulator=fp16"}) {
+      EXPECT_LT(worstError(m, policy, State::All), 3e-3) << policy << (mha ? " MHA" : " GQA");
+    }
+  }
+}
+
+TEST(Identity, FullRankLowRankIsExact) {
+  EXPECT_LT(worstError(modelOf(false), "low-rank:rank=32", State::All), 1e-3);
+  EXPECT_LT(worstError(modelOf(true), "low-rank:rank=64", State::All), 1e-3);
+}
+
+TEST(Identity, LatentDeltasInTheResidualDomainLoseWhatTheNormNeeds) {
+  // The norm needs the whole X, which a latent narrower than d does not hold (findings.md 3).
+  const char *policy = "xquant-cl:bits=16,first_bits=16,source=latent,domain=residual,base=latent";
+  SmallModel narrow("synthetic:layers=5,d=64,heads=4,kv_heads=1,head_dim=16,ffn=96,vocab=256,seed=7");
+  EXPECT_GT(worstError(narrow, policy, State::All), 1e-2);
+  EXPECT_LT(worstError(narrow, "xquant-cl:bits=16,first_bits=16,source=latent,base=latent", State::All), 3e-3);
+}
+
+TEST(Threads, TheFastBackendGivesTheSameBitsForAnyThreadCount) {
+  const std::vector<TokenId> tokens = test::randomTokens(140, 256, 13);
+  for (const char *policy :
+       {"fp16", "kivi:bits=2", "xquant:bits=3,group=32", "xquant-cl:bits=2,group=32,source=x,domain=residual"}) {
+    std::vector<std::vector<double>> results;
+    for (const int threads : {1, 2, 3}) {
+      SmallModel m(test::kGqaModel, cpuBackendModule(), threads);
+      const auto method = prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration);
+      WindowEvaluator evaluator(*m.model, State::Stream);
+      const WindowScore exact = evaluator.exact(tokens);
+      const Method *one = method.get();
+      const WindowScore score = evaluator.run({&one, 1}).front().score;
+      results.push_back({exact.meanNll, score.meanNll, score.meanKl, score.top1});
+    }
+    EXPECT_EQ(results[0], results[1]) << policy;
+    EXPECT_EQ(results[0], results[2]) << policy;
+  }
+}
+
+TEST(Lanes, SideBySideEqualsOneByOneOnTheReferenceBackend) {
+  SmallModel &m = modelOf(false);
+  const std::vector<TokenId> tokens = test::randomTokens(60, 256, 17);
+  std::vector<std::unique_ptr<Method>> methods;
+  std::vector<const Method *> pointers;
+  for (const char *policy : {"fp16", "xquant:bits=2,group=32", "xquant-cl:bits=2,group=32"}) {
+    methods.push_back(prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration));
+    pointers.push_back(methods.back().get());
+  }
+  WindowEvaluator evaluator(*m.model, State::All);
+  evaluator.exact(tokens);
+  const auto together = evaluator.run(pointers);
+  for (std::size_t i = 0; i < pointers.size(); ++i)
+    EXPECT_EQ(together[i].score.meanNll, evaluator.run({&pointers[i], 1}).front().score.meanNll);
+}
+
+} // namespace
+} // namespace xqs
