@@ -78,7 +78,7 @@ std::uint64_t mix(std::uint64_t x) {
 float nearNormal(std::uint64_t bits) {
   const auto part = [&](int i) { return static_cast<std::int32_t>(bits >> (16 * i) & 0xffff); };
   const std::int32_t sum = part(0) + part(1) + part(2) + part(3) - 2 * 65535;
-  return static_cast<float>(sum) * 2.6428774e-05f; // 1 / sqrt(4 (2^32 - 1) / 12)
+  return static_cast<float>(sum) * 2.6428998e-05f; // 1 / sqrt(4 (2^32 - 1) / 12)
 }
 
 /// Deviation of a matrix's elements: 1 / sqrt(inputs) keeps a unit input's outputs at deviation 1.
