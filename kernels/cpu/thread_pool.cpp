@@ -9,8 +9,8 @@ namespace xqs {
 
 namespace {
 // A transformer layer is a dozen loops of a few hundred microseconds: looking for the next one this long before sleeping
-// saves most wake-ups, and is short enough not to rob other processes of a core.
-constexpr int kSpins = 4000;
+// saves most wake-ups, and is short enough (tens of microseconds) not to rob other processes of a core.
+constexpr int kSpins = 1000;
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -48,6 +48,9 @@ void ThreadPool::run(Index tiles, TileFn call, const void *fn) {
   workOnTiles();
   std::unique_lock lock(m_mutex);
   m_open = false; // workers still asleep are not waited for
+  lock.unlock();
+  for (int spin = 0; spin < kSpins && m_active != 0; ++spin) pause();
+  lock.lock();
   m_idle.wait(lock, [this] { return m_active == 0; });
   if (m_error) std::rethrow_exception(std::exchange(m_error, nullptr));
 }

@@ -41,10 +41,10 @@ private:
   void workerLoop(const std::stop_token &stop);
   void workOnTiles();
 
-  std::mutex m_mutex; ///< guards m_open, m_active, m_error and the job while it is closed
+  std::mutex m_mutex; ///< guards m_open, m_error, changes of m_active and the job while it is closed
   std::condition_variable m_wake, m_idle;
-  bool m_open = false; ///< workers may join the current job
-  int m_active = 0;    ///< workers inside the current job
+  bool m_open = false;          ///< workers may join the current job
+  std::atomic<int> m_active{0}; ///< workers inside the current job
   std::exception_ptr m_error;
   TileFn m_call = nullptr;
   const void *m_fn = nullptr;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support.h"
+#include "targets.h"
 
 namespace xqs::test {
 namespace {
@@ -143,6 +144,17 @@ TYPED_TEST(Attention, BrokenKeyIsSeen) {
   EXPECT_FALSE(std::isnan(p.out.at(39, 0)));
   EXPECT_TRUE(std::isnan(p.out.at(40, 0)));
   EXPECT_TRUE(std::isnan(p.out.at(69, 0)));
+}
+
+TEST(AttentionPortable, EveryInstructionSetKeepsTheBound) {
+  const BackendPtr b = make(cpuBackendModule());
+  onEveryTarget([&] {
+    for (const Case &c : {kCases[1], kCases[5], kCases[9]}) {
+      Problem p(*b, c);
+      b->attention(Queue::Compute, p.args());
+      checkAgainstDouble(p, 5);
+    }
+  });
 }
 
 /// What makes decoding equal to one pass, bit for bit: a query's result does not depend on the others in the call, nor on

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations that work row by row or element by element, against double precision.
 #include "support.h"
+#include "targets.h"
 
 namespace xqs::test {
 namespace {
@@ -16,14 +17,14 @@ constexpr Index kWidths[] = {1, 33, 64, 192, 576};
 
 /// Sum of n squares in any order: relative error n eps; mean, + eps, root (halves what came before), reciprocal, two
 /// products: one rounding each. Together at most (n / 2 + 6) eps of the result.
-TYPED_TEST(Rows, RmsNorm) {
+void checkRmsNorm(Backend &b, std::mt19937 &rng) {
   for (const Index n : kRows)
     for (const Index w : kWidths) {
-      Matrix x(*this->b, n, w), weight(*this->b, 1, w), out(*this->b, n, w);
-      x.fill(this->rng, 3);
-      weight.fill(this->rng);
+      Matrix x(b, n, w), weight(b, 1, w), out(b, n, w);
+      x.fill(rng, 3);
+      weight.fill(rng);
       const float eps = 1e-5f;
-      this->b->rmsNorm(Queue::Compute, x, weight, eps, out);
+      b.rmsNorm(Queue::Compute, x, weight, eps, out);
       Bound bound("rmsNorm " + std::to_string(n) + "x" + std::to_string(w));
       for (Index r = 0; r < n; ++r) {
         double squares = 0;
@@ -36,19 +37,21 @@ TYPED_TEST(Rows, RmsNorm) {
       }
       EXPECT_TRUE(out.guardsIntact());
       const std::vector<float> apart = out.values();
-      this->b->rmsNorm(Queue::Compute, x, weight, eps, x);
+      b.rmsNorm(Queue::Compute, x, weight, eps, x);
       EXPECT_TRUE(sameBits(apart, x.values())) << "in place";
     }
 }
 
+TYPED_TEST(Rows, RmsNorm) { checkRmsNorm(*this->b, this->rng); }
+
 /// exp errs by 2 units in the last place at most (4 eps), 1 + e, the division and two products by eps each.
-TYPED_TEST(Rows, SiluMul) {
+void checkSiluMul(Backend &b, std::mt19937 &rng) {
   for (const Index n : kRows)
     for (const Index w : kWidths) {
-      Matrix gate(*this->b, n, w), up(*this->b, n, w), out(*this->b, n, w);
-      gate.fill(this->rng, 8);
-      up.fill(this->rng);
-      this->b->siluMul(Queue::Compute, gate, up, out);
+      Matrix gate(b, n, w), up(b, n, w), out(b, n, w);
+      gate.fill(rng, 8);
+      up.fill(rng);
+      b.siluMul(Queue::Compute, gate, up, out);
       Bound bound("siluMul " + std::to_string(n) + "x" + std::to_string(w));
       for (Index r = 0; r < n; ++r)
         for (Index c = 0; c < w; ++c) {
@@ -57,9 +60,20 @@ TYPED_TEST(Rows, SiluMul) {
         }
       EXPECT_TRUE(out.guardsIntact());
       const std::vector<float> apart = out.values();
-      this->b->siluMul(Queue::Compute, gate, up, up);
+      b.siluMul(Queue::Compute, gate, up, up);
       EXPECT_TRUE(sameBits(apart, up.values())) << "in place";
     }
+}
+
+TYPED_TEST(Rows, SiluMul) { checkSiluMul(*this->b, this->rng); }
+
+TEST(RowsPortable, EveryInstructionSetKeepsTheBound) {
+  const BackendPtr cpu = make(cpuBackendModule());
+  std::mt19937 rng(12);
+  onEveryTarget([&] {
+    checkRmsNorm(*cpu, rng);
+    checkSiluMul(*cpu, rng);
+  });
 }
 
 TYPED_TEST(Rows, SiluMulAtExtremes) {
