@@ -130,4 +130,13 @@ void HostBackend::subtract(Queue, ConstView a, ConstView b, View out) {
   });
 }
 
+void HostBackend::scale(Queue, View x, float factor) {
+  XQS_ASSERT(isF32(x));
+  const Op op(*this, "scale", 2 * bytesOf(x), static_cast<double>(x.rows * x.cols));
+  forRows(x.rows, elementwiseTile(x.cols), [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r)
+      for (Index c = 0; c < x.cols; ++c) x.row(r)[c] *= factor;
+  });
+}
+
 } // namespace xqs

@@ -22,6 +22,7 @@ public:
   void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency) override;
   void add(Queue, ConstView a, ConstView b, View out) override;
   void subtract(Queue, ConstView a, ConstView b, View out) override;
+  void scale(Queue, View x, float factor) override;
   std::int64_t takeSaturated() override { return m_saturated.exchange(0); }
 
 protected:

@@ -224,6 +224,22 @@ TEST(Threads, TheFastBackendGivesTheSameBitsForAnyThreadCount) {
   }
 }
 
+TEST(SyntheticModel, AWeakerResidualConnectionMakesNeighbouringLayersLessAlike) {
+  const auto neighbours = [](const char *strength) {
+    SmallModel m(std::string(test::kGqaModel) + ",residual=" + strength);
+    ExactTrace trace(*m.model, 40);
+    WindowEvaluator(*m.model, State::All).exact(test::randomTokens(40, 256, 19), &trace);
+    const std::vector<float> cosine = layerSimilarity(trace, *m.model, Site::Residual);
+    const auto layers = static_cast<std::size_t>(m.model->shape().layers);
+    double sum = 0;
+    for (std::size_t i = 0; i + 1 < layers; ++i) sum += cosine[i * layers + i + 1];
+    return sum / static_cast<double>(layers - 1);
+  };
+  const double full = neighbours("1"), half = neighbours("0.5"), none = neighbours("0");
+  EXPECT_GT(full, half);
+  EXPECT_GT(half, none);
+}
+
 TEST(Lanes, SideBySideEqualsOneByOneOnTheReferenceBackend) {
   SmallModel &m = modelOf(false);
   const std::vector<TokenId> tokens = test::randomTokens(60, 256, 17);
