@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "published.h"
+#include "store/run_store.h"
+
+/// One self-contained HTML page of a store: no scripts, no external references, light and dark.
+namespace xqs {
+
+/// What a report is made from: all rows of a store but distributions and operations.
+struct ReportRows {
+  std::string file; ///< name, for the title
+  std::vector<RunRow> runs;
+  std::vector<RunEndRow> ends;
+  std::vector<PolicyRow> policies;
+  std::vector<WindowRow> windows;
+  std::vector<LayerErrorRow> layerErrors;
+  std::vector<SimilarityRow> similarities;
+  std::vector<ProblemRow> problems;
+  std::vector<LogRow> logs;
+  std::vector<RowId> crashed; ///< runs without an end that nobody writes
+};
+
+/// Throws what RunReader throws.
+ReportRows readReportRows(RunReader &reader);
+
+/// The page as UTF-8: for each run what was measured and how, the curve of cache size against quality, similarity of layers,
+/// errors by layer, the ledger, what it takes to repeat it, problems and log. Pure; parts without rows are left out.
+std::string htmlReport(const ReportRows &rows, const std::vector<PublishedRow> &published);
+
+} // namespace xqs
