@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/resources.h"
+
+#include "error.h"
+#include "model/sha256.h"
+#include "run/embedded.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <span>
+
+namespace xqs {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kMaxTextBytes = std::size_t{256} << 20;
+constexpr std::string_view kBuiltin = "builtin:";
+constexpr std::string_view kTextFolder = "texts/";
+constexpr std::string_view kTextSuffix = ".md";
+
+std::string_view embedded(std::string_view path) {
+  const auto files = embeddedFiles();
+  const auto found = std::find_if(files.begin(), files.end(), [&](const EmbeddedFile &f) { return f.path == path; });
+  return found == files.end() ? std::string_view() : found->bytes;
+}
+
+std::string builtinTextNames() {
+  std::string names;
+  for (const EmbeddedFile &file : embeddedFiles()) {
+    if (!file.path.starts_with(kTextFolder)) continue;
+    std::string_view name = file.path.substr(kTextFolder.size());
+    name.remove_suffix(kTextSuffix.size());
+    names += fmt::format("{}{}{}", names.empty() ? "" : ", ", kBuiltin, name);
+  }
+  return names;
+}
+
+std::string builtinText(const std::string &location) {
+  const std::string path = fmt::format("{}{}{}", kTextFolder, location.substr(kBuiltin.size()), kTextSuffix);
+  const std::string_view bytes = embedded(path);
+  if (bytes.empty())
+    throw Error(Code::Usage, fmt::format("no built-in text '{}'; there are {}", location, builtinTextNames()));
+  return std::string(bytes);
+}
+
+} // namespace
+
+std::string readRegularFile(const std::string &path, std::string_view what, std::size_t maxBytes) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) throw Error(Code::NotFound, fmt::format("{} '{}': no such file; check the path", what, path));
+  if (!fs::is_regular_file(status)) // opening a FIFO would wait for ever, a device may never end
+    throw Error(Code::Unreadable, fmt::format("{} '{}' is {}, not a file; give the path of a file", what, path,
+                                              fs::is_directory(status) ? "a directory" : "a pipe or a device"));
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(Code::Unreadable, fmt::format("{} '{}' cannot be opened; check its permissions", what, path));
+  const auto size = fs::file_size(path, error);
+  if (!error && size > maxBytes)
+    throw Error(Code::Unreadable,
+                fmt::format("{} '{}' has {} bytes, at most {} are accepted; cut it", what, path, size, maxBytes));
+  std::string bytes(error ? 0 : size, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  if (file.bad()) throw Error(Code::Unreadable, fmt::format("{} '{}' cannot be read; check the disk", what, path));
+  bytes.resize(static_cast<std::size_t>(file.gcount()));
+  return bytes;
+}
+
+TextSource loadText(const std::string &location) {
+  TextSource text;
+  text.location = location;
+  if (location.starts_with(kBuiltin)) {
+    text.name = location;
+    text.bytes = builtinText(location);
+  } else {
+    text.name = fs::path(location).filename().string();
+    text.bytes = readRegularFile(location, "text", kMaxTextBytes);
+  }
+  if (text.bytes.empty())
+    throw Error(Code::TextTooShort, fmt::format("text '{}' is empty; give one with at least a window of tokens", location));
+  text.sha256 = sha256Hex(std::as_bytes(std::span(text.bytes)));
+  return text;
+}
+
+std::string_view publishedTables() { return embedded("published.json"); }
+
+fs::path cacheFolder() {
+  if (const char *xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') return fs::path(xdg) / "xqscope";
+  const char *home = std::getenv("HOME");
+  return fs::path(home != nullptr ? home : ".") / ".cache" / "xqscope";
+}
+
+fs::path defaultModelFile() { return cacheFolder() / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"; }
+
+std::string resolveModel(const std::string &location) {
+  if (location != "default") return location;
+  const fs::path file = defaultModelFile();
+  std::error_code ignored;
+  if (!fs::exists(file, ignored))
+    throw Error(Code::NotFound,
+                fmt::format("the default model is not at '{}'; fetch it with packaging/run.sh --fetch-only", file.string()));
+  return file.string();
+}
+
+} // namespace xqs
