@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rows that say what a run was: model, text, protocol, machine, versions, ledgers.
+#include "run/machine.h"
+#include "run/runner.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace xqs {
+
+namespace {
+
+std::string protocolSentence(const Experiment &experiment) {
+  return fmt::format(
+      "Teacher forcing over non-overlapping windows of {} tokens, text tokenized once, tail dropped, BOS only where "
+      "the tokenizer puts it; {} positions scored a window; cache state {}: {}.",
+      experiment.window, experiment.window - 1, stateName(experiment.state),
+      experiment.state == State::All ? "every key and value read back from the cache, the own token's too"
+                                     : "a query reads what decoding sees, newest tokens exact");
+}
+
+Index bytesOf(Index bits) { return (bits + 7) / 8; }
+
+} // namespace
+
+RunRow describeRun(const Session &session, const Experiment &experiment, Index windows, const char *kind) {
+  const ModelConfig &config = session.model().config();
+  RunRow row;
+  row.uuid = newUuid();
+  row.startedUtc = utcNow();
+  row.kind = kind;
+  row.title = fmt::format("{}, {}, {} x {} tokens, state {}", config.name, session.text().name, windows, experiment.window,
+                          stateName(experiment.state));
+  row.model = config.name, row.modelHash = session.model().hash();
+  row.architecture = config.architecture, row.weightTypes = config.weightTypes;
+  row.layers = config.shape.layers, row.d = config.shape.d, row.heads = config.shape.heads;
+  row.kvHeads = config.shape.kvHeads, row.dh = config.shape.dh, row.vocab = config.vocab, row.ffn = config.ffn;
+  row.text = session.text().name, row.textHash = session.text().sha256;
+  row.textTokens = static_cast<std::int64_t>(session.tokens().size()), row.tokensHash = session.tokensHash();
+  row.window = experiment.window, row.firstWindow = experiment.firstWindow, row.windows = windows;
+  row.state = stateName(experiment.state);
+  row.protocol = protocolSentence(experiment);
+  row.backend = session.backend().name(), row.device = session.backend().device(), row.machine = machineName();
+  row.threads = session.threads(), row.seed = experiment.seed;
+  row.version = XQS_VERSION, row.libraries = libraryVersions();
+  row.spec = toJson(experiment).dump();
+  return row;
+}
+
+PolicyRow describePolicy(const PolicySpec &spec, const ModelShape &shape, Index window, State state, std::int64_t index) {
+  const CacheBytes bytes = footprint(spec, shape, window, state);
+  PolicyRow row;
+  row.index = index;
+  row.policy = spec.canonical(), row.method = spec.method().name;
+  row.formatBytes = bytes.formatBytes(), row.allocatedBytes = bytes.allocated;
+  row.codes = bytesOf(bytes.codes), row.scales = bytesOf(bytes.scales);
+  row.outliers = bytesOf(bytes.outliers), row.residual = bytesOf(bytes.residual);
+  row.accumulator = bytes.accumulator, row.scratch = bytes.scratch;
+  row.relativeSize = relativeSize(spec, shape, window, state);
+  row.bitsPerElement = 16 * row.relativeSize;
+  row.relativeSizeMha = relativeSizeMha(spec, shape, window, state);
+  return row;
+}
+
+} // namespace xqs

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/session.h"
+
+#include "error.h"
+#include "model/sha256.h"
+#include "run/machine.h"
+
+#include <fmt/format.h>
+
+namespace xqs {
+
+namespace {
+
+constexpr std::size_t kKeptMethods = 64;
+constexpr double kLoadingStep = 0.02;
+constexpr double kModelShare = 0.95; // of the loading bar; the rest is the text
+
+std::unique_ptr<Model> loadModel(const SessionOptions &options, Backend &backend, const Session::Progress &progress,
+                                 std::stop_token stop) {
+  const auto report = [&](double fraction, const std::string &text) {
+    if (progress) progress(fraction * kModelShare, text);
+  };
+  report(0, "opening the model");
+  const auto reader = openModel(resolveModel(options.model));
+  const std::string text = "loading " + reader->config().name;
+  double reported = 0; // in steps a person can see
+  const auto weightsRead = [&](double fraction) {
+    if (fraction < reported + kLoadingStep) return;
+    reported = fraction;
+    report(fraction, text);
+  };
+  return Model::load(*reader, backend, weightsRead, std::move(stop));
+}
+
+} // namespace
+
+Session::Session(const SessionOptions &options, std::span<const BackendInfo> backends, const Progress &progress,
+                 std::stop_token stop)
+    : m_options(options), m_backend(createBackend(backends, options.backend, options.threads)),
+      m_model(loadModel(options, *m_backend, progress, stop)), m_calibration(*m_model, Calibration::defaultFolder()) {
+  if (progress) progress(kModelShare, "reading the text");
+  m_options.text.clear();
+  setText(options.text);
+  if (progress) progress(1, "ready");
+}
+
+int Session::threads() const { return m_options.threads > 0 ? m_options.threads : coreCount(); }
+
+void Session::setText(const std::string &location) {
+  if (location == m_options.text) return;
+  TextSource text = loadText(location);
+  m_tokens = m_model->tokenizer().encode(text.bytes);
+  m_tokensHash = sha256Hex(std::as_bytes(std::span(m_tokens)));
+  m_text = std::move(text);
+  m_options.text = location;
+}
+
+Index Session::planWindows(Index window, Index first, Index count) const {
+  const Index context = m_model->config().contextLength;
+  if (window < 2) throw Error(Code::Usage, fmt::format("a window has at least 2 tokens, not {}", window));
+  if (window > context)
+    throw Error(
+        Code::Usage,
+        fmt::format("a window of {} tokens is longer than the {} tokens that {} was trained for; choose a shorter one",
+                    window, context, m_model->config().name));
+  const Index fit = windowsOf(window);
+  const Index need = first + std::max<Index>(count, 1);
+  if (need > fit)
+    throw Error(
+        Code::TextTooShort,
+        fmt::format("text '{}' has {} tokens, {} whole windows of {}; windows up to number {} need {} tokens: give a "
+                    "longer text, a shorter window or fewer windows",
+                    m_text.name, m_tokens.size(), fit, window, need, need * window));
+  return count > 0 ? count : fit - first;
+}
+
+std::span<const TokenId> Session::windowTokens(Index window, Index index) const {
+  return tokens().subspan(static_cast<std::size_t>(window * index), static_cast<std::size_t>(window));
+}
+
+std::shared_ptr<const Method> Session::method(const PolicySpec &spec, std::stop_token stop) {
+  if (const auto known = m_methods.find(spec.canonical()); known != m_methods.end()) return known->second;
+  m_calibration.setStop(std::move(stop));
+  std::shared_ptr<const Method> method = prepareMethod(spec, *m_model, m_calibration);
+  m_calibration.setStop({});
+  if (m_methods.size() >= kKeptMethods) m_methods.clear(); // those in use live on with their users
+  m_methods.emplace(spec.canonical(), method);
+  return method;
+}
+
+} // namespace xqs

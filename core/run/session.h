@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cache/cache.h"
+#include "calibrate/calibration.h"
+#include "run/backends.h"
+#include "run/resources.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace xqs {
+
+struct SessionOptions {
+  std::string model = "default";
+  std::string text = "builtin:primer";
+  std::string backend = "cpu";
+  int threads = 0; ///< 0: one a core
+};
+
+/// One loaded model with its backend, one tokenized text and what was prepared for them: what a run, a preview and the
+/// evaluation commands share. Not thread-safe; on the thread that runs.
+class Session {
+public:
+  /// `fraction` 0..1 of loading; `text` says what is being done.
+  using Progress = std::function<void(double fraction, const std::string &text)>;
+  /// Loads everything. Throws what the readers of model, text and backend throw, and Cancelled.
+  Session(const SessionOptions &options, std::span<const BackendInfo> backends, const Progress &progress = {},
+          std::stop_token stop = {});
+
+  const SessionOptions &options() const { return m_options; }
+  Backend &backend() const { return *m_backend; }
+  int threads() const; ///< that the backend was asked to use
+  const Model &model() const { return *m_model; }
+  Calibration &calibration() { return m_calibration; }
+  const TextSource &text() const { return m_text; }
+  std::span<const TokenId> tokens() const { return m_tokens; } ///< of the whole text
+  const std::string &tokensHash() const { return m_tokensHash; }
+
+  /// Replaces the text; a no-op where the location is the same.
+  void setText(const std::string &location);
+
+  /// Windows of `window` tokens in the text; the tail is dropped.
+  Index windowsOf(Index window) const { return static_cast<Index>(m_tokens.size()) / window; }
+  /// Checks `window` against the model's context and [first, first + count) against the text (count 0: all that fit); gives
+  /// the number of windows. Throws Usage, TextTooShort.
+  Index planWindows(Index window, Index first, Index count) const;
+  std::span<const TokenId> windowTokens(Index window, Index index) const;
+
+  /// A policy prepared for this model. Prepared methods are kept: a few for previews, all while `m_methods` fits.
+  std::shared_ptr<const Method> method(const PolicySpec &spec, std::stop_token stop = {});
+
+private:
+  SessionOptions m_options;
+  BackendPtr m_backend; // before everything that holds its memory
+  std::unique_ptr<Model> m_model;
+  Calibration m_calibration;
+  TextSource m_text;
+  std::vector<TokenId> m_tokens;
+  std::string m_tokensHash;
+  std::map<std::string, std::shared_ptr<const Method>> m_methods; // by canonical string
+};
+
+} // namespace xqs
