@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/serve.h"
+
+#include "run/command_queue.h"
+#include "run/preview.h"
+#include "run/runner.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <deque>
+#include <mutex>
+
+namespace xqs {
+
+namespace {
+
+using nlohmann::json;
+
+/// One event a line, from any thread.
+class EventWriter {
+public:
+  explicit EventWriter(int fd) : m_fd(fd) {}
+  void write(const json &event) {
+    const std::string line = event.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    const std::lock_guard lock(m_mutex);
+    for (std::size_t done = 0; done < line.size();) {
+      const ssize_t count = ::write(m_fd, line.data() + done, line.size() - done);
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) throw Error(Code::StoreUnwritable, "nobody reads the engine's events any more");
+      done += static_cast<std::size_t>(count);
+    }
+  }
+  void error(Code code, const std::string &message) {
+    write({{"event", "error"}, {"code", errorName(code)}, {"message", message}});
+  }
+
+private:
+  int m_fd;
+  std::mutex m_mutex;
+};
+
+/// What "open" asks for.
+struct OpenRequest {
+  SessionOptions session;
+  std::string store;
+};
+
+OpenRequest openRequest(const json &arguments) {
+  OpenRequest request;
+  for (const auto &[key, value] : arguments.items()) {
+    std::string *text = key == "model"     ? &request.session.model
+                        : key == "text"    ? &request.session.text
+                        : key == "store"   ? &request.store
+                        : key == "backend" ? &request.session.backend
+                                           : nullptr;
+    if (text != nullptr && value.is_string())
+      *text = value.get<std::string>();
+    else if (key == "threads" && value.is_number_integer())
+      request.session.threads = value.get<int>();
+    else
+      throw Error(Code::Usage,
+                  fmt::format("open: '{}' is not understood; it takes texts model, text, store, backend and a whole "
+                              "number threads",
+                              key));
+  }
+  if (request.store.empty()) throw Error(Code::Usage, "open: 'store' is missing; give the .xqs file to write results to");
+  return request;
+}
+
+class Server {
+public:
+  Server(std::span<const BackendInfo> backends, int in, int out, std::stop_token stop)
+      : m_backends(backends), m_events(out), m_queue(in, [this](const std::string &message) { badLine(message); }),
+        m_onStop(std::move(stop), [this] { m_queue.quit(); }) {}
+
+  void loop();
+
+private:
+  void handle(const CommandQueue::Command &command);
+  void open(const json &arguments, std::stop_token stop);
+  void run(const json &arguments, std::stop_token stop);
+  void preview(const json &arguments, std::stop_token stop);
+  bool warm(std::stop_token stop);
+  void requireSession() const;
+  void badLine(const std::string &message);
+
+  std::span<const BackendInfo> m_backends;
+  EventWriter m_events;
+  std::unique_ptr<RunStore> m_store;
+  std::unique_ptr<Session> m_session;
+  std::unique_ptr<Preview> m_preview; // uses both
+  std::deque<PolicySpec> m_toWarm;    // prepared while idle, so that their previews and runs start at once
+  CommandQueue m_queue;
+  std::stop_callback<std::function<void()>> m_onStop;
+};
+
+void Server::loop() {
+  m_events.write({{"event", "hello"}, {"version", XQS_VERSION}});
+  while (const auto command = m_queue.next([this](std::stop_token stop) { return warm(std::move(stop)); })) {
+    try {
+      handle(*command);
+    } catch (const Error &error) {
+      m_events.error(error.code(), error.what());
+    } catch (const std::bad_alloc &) {
+      m_events.error(Code::OutOfMemory, "not enough memory; use a shorter window, fewer lanes or a smaller model");
+    }
+  }
+  m_preview.reset();
+  if (m_store) m_store->close();
+}
+
+void Server::handle(const CommandQueue::Command &command) {
+  if (command.name == "open") return open(command.arguments, command.stop);
+  if (command.name == "run") return run(command.arguments, command.stop);
+  if (command.name == "preview") return preview(command.arguments, command.stop);
+  XQS_ASSERT(command.name == "dropped");
+  for (int i = 0; i < command.arguments.get<int>(); ++i)
+    m_events.write(
+        {{"event", "run-ended"}, {"run", 0}, {"status", "cancelled"}, {"message", "cancelled before it started"}});
+}
+
+void Server::open(const json &arguments, std::stop_token stop) {
+  const OpenRequest request = openRequest(arguments);
+  m_preview.reset();
+  if (!m_store || m_store->file() != request.store) {
+    m_store.reset();
+    m_store = std::make_unique<RunStore>(request.store);
+  }
+  const auto loading = [this](double fraction, const std::string &text) {
+    m_events.write({{"event", "loading"}, {"fraction", fraction}, {"text", text}});
+  };
+  const bool sameModel = m_session && m_session->options().model == request.session.model &&
+                         m_session->options().backend == request.session.backend &&
+                         m_session->options().threads == request.session.threads;
+  if (sameModel) {
+    m_session->setText(request.session.text);
+  } else {
+    m_session.reset(); // two models need not fit side by side
+    m_session = std::make_unique<Session>(request.session, m_backends, loading, stop);
+  }
+  m_preview = std::make_unique<Preview>(*m_session, *m_store);
+  const auto defaults = defaultExperiment().policies;
+  m_toWarm.assign(defaults.begin(), defaults.end());
+  const ModelConfig &config = m_session->model().config();
+  m_events.write({{"event", "model"},
+                  {"name", config.name},
+                  {"shape",
+                   {{"layers", config.shape.layers},
+                    {"d", config.shape.d},
+                    {"heads", config.shape.heads},
+                    {"kv_heads", config.shape.kvHeads},
+                    {"dh", config.shape.dh}}},
+                  {"vocab", config.vocab},
+                  {"context", config.contextLength},
+                  {"text", m_session->text().name},
+                  {"tokens", m_session->tokens().size()},
+                  {"device", m_session->backend().device()},
+                  {"preview_run", m_preview->run()}});
+}
+
+void Server::requireSession() const {
+  if (!m_session || !m_preview) throw Error(Code::Usage, "no model is open; send open first");
+}
+
+void Server::run(const json &arguments, std::stop_token stop) {
+  requireSession();
+  if (!arguments.contains("spec")) throw Error(Code::Usage, "run: 'spec' is missing; give the experiment");
+  const Experiment experiment = experimentFromJson(arguments["spec"]);
+  RowId run = 0;
+  const auto ended = [&](const char *status, const std::string &message) {
+    m_events.write({{"event", "run-ended"}, {"run", run}, {"status", status}, {"message", message}});
+  };
+  RunHooks hooks;
+  hooks.stop = stop;
+  hooks.started = [&](RowId id) {
+    run = id;
+    m_events.write({{"event", "run-started"}, {"run", run}});
+  };
+  hooks.progress = [&](const RunProgress &p) {
+    m_events.write({{"event", "progress"},
+                    {"run", run},
+                    {"done", p.done},
+                    {"total", p.total},
+                    {"tokens_per_second", p.tokensPerSecond},
+                    {"seconds_left", p.secondsLeft},
+                    {"text", p.text}});
+  };
+  hooks.between = [&] {
+    while (const auto waiting = m_queue.nextPreview()) preview(waiting->arguments, waiting->stop);
+  };
+  try {
+    Runner(*m_session, experiment, m_store.get()).run(hooks);
+  } catch (const Error &error) {
+    if (run == 0) throw; // nothing was started
+    return ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
+  }
+  ended("finished", "");
+}
+
+void Server::preview(const json &arguments, std::stop_token stop) {
+  const auto failed = [&](const char *message) { m_events.write({{"event", "preview-failed"}, {"message", message}}); };
+  try {
+    requireSession();
+    if (!arguments.contains("policy") || !arguments["policy"].is_string())
+      throw Error(Code::Usage, "preview: 'policy' is missing; give a policy's text");
+    const PolicySpec spec = PolicySpec::parse(arguments["policy"].get<std::string>());
+    const Preview::Answer answer = m_preview->show(spec, std::move(stop));
+    m_events.write({{"event", "preview"},
+                    {"run", m_preview->run()},
+                    {"policy_index", answer.policyIndex},
+                    {"policy", spec.canonical()},
+                    {"milliseconds", answer.milliseconds}});
+  } catch (const Error &error) {
+    if (error.code() == Code::StoreUnwritable) throw;
+    failed(error.what());
+  }
+}
+
+/// One piece of work ahead; false where nothing is left.
+bool Server::warm(std::stop_token stop) {
+  if (!m_preview || (m_preview->warmed() && m_toWarm.empty())) return false;
+  try {
+    if (!m_preview->warmed()) {
+      m_preview->warm(std::move(stop));
+    } else {
+      m_session->method(m_toWarm.front(), std::move(stop));
+      m_toWarm.pop_front();
+    }
+    return true;
+  } catch (const Error &error) {
+    if (error.code() == Code::Cancelled) return true;
+    if (error.code() != Code::Usage)
+      m_events.error(error.code(), error.what()); // Usage: a default that does not fit this model
+    if (m_toWarm.empty()) return false;
+    m_toWarm.pop_front();
+    return m_preview->warmed();
+  }
+}
+
+void Server::badLine(const std::string &message) {
+  try {
+    m_events.error(Code::Usage, message);
+  } catch (const Error &) { // the engine's thread notices at its next event
+  }
+}
+
+} // namespace
+
+void serve(std::span<const BackendInfo> backends, int in, int out, std::stop_token stop) {
+  Server(backends, in, out, std::move(stop)).loop();
+}
+
+std::string serveHelp() {
+  return R"(Commands, one JSON object a line:
+  {"cmd":"open","model":"default","text":"builtin:primer","store":"F.xqs","backend":"cpu","threads":0}
+  {"cmd":"run","spec":{...}}        an experiment, see run --help; model, text and backend are those of open
+  {"cmd":"pause"} {"cmd":"resume"} {"cmd":"cancel"}
+  {"cmd":"preview","policy":"SPEC"} open loop on the text's first tokens; a newer one replaces one that waits
+  {"cmd":"quit"}                    the end of the input does the same
+Events, one JSON object a line:
+  hello {version}; loading {fraction, text}; model {name, shape, vocab, context, text, tokens, device, preview_run};
+  run-started {run}; progress {run, done, total, tokens_per_second, seconds_left, text}; run-ended {run, status, message};
+  preview {run, policy_index, policy, milliseconds}; preview-failed {message}; error {code, message}
+)";
+}
+
+} // namespace xqs
