@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "run/backends.h"
+#include "run/runner.h"
+#include "run/session.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
+
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+/// What the subcommands of xqscope-cli share. A subcommand is one file that adds itself to the app and does its work in the
+/// callback; errors are thrown and become one sentence and an exit code in main.
+namespace xqs::cli {
+
+/// One line a subcommand (main.cpp).
+void addInfo(CLI::App &app);
+void addPolicies(CLI::App &app);
+void addEval(CLI::App &app);
+void addLayers(CLI::App &app);
+void addRun(CLI::App &app);
+void addServe(CLI::App &app);
+void addExport(CLI::App &app);
+
+/// The CPU backends and the modules beside the program; looked for on first use.
+std::span<const BackendInfo> backends();
+
+/// Requested by SIGINT and SIGTERM; a second signal ends the process at once. The first call starts watching: before any
+/// other thread is started, so that all inherit the blocked signals.
+std::stop_token interrupted();
+
+/// Writes to stdout. Throws StoreUnwritable where it cannot be written (a full disk behind a redirection).
+void print(std::string_view text);
+void printJson(const nlohmann::json &json); ///< one line; NaN and infinities are null, text that is not UTF-8 is replaced
+
+/// Model, text, backend and threads, with the same names everywhere.
+void addSessionOptions(CLI::App &command, SessionOptions &options);
+/// --window, --first-window, --windows (where not null), --policy.
+void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
+                      std::vector<std::string> &policies);
+std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts);
+
+/// One line on stderr that is rewritten, where stderr is a terminal; else silent.
+class ProgressLine {
+public:
+  ProgressLine();
+  ~ProgressLine(); ///< clears the line
+  ProgressLine(const ProgressLine &) = delete;
+  ProgressLine &operator=(const ProgressLine &) = delete;
+  void show(const std::string &text);
+  void show(double fraction, const std::string &text);
+  void show(const RunProgress &progress); ///< with rate and time left
+
+private:
+  bool m_terminal;
+  bool m_dirty = false;
+};
+
+/// Loads model and text with progress.
+std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line);
+
+/// Help texts made from the registry and from core/api/error.h.
+std::string policyHelp();
+std::string exitCodeHelp();
+
+} // namespace xqs::cli

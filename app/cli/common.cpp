@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli.h"
+
+#include "cpu_backends.h"
+#include "error.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <csignal>
+#include <cstdio>
+#include <thread>
+#include <unistd.h>
+
+namespace xqs::cli {
+
+namespace {
+
+/// Waits for SIGINT and SIGTERM on a thread of its own: a stop source takes a lock, which a signal handler must not.
+class Interrupts {
+public:
+  Interrupts() {
+    sigemptyset(&m_signals);
+    sigaddset(&m_signals, SIGINT);
+    sigaddset(&m_signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &m_signals, nullptr); // threads started later inherit this
+    m_watcher = std::jthread([this](const std::stop_token &end) { watch(end); });
+  }
+  std::stop_token token() const { return m_source.get_token(); }
+
+private:
+  void watch(const std::stop_token &end) {
+    const timespec tick{.tv_sec = 0, .tv_nsec = 100'000'000};
+    while (!end.stop_requested()) {
+      const int signal = sigtimedwait(&m_signals, nullptr, &tick);
+      if (signal < 0) continue;
+      if (m_source.stop_requested()) _exit(128 + signal);
+      m_source.request_stop();
+    }
+  }
+  sigset_t m_signals{};
+  std::stop_source m_source;
+  std::jthread m_watcher;
+};
+
+std::string clock(double seconds) {
+  const auto s = static_cast<long>(seconds + 0.5);
+  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+} // namespace
+
+std::span<const BackendInfo> backends() {
+  static const XqsBackendModule *const kBuiltIn[] = {cpuBackendModule(), referenceBackendModule()};
+  static const std::vector<BackendInfo> kAll = listBackends(kBuiltIn);
+  return kAll;
+}
+
+std::stop_token interrupted() {
+  static Interrupts interrupts;
+  return interrupts.token();
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw Error(Code::StoreUnwritable, "standard output cannot be written; check the disk or the pipe behind it");
+}
+
+void printJson(const nlohmann::json &json) {
+  print(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void addSessionOptions(CLI::App &command, SessionOptions &options) {
+  command.add_option("--model", options.model, "GGUF file, synthetic:... or default (the model run.sh fetches)")
+      ->type_name("F")
+      ->capture_default_str();
+  command.add_option("--text", options.text, "text file, or builtin:primer, builtin:calibration")
+      ->type_name("F")
+      ->capture_default_str();
+  command.add_option("--backend", options.backend, "see info --backends")->type_name("NAME")->capture_default_str();
+  command.add_option("--threads", options.threads, "0: one a core")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+}
+
+void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
+                      std::vector<std::string> &policies) {
+  command.add_option("--window", window, "tokens a window")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  command.add_option("--first-window", firstWindow, "windows to skip at the start of the text")
+      ->type_name("K")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
+  if (windows != nullptr)
+    command.add_option("--windows", *windows, "how many windows; 0: all that fit")
+        ->type_name("N")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 1'000'000));
+  command.add_option("--policy", policies, "a cache method with its settings, see below; may be repeated")
+      ->type_name("SPEC")
+      ->required()
+      ->allow_extra_args(false);
+}
+
+std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts) {
+  std::vector<PolicySpec> specs;
+  for (const std::string &text : texts) specs.push_back(PolicySpec::parse(text));
+  return specs;
+}
+
+ProgressLine::ProgressLine() : m_terminal(isatty(STDERR_FILENO) != 0) {}
+
+ProgressLine::~ProgressLine() {
+  if (m_dirty) std::fputs("\r\033[K", stderr);
+}
+
+void ProgressLine::show(const std::string &text) {
+  if (!m_terminal) return;
+  m_dirty = true;
+  std::fputs(("\r\033[K" + text).c_str(), stderr);
+  std::fflush(stderr);
+}
+
+void ProgressLine::show(double fraction, const std::string &text) {
+  show(fmt::format("{:3.0f} %  {}", 100 * fraction, text));
+}
+
+void ProgressLine::show(const RunProgress &progress) {
+  if (progress.done == 0) return show(progress.text);
+  show(static_cast<double>(progress.done) / static_cast<double>(progress.total),
+       fmt::format("{}, {:.0f} tokens/s, {} left", progress.text, progress.tokensPerSecond, clock(progress.secondsLeft)));
+}
+
+std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line) {
+  return std::make_unique<Session>(
+      options, backends(), [&](double fraction, const std::string &text) { line.show(fraction, text); }, interrupted());
+}
+
+std::string policyHelp() {
+  std::string help = "Policies: name[:parameter=value,...], parameters in any order\n";
+  for (const MethodInfo &method : methodRegistry()) {
+    help += fmt::format("  {:<12} {}\n", method.name, method.meaning);
+    for (const ParameterInfo &p : method.parameters)
+      help += fmt::format("    {}: {} ({}). {}\n", p.name, p.range(),
+                          p.defaultValue ? "default " + *p.defaultValue : "required", p.meaning);
+  }
+  return help;
+}
+
+std::string exitCodeHelp() {
+  constexpr std::pair<int, const char *> kMeanings[] = {
+      {0, "success"},
+      {exitCode(Code::Usage), "the command line, a policy or an experiment cannot be understood"},
+      {exitCode(Code::BadFile), "a model, text or store cannot be used"},
+      {exitCode(Code::StoreUnwritable), "an output cannot be written"},
+      {exitCode(Code::OutOfMemory), "not enough memory, or the backend cannot be used"},
+      {exitCode(Code::Cancelled), "interrupted; finished windows are kept"},
+      {exitCode(Code::Internal), "a bug: please report it"}};
+  std::string help = "Exit codes:\n";
+  for (const auto &[code, meaning] : kMeanings) help += fmt::format("  {:>2}  {}\n", code, meaning);
+  return help;
+}
+
+} // namespace xqs::cli

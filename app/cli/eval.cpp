@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli.h"
+
+#include "run/results.h"
+
+#include <nlohmann/json.hpp>
+
+namespace xqs::cli {
+
+namespace {
+
+struct Options {
+  SessionOptions session;
+  Experiment experiment;
+  std::vector<std::string> policies;
+  std::string state = "all";
+  std::string store;
+  bool json = false;
+};
+
+void evaluate(Options options) {
+  const std::stop_token stop = interrupted();
+  Experiment &experiment = options.experiment;
+  experiment.model = options.session.model, experiment.text = options.session.text;
+  experiment.backend = options.session.backend, experiment.threads = options.session.threads;
+  experiment.state = parseState(options.state);
+  experiment.policies = parsePolicies(options.policies);
+  const auto store = options.store.empty() ? nullptr : std::make_unique<RunStore>(options.store);
+  RunResult result;
+  {
+    ProgressLine line;
+    const auto session = openSession(options.session, line);
+    RunHooks hooks;
+    hooks.stop = stop;
+    hooks.progress = [&](const RunProgress &progress) { line.show(progress); };
+    result = Runner(*session, experiment, store.get()).run(hooks);
+  }
+  if (store) store->close();
+  if (options.json)
+    printJson(evalJson(result));
+  else
+    print(evalTable(result));
+}
+
+} // namespace
+
+void addEval(CLI::App &app) {
+  const auto options = std::make_shared<Options>();
+  CLI::App *command = app.add_subcommand("eval", "Teacher-forced perplexity, KL and top-1 agreement of cache policies");
+  addSessionOptions(*command, options->session);
+  addWindowOptions(*command, options->experiment.window, options->experiment.firstWindow, &options->experiment.windows,
+                   options->policies);
+  command
+      ->add_option("--state", options->state, "all: everything quantized, as published tables; stream: what decoding sees")
+      ->type_name("all|stream")
+      ->capture_default_str();
+  command->add_option("--lanes", options->experiment.lanes, "policies side by side; more need more memory")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  command->add_option("--store", options->store, "append the run, with captures, to this .xqs file")->type_name("F.xqs");
+  command->add_flag("--json", options->json, "one JSON object instead of a table");
+  command->footer(policyHelp() + "\n" + exitCodeHelp());
+  command->callback([options] { evaluate(*options); });
+}
+
+} // namespace xqs::cli

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli.h"
+
+#include "cache/layout.h"
+#include "error.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace xqs::cli {
+
+namespace {
+
+struct Options {
+  std::string model;
+  bool backends = false;
+  bool json = false;
+};
+
+Index parameterCount(const ModelConfig &c) {
+  const ModelShape &s = c.shape;
+  const Index layer = 2 * s.d + 2 * s.heads * s.dh * s.d + 2 * s.dkv() * s.d + 3 * c.ffn * s.d;
+  return s.layers * layer + s.d + (c.tiedOutput ? 1 : 2) * c.vocab * s.d;
+}
+
+nlohmann::json describe(const ModelReader &reader, const std::string &location) {
+  const ModelConfig &c = reader.config();
+  return {{"model", location},
+          {"name", c.name},
+          {"sha256", reader.hash()},
+          {"architecture", c.architecture},
+          {"weight_types", c.weightTypes},
+          {"parameters", parameterCount(c)},
+          {"layers", c.shape.layers},
+          {"d", c.shape.d},
+          {"heads", c.shape.heads},
+          {"kv_heads", c.shape.kvHeads},
+          {"dh", c.shape.dh},
+          {"dkv", c.shape.dkv()},
+          {"ffn", c.ffn},
+          {"vocab", c.vocab},
+          {"context", c.contextLength},
+          {"rms_eps", c.rmsEps},
+          {"rope_base", c.ropeBase},
+          {"tied_output", c.tiedOutput},
+          {"tokenizer", reader.tokenizer()->name()},
+          {"fp16_kv_bytes_per_token", fp16KvBytes(c.shape, 1)}};
+}
+
+void showModel(const Options &options) {
+  const std::string location = resolveModel(options.model);
+  const nlohmann::json info = describe(*openModel(location), location);
+  if (options.json) return printJson(info);
+  std::string text;
+  for (const auto &[key, value] : info.items()) // in the order of the keys' names
+    text += fmt::format("{:<24} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  print(text);
+}
+
+void showBackends(const Options &options) {
+  if (options.json) return printJson(backendsToJson(backends()));
+  std::string text;
+  for (const BackendInfo &b : backends())
+    text += fmt::format("{:<10} {:<10} {} ({})\n", b.name, b.usable() ? "usable" : "unusable",
+                        b.usable() ? b.description : b.reason, b.from);
+  print(text);
+}
+
+} // namespace
+
+void addInfo(CLI::App &app) {
+  const auto options = std::make_shared<Options>();
+  CLI::App *command = app.add_subcommand("info", "Describe a model file, or the backends of this machine");
+  auto *model = command->add_option("--model", options->model, "GGUF file, synthetic:... or default")->type_name("F");
+  auto *list =
+      command->add_flag("--backends", options->backends, "list the backends, and why those that cannot be used cannot");
+  model->excludes(list);
+  command->add_flag("--json", options->json, "as JSON");
+  command->footer(exitCodeHelp());
+  command->callback([options] {
+    if (options->backends) return showBackends(*options);
+    if (options->model.empty()) throw Error(Code::Usage, "info needs --model F or --backends");
+    showModel(*options);
+  });
+}
+
+} // namespace xqs::cli

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli.h"
+
+#include "run/results.h"
+
+#include <nlohmann/json.hpp>
+
+namespace xqs::cli {
+
+namespace {
+
+struct Options {
+  SessionOptions session;
+  Index window = 512, firstWindow = 0;
+  std::vector<std::string> policies;
+  bool json = false;
+};
+
+void showLayers(const Options &options) {
+  const std::stop_token stop = interrupted();
+  const std::vector<PolicySpec> policies = parsePolicies(options.policies);
+  LayersResult result;
+  {
+    ProgressLine line;
+    const auto session = openSession(options.session, line);
+    session->planWindows(options.window, options.firstWindow, 1);
+    result = runLayers(
+        *session, session->windowTokens(options.window, options.firstWindow), policies,
+        [&](const std::string &text) { line.show(text); }, stop);
+  }
+  if (options.json)
+    printJson(layersJson(result));
+  else
+    print(layersTable(result));
+}
+
+} // namespace
+
+void addLayers(CLI::App &app) {
+  const auto options = std::make_shared<Options>();
+  CLI::App *command =
+      app.add_subcommand("layers", "Open loop of one window: K and V errors a layer, similarity of layers, outliers");
+  addSessionOptions(*command, options->session);
+  addWindowOptions(*command, options->window, options->firstWindow, nullptr, options->policies);
+  command->add_flag("--json", options->json, "one JSON object instead of a table");
+  command->footer(policyHelp() + "\n" + exitCodeHelp());
+  command->callback([options] { showLayers(*options); });
+}
+
+} // namespace xqs::cli
