@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# From a clean clone to the window: installs what is missing, builds, fetches the default model meanwhile, starts.
+# Without a display it runs the same default experiment and writes a report.
+set -euo pipefail
+
+# shellcheck source=packaging/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+case ${1:-} in
+  --help | -h)
+    printf 'usage: run.sh [--fetch-only | FILE.xqs...]\n  --fetch-only  only fetch the default model\n  FILE.xqs      stores to open\n'
+    exit 0
+    ;;
+  --fetch-only)
+    fetch_model
+    say "the default model is $XQS_MODEL_FILE"
+    exit 0
+    ;;
+esac
+
+start=$SECONDS
+install_packages
+installed=$SECONDS
+
+log=$(mktemp)
+fetch_model >"$log" 2>&1 &
+fetching=$!
+
+targets=(xqscope-cli)
+cmake --preset release -S "$XQS_ROOT" >/dev/null
+[[ -d $XQS_BUILD/app/gui ]] && targets+=(xqscope)
+[[ -d $XQS_BUILD/kernels/cuda ]] && targets+=(xqs_cuda)
+say "building ${targets[*]}"
+(build release "${targets[@]}")
+if ! wait "$fetching"; then
+  cat "$log" >&2
+  die "the default model could not be fetched"
+fi
+rm -f "$log"
+ready=$SECONDS
+
+has_display() { [[ -n ${DISPLAY:-} || -n ${WAYLAND_DISPLAY:-} ]]; }
+if has_display && [[ -x $XQS_BUILD/bin/xqscope ]]; then
+  say "from start to window: $((ready - start)) s ($((installed - start)) s of it packages)"
+  exec "$XQS_BUILD/bin/xqscope" "$@"
+fi
+
+folder=${XDG_DATA_HOME:-$HOME/.local/share}/xqscope
+name=$folder/default-$(date +%Y%m%d-%H%M%S)
+mkdir -p "$folder"
+say "no display: running the default experiment after $((ready - start)) s; this takes some minutes"
+"$XQS_BUILD/bin/xqscope-cli" run default --store "$name.xqs" --report "$name.html"
+say "report: $name.html"
+say "store:  $name.xqs (opens in the window: packaging/run.sh $name.xqs)"
