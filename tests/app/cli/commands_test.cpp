@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// xqscope-cli as a person and a script use it, on a small synthetic model.
+#include "app/cli/process.h"
+#include "support/model_files.h"
+
+#include <cmath>
+#include <csignal>
+
+using namespace xqs::test;
+using nlohmann::json;
+
+namespace {
+
+const std::string kModel = "synthetic:layers=4,d=64,heads=4,kv_heads=2,vocab=256";
+
+json parsed(const Outcome &outcome) {
+  EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  return json::parse(outcome.out);
+}
+
+TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
+  for (const char *command : {"info", "policies", "eval", "layers", "run", "serve", "report", "export"}) {
+    const Outcome help = runCli({command, "--help"});
+    EXPECT_EQ(help.exitCode, 0) << command;
+    EXPECT_EQ(help.err, "") << command;
+    EXPECT_NE(help.out.find("Exit codes:"), std::string::npos) << command;
+  }
+  const Outcome all = runCli({"--help"});
+  EXPECT_NE(all.out.find("interrupted; finished windows are kept"), std::string::npos) << all.out;
+  EXPECT_NE(runCli({"eval", "--help"}).out.find("xquant-cl"), std::string::npos);
+  EXPECT_EQ(runCli({"--version"}).out.find("xqscope-cli "), 0u);
+}
+
+TEST(Policies, JsonSaysEverythingAFormNeeds) {
+  const json methods = parsed(runCli({"policies", "--json"}));
+  std::vector<std::string> names;
+  for (const json &method : methods) {
+    names.push_back(method.at("name"));
+    EXPECT_FALSE(method.at("title").get<std::string>().empty());
+    EXPECT_FALSE(method.at("meaning").get<std::string>().empty());
+    for (const json &p : method.at("parameters")) {
+      EXPECT_FALSE(p.at("meaning").get<std::string>().empty()) << p;
+      EXPECT_EQ(p.at("default").is_null(), p.at("required").get<bool>()) << p;
+      if (p.at("type") == "choice")
+        EXPECT_GE(p.at("choices").size(), 2u) << p;
+      else
+        EXPECT_TRUE(p.contains("allowed") || p.at("min") <= p.at("max")) << p;
+    }
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"fp16", "kivi", "kivi-star", "xquant", "xquant-cl", "low-rank"}));
+}
+
+TEST(Info, DescribesAModelAndTheBackends) {
+  const json info = parsed(runCli({"info", "--model", kModel, "--json"}));
+  EXPECT_EQ(info.at("layers"), 4);
+  EXPECT_EQ(info.at("dkv"), 32);
+  EXPECT_EQ(info.at("fp16_kv_bytes_per_token"), 4 * 2 * 32 * 2);
+  const json backends = parsed(runCli({"info", "--backends", "--json"}));
+  EXPECT_EQ(backends.at(0).at("name"), "cpu");
+  EXPECT_TRUE(backends.at(0).at("usable").get<bool>());
+}
+
+TEST(Eval, JsonHasExactlyTheDocumentedShape) {
+  const json result =
+      parsed(runCli({"eval", "--model", kModel, "--text", "builtin:primer", "--window", "128", "--windows", "2", "--state",
+                     "all", "--policy", "fp16", "--policy", "kivi-star:group=32,bits=2", "--json"}));
+  EXPECT_EQ(result.size(), 2u);
+  EXPECT_EQ(result.at("exact").size(), 2u);
+  ASSERT_EQ(result.at("exact").at("mean_nll").size(), 2u);
+  const double mean = (result["exact"]["mean_nll"][0].get<double>() + result["exact"]["mean_nll"][1].get<double>()) / 2;
+  EXPECT_NEAR(result.at("exact").at("ppl").get<double>(), std::exp(mean), 1e-9 * std::exp(mean));
+  ASSERT_EQ(result.at("policies").size(), 2u);
+  for (const json &policy : result["policies"]) {
+    EXPECT_EQ(policy.size(), 11u) << policy;
+    for (const char *key : {"mean_nll", "kl_mean", "top1"}) EXPECT_EQ(policy.at(key).size(), 2u) << key;
+    EXPECT_NEAR(policy.at("bits_per_element").get<double>(), 16 * policy.at("relative_size").get<double>(), 1e-12);
+    for (const char *key : {"ppl", "format_bytes_per_window", "allocated_bytes", "relative_size_mha", "seconds"})
+      EXPECT_GT(policy.at(key).get<double>(), 0) << key;
+  }
+  const json &fp16 = result["policies"][0], &kivi = result["policies"][1];
+  EXPECT_EQ(fp16.at("policy"), "fp16");
+  EXPECT_EQ(fp16.at("format_bytes_per_window"), 4 * 2 * 128 * 32 * 2);
+  EXPECT_EQ(fp16.at("relative_size"), 1.0);
+  EXPECT_EQ(kivi.at("policy"), "kivi-star:bits=2,group=32"); // canonical: registry order
+  EXPECT_GT(kivi.at("kl_mean")[0].get<double>(), fp16.at("kl_mean")[0].get<double>());
+}
+
+TEST(Eval, IsTheSameForAnyNumberOfThreadsAndLanes) {
+  const auto nll = [](const char *threads, const char *lanes) {
+    const json result =
+        parsed(runCli({"eval", "--model", kModel, "--window", "64", "--windows", "2", "--policy", "xquant:bits=3",
+                       "--policy", "xquant-cl:bits=2,source=x", "--threads", threads, "--lanes", lanes, "--json"}));
+    return std::pair(result["policies"][0]["mean_nll"], result["policies"][1]["mean_nll"]);
+  };
+  const auto one = nll("1", "1");
+  EXPECT_EQ(nll("2", "1"), one);
+  EXPECT_EQ(nll("3", "1"), one);
+}
+
+TEST(Eval, TableAndStoreAgreeWithItself) {
+  const TempDir dir;
+  const Outcome table = runCli({"eval", "--model", kModel, "--window", "64", "--windows", "1", "--policy", "low-rank:rank=8",
+                                "--store", dir / "run.xqs"});
+  EXPECT_EQ(table.exitCode, 0) << table.err;
+  EXPECT_NE(table.out.find("low-rank:rank=8"), std::string::npos) << table.out;
+  const json store = parsed(runCli({"export", dir / "run.xqs", "--json"}));
+  EXPECT_EQ(store.at("run").size(), 1u);
+  EXPECT_EQ(store.at("run_end").at(0).at("status"), "finished");
+  EXPECT_EQ(store.at("window_result").size(), 2u); // exact and policy
+  EXPECT_EQ(store.at("layer_error").size(), 8u);   // open and closed loop of 4 layers
+  EXPECT_EQ(store.at("similarity").size(), 4u);
+}
+
+TEST(Layers, JsonHasExactlyTheDocumentedShape) {
+  const json result = parsed(runCli({"layers", "--model", kModel, "--window", "100", "--first-window", "1", "--policy",
+                                     "fp16", "--policy", "xquant:bits=16", "--json"}));
+  EXPECT_EQ(result.size(), 4u);
+  ASSERT_EQ(result.at("policies").size(), 2u);
+  for (const json &policy : result["policies"]) {
+    EXPECT_EQ(policy.size(), 3u);
+    EXPECT_EQ(policy.at("k_rel_error").size(), 4u);
+    EXPECT_EQ(policy.at("v_rel_error").size(), 4u);
+    for (const json &error : policy["k_rel_error"]) EXPECT_LT(error.get<double>(), 2e-3);
+  }
+  for (const char *site : {"post_norm", "residual", "k_pre_rope", "v"}) {
+    const json &matrix = result.at("similarity").at(site);
+    ASSERT_EQ(matrix.size(), 4u);
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(matrix.at(i).at(i).get<double>(), 1, 1e-5) << site;
+  }
+  for (const char *k : {"1", "2", "4", "8"}) EXPECT_TRUE(result.at("outlier_hit_rate_percent").at(k).is_number());
+  EXPECT_TRUE(result.at("layers_with_latent_channel_0_largest").is_number_integer());
+}
+
+TEST(Run, WritesAStoreThatExports) {
+  const TempDir dir;
+  writeFile(dir / "spec.json",
+            json{{"model", kModel}, {"window", 64}, {"windows", 2}, {"policies", {"fp16", "xquant-cl:bits=4"}}}.dump());
+  const Outcome run = runCli({"run", dir / "spec.json", "--store", dir / "run.xqs", "--report", dir / "run.html"});
+  EXPECT_EQ(run.exitCode, 0) << run.err;
+  EXPECT_GT(std::filesystem::file_size(dir / "run.html"), 1000u);
+  EXPECT_FALSE(std::filesystem::exists(dir / "run.xqs-wal"));
+  const json store = parsed(runCli({"export", dir / "run.xqs", "--json"}));
+  EXPECT_EQ(store.at("window_result").size(), 6u);
+  EXPECT_EQ(store.at("policy").at(1).at("policy"), "xquant-cl:bits=4");
+  const Outcome csv = runCli({"export", dir / "run.xqs", "--csv", dir / "csv"});
+  EXPECT_EQ(csv.exitCode, 0) << csv.err;
+  EXPECT_TRUE(std::filesystem::exists(dir / "csv/window_result.csv"));
+}
+
+TEST(Run, AnInterruptKeepsFinishedWindows) {
+  const TempDir dir;
+  writeFile(dir / "spec.json", json{{"model", "synthetic:layers=8,d=128,heads=4,kv_heads=2"},
+                                    {"window", 256},
+                                    {"policies", {"fp16", "xquant:bits=4", "xquant-cl:bits=4"}}}
+                                   .dump());
+  RunningCli run({"run", dir / "spec.json", "--store", dir / "run.xqs"});
+  run.closeInput();
+  for (int i = 0; i < 400 && !std::filesystem::exists(dir / "run.xqs-wal"); ++i) usleep(10'000);
+  usleep(300'000);
+  run.signal(SIGINT);
+  expectRefusal(run.wait(), 6);
+  const json store = parsed(runCli({"export", dir / "run.xqs", "--json"}));
+  EXPECT_EQ(store.at("run_end").at(0).at("status"), "cancelled");
+}
+
+} // namespace

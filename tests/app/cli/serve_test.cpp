@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine process, driven over its pipes as the window does.
+#include "app/cli/process.h"
+#include "support/model_files.h"
+
+#include <csignal>
+
+using namespace xqs::test;
+using nlohmann::json;
+
+namespace {
+
+const std::string kModel = "synthetic:layers=4,d=64,heads=4,kv_heads=2,vocab=256";
+
+class Serve : public testing::Test {
+protected:
+  void open(const std::string &model = kModel) {
+    EXPECT_EQ(m_engine.next()["event"], "hello");
+    m_engine.send({{"cmd", "open"}, {"model", model}, {"text", "builtin:primer"}, {"store", m_store}});
+    const json opened = m_engine.until("model");
+    ASSERT_FALSE(opened.is_null());
+    EXPECT_EQ(opened["shape"]["layers"], model == kModel ? 4 : 24);
+    EXPECT_GT(opened["tokens"], 1000);
+    m_previewRun = opened["preview_run"];
+  }
+  json stored() {
+    const Outcome outcome = runCli({"export", m_store, "--json"});
+    EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
+    return json::parse(outcome.out);
+  }
+  static std::size_t count(const json &table, std::int64_t run) {
+    return static_cast<std::size_t>(
+        std::count_if(table.begin(), table.end(), [&](const json &row) { return row.at("run") == run; }));
+  }
+  void quit() {
+    m_engine.send({{"cmd", "quit"}});
+    const Outcome end = m_engine.wait();
+    EXPECT_EQ(end.exitCode, 0) << end.err;
+    EXPECT_FALSE(end.timedOut);
+    EXPECT_EQ(end.err, "");
+    EXPECT_FALSE(std::filesystem::exists(m_store + "-wal"));
+  }
+
+  TempDir m_dir;
+  std::string m_store = m_dir / "session.xqs";
+  RunningCli m_engine{{"serve"}};
+  std::int64_t m_previewRun = 0;
+};
+
+const json kSmallRun = {
+    {"cmd", "run"}, {"spec", {{"window", 64}, {"windows", 2}, {"policies", {"fp16", "xquant:bits=4", "kivi-star:bits=2"}}}}};
+/// Long enough that a command arrives in the middle.
+const json kLongRun = {
+    {"cmd", "run"}, {"spec", {{"window", 128}, {"lanes", 1}, {"policies", {"fp16", "xquant:bits=4", "xquant-cl:bits=2"}}}}};
+
+TEST_F(Serve, PreviewRunQuit) {
+  open();
+  m_engine.send({{"cmd", "preview"}, {"policy", "xquant-cl:bits=2,source=x"}});
+  const json preview = m_engine.until("preview");
+  EXPECT_EQ(preview["run"], m_previewRun);
+  EXPECT_EQ(preview["policy_index"], 0);
+  EXPECT_EQ(preview["policy"], "xquant-cl:bits=2,source=x");
+  const json before = stored(); // committed when the event is sent
+  EXPECT_EQ(count(before["layer_error"], m_previewRun), 4u);
+  EXPECT_GT(count(before["summary"], m_previewRun), 4u * 4u);
+
+  m_engine.send(kSmallRun);
+  const json started = m_engine.until("run-started");
+  ASSERT_FALSE(started.is_null());
+  const json progress = m_engine.until("progress");
+  EXPECT_EQ(progress["total"], 2 * 4);
+  const json ended = m_engine.until("run-ended");
+  EXPECT_EQ(ended["run"], started["run"]);
+  EXPECT_EQ(ended["status"], "finished");
+  quit();
+  const json after = stored();
+  EXPECT_EQ(count(after["window_result"], started["run"].get<std::int64_t>()), 8u);
+  EXPECT_EQ(count(after["layer_error"], started["run"].get<std::int64_t>()), 3u * 4u * 2u);
+  EXPECT_EQ(after["run_end"].size(), 2u);
+}
+
+TEST_F(Serve, CancelEndsARunAndKeepsWhatIsFinished) {
+  open("synthetic:layers=24,d=64,heads=4,kv_heads=2");
+  m_engine.send(kLongRun);
+  const json started = m_engine.until("run-started");
+  json progress;
+  do progress = m_engine.until("progress");
+  while (!progress.is_null() && progress["done"] < 2);
+  m_engine.send({{"cmd", "cancel"}});
+  const auto asked = std::chrono::steady_clock::now();
+  const json ended = m_engine.until("run-ended");
+  EXPECT_EQ(ended["status"], "cancelled");
+  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(10));
+  m_engine.send(kSmallRun); // the session is usable again
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
+  quit();
+  EXPECT_GE(count(stored()["window_result"], started["run"].get<std::int64_t>()), 2u);
+}
+
+TEST_F(Serve, APauseHoldsTheRunAndAnswersPreviews) {
+  open("synthetic:layers=24,d=64,heads=4,kv_heads=2");
+  m_engine.send(kLongRun);
+  ASSERT_FALSE(m_engine.until("run-started").is_null());
+  m_engine.send({{"cmd", "pause"}});
+  m_engine.send({{"cmd", "preview"}, {"policy", "kivi-star:bits=3"}});
+  EXPECT_EQ(m_engine.until("preview")["policy"], "kivi-star:bits=3");
+  while (!m_engine.next(std::chrono::seconds(1)).is_null()) continue; // what was on its way when the pause arrived
+  EXPECT_TRUE(m_engine.next(std::chrono::seconds(1)).is_null());
+  m_engine.send({{"cmd", "resume"}});
+  EXPECT_FALSE(m_engine.until("progress").is_null());
+  m_engine.send({{"cmd", "cancel"}});
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "cancelled");
+  quit();
+}
+
+TEST_F(Serve, TheNewestOfWaitingPreviewsIsAnswered) {
+  open();
+  std::string burst;
+  for (const char *policy : {"kivi-star:bits=2", "kivi-star:bits=3", "kivi-star:bits=4"})
+    burst += json{{"cmd", "preview"}, {"policy", policy}}.dump() + "\n";
+  m_engine.sendText(burst);
+  json last;
+  for (json event = m_engine.next(); !event.is_null(); event = m_engine.next(std::chrono::seconds(2))) last = event;
+  EXPECT_EQ(last["policy"], "kivi-star:bits=4");
+  quit();
+}
+
+TEST_F(Serve, WrongCommandsAreAnsweredAndHarmless) {
+  EXPECT_EQ(m_engine.next()["event"], "hello");
+  const auto refused = [&](const std::string &line, const char *event = "error") {
+    m_engine.sendText(line + "\n");
+    const json answer = m_engine.until(event);
+    EXPECT_FALSE(answer.is_null()) << line;
+    return answer;
+  };
+  EXPECT_EQ(refused("nonsense")["code"], "usage");
+  EXPECT_EQ(refused("[1]")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"dance"})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"run","spec":{"policies":["fp16"]}})")["code"], "usage");
+  EXPECT_NE(refused(R"({"cmd":"preview","policy":"fp16"})", "preview-failed")["message"].get<std::string>().find("open"),
+            std::string::npos);
+  EXPECT_EQ(refused(R"({"cmd":"open","model":"/no/such/file","store":")" + m_store + "\"}")["code"], "not-found");
+  EXPECT_EQ(refused(R"({"cmd":"open","colour":"red"})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"open","store":"/proc/run.xqs"})")["code"], "store-unwritable");
+  m_engine.send({{"cmd", "open"}, {"model", kModel}, {"store", m_store}});
+  EXPECT_FALSE(m_engine.until("model").is_null());
+  EXPECT_EQ(refused(R"({"cmd":"run","spec":{"policies":["low-rank:rank=4096"]}})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"run"})")["code"], "usage");
+  refused(R"({"cmd":"preview","policy":"xquant:bits=7"})", "preview-failed");
+  quit();
+}
+
+TEST_F(Serve, TheEndOfTheInputIsAQuit) {
+  open("synthetic:layers=24,d=64,heads=4,kv_heads=2");
+  m_engine.send(kLongRun);
+  ASSERT_FALSE(m_engine.until("run-started").is_null());
+  m_engine.closeInput();
+  const Outcome end = m_engine.wait();
+  EXPECT_FALSE(end.timedOut);
+  EXPECT_EQ(end.exitCode, 0) << end.err;
+  EXPECT_EQ(stored()["run_end"].size(), 2u);
+}
+
+TEST_F(Serve, TerminatedItEndsCleanly) {
+  open();
+  m_engine.signal(SIGTERM);
+  EXPECT_EQ(m_engine.wait().exitCode, 0);
+  EXPECT_EQ(stored()["run_end"].size(), 1u);
+}
+
+} // namespace

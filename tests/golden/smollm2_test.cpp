@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Agreement with an independent FP32 implementation on SmolLM2-135M-Instruct Q4_1 and WikiText-2 raw test. The figures, how
+// they were made and their tolerances are in the golden files' own notes (findings.md 7 says why the limits are what they
+// are).
+#include "cpu_backends.h"
+#include "run/results.h"
+#include "support/default_model.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <fstream>
+#include <iostream>
+#include <map>
+
+using namespace xqs;
+using nlohmann::json;
+
+namespace {
+
+json golden(const std::string &shared, const std::string &name) {
+  return json::parse(std::ifstream(shared + "/golden/" + name));
+}
+
+std::unique_ptr<Session> openSession(const std::string &model, const std::string &shared) {
+  static const XqsBackendModule *const kBuiltIn[] = {cpuBackendModule()};
+  SessionOptions options;
+  options.model = model;
+  options.text = shared + "/data/wikitext-2-raw-test.txt";
+  return std::make_unique<Session>(options, listBackends(kBuiltIn));
+}
+
+double mean(const json &values) {
+  double sum = 0;
+  for (const json &value : values) sum += value.get<double>();
+  return sum / static_cast<double>(values.size());
+}
+
+TEST(SmolLM2, TokenIdsAreIdentical) {
+  XQS_NEED_MODEL(model);
+  XQS_NEED_SHARED(shared);
+  const json expected = golden(shared, "smollm2-512.json");
+  const auto session = openSession(model, shared);
+  EXPECT_EQ(session->model().hash(), expected["model_sha256"]);
+  EXPECT_EQ(session->text().sha256, expected["text_sha256"]);
+  ASSERT_EQ(static_cast<Index>(session->tokens().size()), expected["n_tokens"].get<Index>());
+  const auto first = expected["first_64_token_ids"].get<std::vector<TokenId>>();
+  EXPECT_TRUE(std::equal(first.begin(), first.end(), session->tokens().begin()));
+  EXPECT_EQ(session->tokensHash(), expected["token_ids_sha256_le_int32"]);
+}
+
+/// All entries of one state in one run: the exact pass is shared.
+void expectEval(const std::string &model, const std::string &shared, State state) {
+  const json expected = golden(shared, "smollm2-512.json");
+  Experiment experiment;
+  experiment.window = expected["window"];
+  experiment.windows = static_cast<Index>(expected["windows"].size());
+  experiment.state = state;
+  std::vector<json> entries;
+  for (const json &entry : expected["policies"]) {
+    if (entry["state"] != stateName(state)) continue;
+    entries.push_back(entry);
+    experiment.policies.push_back(PolicySpec::parse(entry["policy"].get<std::string>()));
+  }
+  ASSERT_FALSE(entries.empty());
+  const auto session = openSession(model, shared);
+  const json result = evalJson(Runner(*session, experiment, nullptr).run({}));
+
+  const double exact = mean(expected["exact"]["mean_nll"]);
+  EXPECT_NEAR(mean(result["exact"]["mean_nll"]), exact, 2e-4 * exact);
+  EXPECT_NEAR(result["exact"]["ppl"].get<double>(), expected["exact"]["ppl"].get<double>(),
+              2e-4 * exact * expected["exact"]["ppl"].get<double>());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    SCOPED_TRACE(entries[i]["policy"]);
+    const json &got = result["policies"][i];
+    const double want = mean(entries[i]["mean_nll"]), share = entries[i]["tolerance_mean_nll"].get<double>();
+    const double error = std::abs(mean(got["mean_nll"]) / want - 1);
+    std::cout << "share of tolerance used " << error / share << ": " << got["policy"].get<std::string>() << "\n";
+    EXPECT_LE(error, share);
+    EXPECT_EQ(got["format_bytes_per_window"].get<double>(), entries[i]["format_bytes_per_window"].get<double>());
+    EXPECT_NEAR(got["relative_size"].get<double>(), entries[i]["relative_size"].get<double>(), 1e-9);
+  }
+}
+
+TEST(SmolLM2, PerplexityStateAll) {
+  XQS_NEED_MODEL(model);
+  XQS_NEED_SHARED(shared);
+  expectEval(model, shared, State::All);
+}
+
+TEST(SmolLM2, PerplexityStateStream) {
+  XQS_NEED_MODEL(model);
+  XQS_NEED_SHARED(shared);
+  expectEval(model, shared, State::Stream);
+}
+
+/// The sharp test: every layer gets the exact X, so that nothing can hide in accumulated rounding.
+void expectLayers(const std::string &model, const std::string &shared, const std::string &file) {
+  const json expected = golden(shared, file);
+  std::vector<PolicySpec> policies;
+  for (const json &entry : expected["policies"]) policies.push_back(PolicySpec::parse(entry["policy"].get<std::string>()));
+  const auto session = openSession(model, shared);
+  const Index window = expected["window"], first = expected["first_window"];
+  const json result = layersJson(runLayers(*session, session->windowTokens(window, first), policies));
+
+  for (std::size_t i = 0; i < policies.size(); ++i) {
+    for (const char *side : {"k_rel_error", "v_rel_error"}) {
+      double worst = 0;
+      std::size_t worstLayer = 0;
+      const json &got = result["policies"][i][side], &want = expected["policies"][i][side];
+      ASSERT_EQ(got.size(), want.size());
+      for (std::size_t layer = 0; layer < want.size(); ++layer) {
+        const double error = std::abs(got[layer].get<double>() / want[layer].get<double>() - 1);
+        if (error > worst || std::isnan(error)) worst = error, worstLayer = layer;
+      }
+      EXPECT_LE(worst, 0.01) << policies[i].canonical() << " " << side << ", layer " << worstLayer << ": " << got[worstLayer]
+                             << " instead of " << want[worstLayer];
+    }
+  }
+  for (const auto &[site, matrix] : expected["similarity"].items())
+    for (std::size_t i = 0; i < matrix.size(); ++i)
+      for (std::size_t j = 0; j < matrix.size(); ++j)
+        ASSERT_NEAR(result["similarity"][site][i][j].get<double>(), matrix[i][j].get<double>(), 0.002)
+            << site << " " << i << " " << j;
+  for (const auto &[k, rate] : expected["outlier_hit_rate_percent"].items())
+    EXPECT_NEAR(result["outlier_hit_rate_percent"][k].get<double>(), rate.get<double>(), 1e-9) << "k = " << k;
+  EXPECT_EQ(result["layers_with_latent_channel_0_largest"], expected["layers_with_latent_channel_0_largest"]);
+}
+
+TEST(SmolLM2, OpenLoopOfTheFirstWindow) {
+  XQS_NEED_MODEL(model);
+  XQS_NEED_SHARED(shared);
+  expectLayers(model, shared, "smollm2-512-layers.json");
+}
+
+TEST(SmolLM2, OpenLoopOfAWindowThatEndsInsideAGroup) {
+  XQS_NEED_MODEL(model);
+  XQS_NEED_SHARED(shared);
+  expectLayers(model, shared, "smollm2-500-layers.json");
+}
+
+} // namespace
