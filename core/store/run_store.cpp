@@ -6,6 +6,7 @@
 #include "store_files.h"
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <atomic>
 #include <chrono>
@@ -204,9 +205,17 @@ void RunStore::Impl::close() {
 void RunStore::Impl::finishFile() {
   m_inserters.reset();
   m_db->setBusyTimeout(kCloseTimeoutMs);
-  // Both fail while another process has the file open: then the last to close it does this (store_files::settle).
-  m_db->tryExec("PRAGMA wal_checkpoint(TRUNCATE)");
-  m_db->tryExec("PRAGMA journal_mode = DELETE");
+  // Busy while another process has the file open: then the last to close it does this (store_files::settle). Any other failure
+  // is the disk's: the rows are in the -wal, but the one finished file that is promised is not there.
+  for (const char *sql : {"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode = DELETE"}) {
+    const int rc = m_db->tryExec(sql), kind = rc & 0xff;
+    if (kind == SQLITE_OK || kind == SQLITE_BUSY || kind == SQLITE_LOCKED || m_error) continue;
+    try {
+      m_db->fail(rc);
+    } catch (const Error &) {
+      m_error = std::current_exception();
+    }
+  }
   m_db.reset();
   m_lock->release();
 }
