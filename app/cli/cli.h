@@ -25,13 +25,13 @@ void addEval(CLI::App &app);
 void addLayers(CLI::App &app);
 void addRun(CLI::App &app);
 void addServe(CLI::App &app);
+void addReport(CLI::App &app);
 void addExport(CLI::App &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();
 
-/// Requested by SIGINT and SIGTERM; a second signal ends the process at once. The first call starts watching: before any
-/// other thread is started, so that all inherit the blocked signals.
+/// Requested by SIGINT and SIGTERM; a second signal ends the process at once. The first call starts watching.
 std::stop_token interrupted();
 
 /// Writes to stdout. Throws StoreUnwritable where it cannot be written (a full disk behind a redirection).
@@ -63,6 +63,9 @@ private:
 
 /// Loads model and text with progress.
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line);
+
+/// Writes the HTML report of a store (report.cpp).
+void writeReport(const std::string &store, const std::string &output);
 
 /// Help texts made from the registry and from core/api/error.h.
 std::string policyHelp();

@@ -9,6 +9,8 @@
 
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
+#include <poll.h>
 #include <thread>
 #include <unistd.h>
 
@@ -16,29 +18,36 @@ namespace xqs::cli {
 
 namespace {
 
-/// Waits for SIGINT and SIGTERM on a thread of its own: a stop source takes a lock, which a signal handler must not.
+int g_signalPipe[2] = {-1, -1};
+volatile std::sig_atomic_t g_signals = 0;
+
+void onSignal(int number) {
+  if (g_signals != 0) _exit(128 + number);
+  g_signals = 1;
+  const char byte = 0;
+  [[maybe_unused]] const ssize_t written = write(g_signalPipe[1], &byte, 1);
+}
+
+/// Turns SIGINT and SIGTERM into a stop, on a thread of its own: a stop source takes a lock, which a signal handler must
+/// not. Blocking the signals for a thread that waits for them would not do: BLAS has started threads before main.
 class Interrupts {
 public:
   Interrupts() {
-    sigemptyset(&m_signals);
-    sigaddset(&m_signals, SIGINT);
-    sigaddset(&m_signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &m_signals, nullptr); // threads started later inherit this
+    if (pipe2(g_signalPipe, O_CLOEXEC) != 0) throw Error(Code::Internal, "no pipe for signals");
+    struct sigaction action {};
+    action.sa_handler = onSignal;
+    action.sa_flags = SA_RESTART;
+    for (const int number : {SIGINT, SIGTERM}) sigaction(number, &action, nullptr);
     m_watcher = std::jthread([this](const std::stop_token &end) { watch(end); });
   }
   std::stop_token token() const { return m_source.get_token(); }
 
 private:
   void watch(const std::stop_token &end) {
-    const timespec tick{.tv_sec = 0, .tv_nsec = 100'000'000};
-    while (!end.stop_requested()) {
-      const int signal = sigtimedwait(&m_signals, nullptr, &tick);
-      if (signal < 0) continue;
-      if (m_source.stop_requested()) _exit(128 + signal);
-      m_source.request_stop();
-    }
+    pollfd ready{g_signalPipe[0], POLLIN, 0};
+    while (!end.stop_requested())
+      if (poll(&ready, 1, 100) > 0) return static_cast<void>(m_source.request_stop());
   }
-  sigset_t m_signals{};
   std::stop_source m_source;
   std::jthread m_watcher;
 };

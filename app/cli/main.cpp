@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "error.h"
+#include "model/utf8.h"
 
 #include <csignal>
 #include <cstdio>
@@ -12,9 +13,12 @@ namespace {
 
 using namespace xqs;
 
+constexpr std::size_t kMostBytes = 800; // of a message: a path may be 4096 long
+
 int fail(int code, std::string message) {
-  for (char &c : message)
-    if (c == '\n' || c == '\r') c = ' '; // one sentence, one line
+  message = printable(message, std::string::npos); // one line, whatever a file is called
+  if (message.size() > kMostBytes)
+    message = message.substr(0, kMostBytes / 2) + "..." + message.substr(message.size() - kMostBytes / 2);
   std::fprintf(stderr, "xqscope-cli: %s\n", message.c_str());
   return code;
 }
@@ -25,7 +29,7 @@ int runCommand(int argc, char **argv) {
   app.require_subcommand(1);
   app.footer(cli::exitCodeHelp());
   app.get_formatter()->column_width(36);
-  for (auto *const add : {cli::addInfo, cli::addPolicies, cli::addEval, cli::addLayers, cli::addRun,
+  for (auto *const add : {cli::addInfo, cli::addPolicies, cli::addEval, cli::addLayers, cli::addRun, cli::addReport,
                           cli::addServe, cli::addExport})
     add(app);
   try {
@@ -50,6 +54,9 @@ int main(int argc, char **argv) {
   try {
     return runCommand(argc, argv);
   } catch (const Error &error) {
+    if (error.code() == Code::Cancelled)
+      return fail(exitCode(Code::Cancelled),
+                  "stopped before the end; windows that were finished are in the store, if one was given");
     return fail(exitCode(error.code()), error.what());
   } catch (const std::bad_alloc &) {
     return fail(exitCode(Code::OutOfMemory),

@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kMaxSpecBytes = 1 << 20;
 
 struct Options {
-  std::string spec, store;
+  std::string spec, store, report;
 };
 
 void runExperiment(const Options &options) {
@@ -28,6 +28,7 @@ void runExperiment(const Options &options) {
     Runner(*session, experiment, &store).run(hooks);
   }
   store.close();
+  if (!options.report.empty()) writeReport(options.store, options.report);
 }
 
 } // namespace
@@ -39,6 +40,7 @@ void addRun(CLI::App &app) {
       ->type_name("F.json")
       ->required();
   command->add_option("--store", options->store, "the .xqs file to append the run to")->type_name("F.xqs")->required();
+  command->add_option("--report", options->report, "write a self-contained HTML report too")->type_name("F.html");
   command->footer("The built-in experiment, as an example (missing keys take the defaults shown here):\n" +
                   toJson(defaultExperiment()).dump(2) + "\n\n" + policyHelp() + "\n" + exitCodeHelp());
   command->callback([options] { runExperiment(*options); });

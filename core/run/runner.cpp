@@ -16,6 +16,8 @@ namespace xqs {
 
 namespace {
 
+constexpr const char *kStopped = "stopped before the end; windows that were finished are in the store, where one was given";
+
 using Clock = std::chrono::steady_clock;
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -87,7 +89,7 @@ void Runner::Pass::prepare() {
                           m_result.run.windows, m_experiment.window, m_experiment.policies.size()));
   for (const PolicySpec &policy : m_experiment.policies) {
     report("preparing " + policy.canonical());
-    if (m_hooks.stop.stop_requested()) throw Error(Code::Cancelled, "stopped before the first window");
+    if (m_hooks.stop.stop_requested()) throw Error(Code::Cancelled, kStopped);
     m_methods.push_back(m_session.method(policy, m_hooks.stop));
   }
   if (const std::string &warning = m_session.calibration().warning(); !warning.empty()) log("warning", warning);
@@ -222,7 +224,7 @@ void Runner::Pass::advance(Clock::time_point started, Index units) {
 /// Where a stop is noticed, a pause waits and previews are answered.
 void Runner::Pass::betweenGroups() {
   if (m_hooks.between) m_hooks.between();
-  if (m_hooks.stop.stop_requested()) throw Error(Code::Cancelled, "stopped; finished windows are kept");
+  if (m_hooks.stop.stop_requested()) throw Error(Code::Cancelled, kStopped);
 }
 
 RunResult Runner::run(const RunHooks &hooks) {
@@ -259,7 +261,11 @@ RunResult Runner::run(const RunHooks &hooks) {
     Pass(m_session, m_experiment, m_store, hooks, result).execute();
     end("finished", "");
   } catch (const Error &error) {
-    endAfter(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
+    if (error.code() == Code::Cancelled) {
+      endAfter("cancelled", kStopped);
+      throw Error(Code::Cancelled, kStopped);
+    }
+    endAfter("failed", error.what());
     throw;
   } catch (const std::bad_alloc &) {
     const std::string message = "not enough memory for this run; use a shorter window, fewer lanes or a smaller model";

@@ -95,6 +95,11 @@ void RunningCli::closeInput() {
   m_in = -1;
 }
 
+void RunningCli::closeOutput() {
+  close(m_out);
+  m_out = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 void RunningCli::signal(int number) { kill(m_pid, number); }
 
 /// Takes what is there from both pipes; false once both have ended.

@@ -44,6 +44,7 @@ public:
   void send(const nlohmann::json &command);
   void sendText(const std::string &text);
   void closeInput();
+  void closeOutput(); ///< nobody reads its stdout any more
   void signal(int number);
   /// The next line of stdout as JSON; null after `patience` or at the end.
   nlohmann::json next(std::chrono::seconds patience = kPatience);
