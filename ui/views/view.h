@@ -3,6 +3,7 @@
 
 #include "models/run_data.h"
 
+#include <QTimer>
 #include <QWidget>
 
 #include <span>
@@ -15,21 +16,31 @@ struct ViewContext {
   Selection *selection = nullptr;
 };
 
+class ChartCanvas;
+
 /// One picture of the store. Computes nothing: figures come from rows or from `core/analysis`.
 class View : public QWidget {
   Q_OBJECT
 public:
-  View(const ViewContext &context, QWidget *parent) : QWidget(parent), m_context(context) {}
-  /// Redraws from the store; called on RunData::changed and Selection::changed, coalesced to 25 Hz while visible.
+  View(const ViewContext &context, QWidget *parent);
+  /// Redraws from the store now. Called by the view itself after RunData::changed and Selection::changed, coalesced to 25 Hz
+  /// while visible and once when it becomes visible; callable at any time.
   virtual void refresh() = 0;
-  /// The palette or theme changed: colours anew.
+  /// The palette or theme changed: colours anew. Called by the view itself after Theme::changed.
   virtual void applyTheme() {}
+  /// What "save picture" saves; null where the view has no chart.
+  virtual const ChartCanvas *picture() const { return nullptr; }
 
 protected:
   const ViewContext &context() const { return m_context; }
+  /// `refresh` soon: at most 25 times a second, and not before the view is visible.
+  void scheduleRefresh();
+  void showEvent(QShowEvent *event) override;
 
 private:
   ViewContext m_context;
+  QTimer m_timer;
+  bool m_stale = true;
 };
 
 /// One line a view (view_registry.cpp): dock, menu entry, layout and smoke test come from it.

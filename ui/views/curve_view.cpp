@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/curve_view.h"
+
+#include "analysis/curve.h"
+#include "error.h"
+#include "plot/format.h"
+#include "views/curve_tooltip.h"
+#include "views/run_lookup.h"
+
+#include <QAbstractItemView>
+#include <QCheckBox>
+#include <QComboBox>
+#include <QFile>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QVBoxLayout>
+
+#include <algorithm>
+#include <cmath>
+
+namespace xqs {
+
+namespace {
+
+constexpr Qt::PenStyle kVariantLines[] = {Qt::SolidLine, Qt::DashLine, Qt::DashDotLine, Qt::DotLine};
+constexpr double kDefaultLimit = 4; ///< ppl over FP16's; for ppl times the exact ppl
+constexpr double kLeastKl = 1e-4;   ///< nats: below it the log axis of KL shows nothing of interest
+
+QString datasetTitle(const QString &dataset) {
+  return dataset == QLatin1String("wikitext2") ? QStringLiteral("WikiText-2")
+         : dataset == QLatin1String("c4")      ? QStringLiteral("C4")
+                                               : dataset;
+}
+
+} // namespace
+
+CurveView::CurveView(const ViewContext &context, QWidget *parent) : View(context, parent) {
+  m_chart = new CurveChart;
+  m_chart->setAccessibleName(tr("Cache size and quality"));
+  m_chart->setAccessibleDescription(tr("Points of relative cache size against perplexity, one a policy; arrow keys move "
+                                       "over them, Enter selects the policy"));
+  auto *column = new QVBoxLayout(this);
+  column->setContentsMargins(6, 6, 6, 6);
+  column->addLayout(makeControls());
+  column->addWidget(m_chart, 1);
+  fillPublished();
+  connect(m_chart, &ChartCanvas::activated, this, [this](int item) {
+    if (const QString policy = m_chart->point(item).policy; !policy.isEmpty()) this->context().selection->setPolicy(policy);
+  });
+}
+
+QLayout *CurveView::makeControls() {
+  auto *bar = new QHBoxLayout;
+  const auto combo = [&](const QString &name, const QString &tip) {
+    auto *box = new QComboBox;
+    box->setAccessibleName(name);
+    box->setToolTip(tip);
+    box->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
+    box->setMinimumContentsLength(9);
+    box->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
+    bar->addWidget(box);
+    return box;
+  };
+  m_metric = combo(tr("Quality measure"), tr("What the vertical axis shows"));
+  m_metric->addItems({tr("Perplexity over FP16's"), tr("Perplexity"), tr("KL to the exact model")});
+  m_limit = combo(tr("Frame"), tr("Up to which value the axis reaches; points beyond it are arrows at its edge"));
+  m_limit->addItem(tr("Up to 4 ×"), kDefaultLimit);
+  m_limit->addItem(tr("Up to 1.5 ×"), 1.5);
+  m_limit->addItem(tr("Up to 1.1 ×"), 1.1);
+  m_limit->addItem(tr("Everything"), 0.0);
+  m_published =
+      combo(tr("Published curves"),
+            tr("Curves of the XQuant paper behind the measured ones; other models, so compare shapes, not values"));
+  m_published->addItem(tr("No published curves"));
+  m_asMha = new QCheckBox(tr("sizes as if MHA"));
+  m_asMha->setToolTip(
+      tr("Sizes as if the model had as many KV heads as query heads: what the paper's sizes for MHA models compare with"));
+  bar->addWidget(m_asMha);
+  bar->addStretch(1);
+  for (QComboBox *box : {m_metric, m_limit, m_published})
+    connect(box, &QComboBox::currentIndexChanged, this, [this] { refresh(); });
+  connect(m_asMha, &QCheckBox::toggled, this, [this] { refresh(); });
+  return bar;
+}
+
+void CurveView::fillPublished() {
+  QFile file(QStringLiteral(":/published.json"));
+  if (file.open(QIODevice::ReadOnly)) {
+    const QByteArray json = file.readAll();
+    try {
+      m_rows = parsePublished({json.constData(), static_cast<std::size_t>(json.size())});
+    } catch (const Error &e) { // our own resource: the curves are left out, the window works
+      m_published->setToolTip(QString::fromUtf8(e.what()));
+    }
+  }
+  for (const PublishedRow &row : m_rows) {
+    if (std::isnan(row.ratio)) continue;
+    const QString model = QString::fromStdString(row.model), dataset = QString::fromStdString(row.dataset);
+    const QStringList key{model, dataset};
+    if (m_published->findData(key) < 0) m_published->addItem(tr("%1, %2").arg(model, datasetTitle(dataset)), key);
+  }
+  m_published->setEnabled(m_published->count() > 1);
+  m_published->view()->setMinimumWidth(220);
+}
+
+CurveView::Metric CurveView::metric() const { return static_cast<Metric>(m_metric->currentIndex()); }
+
+void CurveView::setMetric(Metric metric) { m_metric->setCurrentIndex(static_cast<int>(metric)); }
+
+double CurveView::valueOf(const CurvePoint &point) const {
+  switch (metric()) {
+  case Metric::Ratio: return point.ratio.mean;
+  case Metric::Perplexity: return point.ppl;
+  case Metric::Divergence: return point.kl.mean;
+  }
+  return point.ratio.mean;
+}
+
+ChartPoint CurveView::chartPoint(const CurvePoint &point, const PolicyRow &row, const RunData::Run &run) const {
+  ChartPoint result;
+  result.x = m_asMha->isChecked() ? point.relativeSizeMha : point.relativeSize;
+  result.y = valueOf(point);
+  const Estimate &estimate = metric() == Metric::Divergence ? point.kl : point.ratio;
+  const double unit = metric() == Metric::Perplexity ? point.exactPpl : 1; // the paired interval, in ppl of these windows
+  result.low = estimate.low * unit;
+  result.high = estimate.high * unit;
+  result.policy = QString::fromStdString(point.policy);
+  result.text = curveTooltip(point, row, run);
+  return result;
+}
+
+void CurveView::addRun(const RunData::Run &run, MarkerFill fill, std::vector<ChartSeries> &series,
+                       std::vector<LegendEntry> &legend) {
+  const std::vector<CurvePoint> points = curvePoints(run.policies, run.windows);
+  std::vector<QString> families;   // in the order of their first policy
+  std::map<QString, int> variants; // of a method
+  const std::size_t first = series.size();
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const QString family = curveFamily(QString::fromStdString(points[i].policy));
+    auto at = std::ranges::find(families, family);
+    if (at == families.end()) {
+      const QString method = QString::fromStdString(points[i].method);
+      ChartSeries next;
+      next.style = methodStyle(method);
+      next.style.fill = fill;
+      next.style.line =
+          kVariantLines[std::min<std::size_t>(static_cast<std::size_t>(variants[method]++), std::size(kVariantLines) - 1)];
+      legend.push_back({policyTitle(family), next.style});
+      series.push_back(std::move(next));
+      families.push_back(family);
+      at = families.end() - 1;
+    }
+    if (!points[i].windows.empty()) m_exactPpl = points[i].exactPpl;
+    if (std::isfinite(valueOf(points[i])) && points[i].relativeSize > 0)
+      series[first + static_cast<std::size_t>(at - families.begin())].points.push_back(
+          chartPoint(points[i], run.policies[i], run));
+  }
+}
+
+void CurveView::addPublished(std::vector<ChartSeries> &series, std::vector<LegendEntry> &legend) const {
+  const QStringList chosen = m_published->currentData().toStringList();
+  if (chosen.size() != 2 || metric() != Metric::Ratio) return;
+  legend.push_back({tr("Published, %1").arg(chosen[0]), {}, true});
+  std::map<std::pair<std::string, std::string>, ChartSeries> curves; // table, method
+  for (const PublishedRow &row : m_rows) {
+    if (QString::fromStdString(row.model) != chosen[0] || QString::fromStdString(row.dataset) != chosen[1] ||
+        std::isnan(row.ratio))
+      continue;
+    ChartSeries &curve = curves[{row.table, row.method}];
+    curve.faint = true;
+    curve.style = methodStyle(QString::fromStdString(row.method));
+    curve.style.line = Qt::DashLine;
+    curve.style.fill = MarkerFill::Hollow;
+    curve.style.width = 1.4;
+    ChartPoint point;
+    point.x = row.relativeSize;
+    point.y = row.ratio;
+    point.text = tr("<b>%1</b>, published<br>%2, %3<br>size %4, perplexity %5 (%6)<br><i>%7</i>")
+                     .arg(QString::fromStdString(row.label).toHtmlEscaped(), chosen[0], datasetTitle(chosen[1]),
+                          formatNumber(row.relativeSize), formatNumber(row.ppl, 4), formatRatio(row.ratio),
+                          QString::fromStdString(row.source));
+    curve.points.push_back(std::move(point));
+  }
+  for (auto &[key, curve] : curves) {
+    if (key.first != curves.begin()->first.first && key.second == "fp16") continue;
+    legend.push_back({QString::fromStdString(methodTitle(key.second)), curve.style});
+    series.push_back(std::move(curve));
+  }
+}
+
+Range CurveView::frameFor(const std::vector<double> &values, Metric metric, double exact, double limit) {
+  if (metric == Metric::Divergence) {
+    Range range;
+    for (double v : values)
+      if (v >= kLeastKl) range.include(v);
+    return range.empty() ? Range{1e-3, 1} : niceRange(padded(range, Scale::Log, 0.05), Scale::Log);
+  }
+  const double unit = metric == Metric::Perplexity ? exact : 1;
+  Range range{0.98 * unit, 1.1 * unit};
+  double least = std::numeric_limits<double>::infinity();
+  for (double v : values) {
+    if (v <= limit * unit || limit <= 0) range.include(v);
+    if (v > 1.0001 * unit) least = std::min(least, v);
+  }
+  if (limit > 0 && least > limit * unit && std::isfinite(least))
+    range.include(1.5 * least); // the best point is always inside
+  return padded(range, Scale::Log, 0.06);
+}
+
+void CurveView::setFrame(const std::vector<ChartSeries> &series) {
+  std::vector<double> values;
+  Range x{0.1, 1};
+  for (const ChartSeries &s : series)
+    for (const ChartPoint &p : s.points) x.include(p.x), values.push_back(p.y);
+  const QString yTitles[] = {tr("perplexity / FP16's perplexity"), tr("perplexity"), tr("mean KL to the exact model, nats")};
+  const QString xTitle =
+      m_asMha->isChecked() ? tr("cache size as if MHA (FP16 KV of all heads = 1)") : tr("cache size (FP16 KV = 1)");
+  m_chart->setAxes({xTitle, Scale::Log, {x.min / 1.12, x.max * 1.12}},
+                   {yTitles[m_metric->currentIndex()], Scale::Log,
+                    frameFor(values, metric(), m_exactPpl, m_limit->currentData().toDouble())});
+  m_chart->setValueFormat(metric() == Metric::Ratio ? formatRatio : [](double v) { return formatNumber(v); });
+}
+
+QString CurveView::emptyText() const {
+  const RunList runs = shownRuns(context());
+  if (runs.empty())
+    return tr("No run yet.\nPress Start to measure the default policies, or open a finished run with File > Open.");
+  return tr("The first window is being computed.\nPoints appear here one by one.");
+}
+
+void CurveView::refresh() {
+  std::vector<ChartSeries> series;
+  std::vector<LegendEntry> legend;
+  const RunList runs = shownRuns(context());
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (runs.size() > 1) legend.push_back({runTitle(*runs[i]), {}, true});
+    addRun(*runs[i], static_cast<MarkerFill>(i % kMarkerFills), series, legend);
+  }
+  const bool any = std::ranges::any_of(series, [](const ChartSeries &s) { return !s.points.empty(); });
+  m_limit->setEnabled(metric() != Metric::Divergence);
+  m_chart->setEmptyText(any ? QString() : emptyText());
+  if (any) addPublished(series, legend);
+  setFrame(series);
+  m_chart->setMarkedPolicy(context().selection->policy());
+  m_chart->setLegend(std::move(legend));
+  m_chart->setSeries(std::move(series));
+}
+
+} // namespace xqs

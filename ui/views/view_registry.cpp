@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/curve_view.h"
+#include "views/distribution_view.h"
+#include "views/layer_error_view.h"
+#include "views/log_view.h"
+#include "views/similarity_view.h"
+
+#include <QtGlobal>
+
+namespace xqs {
+
+namespace {
+
+template <class T> View *make(const ViewContext &context, QWidget *parent) { return new T(context, parent); }
+
+constexpr ViewInfo kViews[] = {
+    {"curve", QT_TRANSLATE_NOOP("Views", "Size and quality"), "curve", make<CurveView>},
+    {"similarity", QT_TRANSLATE_NOOP("Views", "Similarity of layers"), "heatmap", make<SimilarityView>},
+    {"distribution", QT_TRANSLATE_NOOP("Views", "Distributions"), "histogram", make<DistributionView>},
+    {"layer-error", QT_TRANSLATE_NOOP("Views", "Error by layer"), "curve", make<LayerErrorView>},
+    {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
+};
+
+} // namespace
+
+std::span<const ViewInfo> viewRegistry() { return kViews; }
+
+} // namespace xqs
