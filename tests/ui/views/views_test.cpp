@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "plot/chart_canvas.h"
+#include "theme.h"
+#include "ui/support/qt_messages.h"
+#include "ui/views/sample_store.h"
+#include "views/curve_view.h"
+
+#include <QAccessible>
+#include <QComboBox>
+#include <QTest>
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+// Every registered view on stores of 0, 1 and 3 runs. A Qt warning fails the test (tests/ui/support/test_main.cpp).
+namespace xqs {
+namespace {
+
+struct Desk {
+  RunData data;
+  Selection selection;
+  ViewContext context{&data, &selection};
+
+  void open(const test::SampleStore &store) {
+    ASSERT_TRUE(data.open(store.path()));
+    data.poll();
+  }
+};
+
+std::unique_ptr<View> shown(const ViewInfo &info, const ViewContext &context, QSize size = {640, 420}) {
+  std::unique_ptr<View> view(info.create(context, nullptr));
+  view->resize(size);
+  view->show();
+  EXPECT_TRUE(QTest::qWaitForWindowExposed(view.get()));
+  return view;
+}
+
+class EveryView : public testing::TestWithParam<int> {
+protected:
+  const ViewInfo &info() const { return viewRegistry()[static_cast<std::size_t>(GetParam())]; }
+};
+
+std::string nameOf(const testing::TestParamInfo<int> &p) {
+  std::string name = viewRegistry()[static_cast<std::size_t>(p.param)].id;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Registry, EveryView, testing::Range(0, static_cast<int>(viewRegistry().size())), nameOf);
+
+TEST_P(EveryView, OpensWithoutRunsAndSaysWhatToDo) {
+  Desk desk;
+  const auto view = shown(info(), desk.context);
+  EXPECT_FALSE(view->grab().isNull());
+  for (const ChartCanvas *chart : view->findChildren<ChartCanvas *>())
+    EXPECT_THAT(chart->emptyText().toStdString(), testing::HasSubstr("\n"));
+}
+
+TEST_P(EveryView, SurvivesThemesSizesMouseAndKeys) {
+  const test::ExpectMessage tooltip(QStringLiteral("raise()")); // the offscreen platform, of every tooltip
+  for (const int runs : {1, 3}) {
+    test::SampleStore store;
+    Desk desk;
+    std::vector<RunData::Key> keys;
+    for (int i = 0; i < runs; ++i) store.addRun({.windows = 1 + i, .scale = 1 + 0.2 * i, .finished = i > 0});
+    store.addPreview("xquant:bits=3,group=64");
+    desk.open(store);
+    for (const RunData::Run *run : desk.data.runs())
+      if (run->row.kind == "eval") keys.push_back(run->key);
+    ASSERT_EQ(keys.size(), static_cast<std::size_t>(runs));
+    if (runs > 1) desk.selection.setRuns(keys);
+    desk.selection.setPolicy(QStringLiteral("xquant:bits=2"));
+    const auto view = shown(info(), desk.context);
+    for (const Theme::Mode mode : {Theme::Mode::Dark, Theme::Mode::Light}) {
+      Theme::current().apply(mode);
+      for (const QSize size : {QSize(400, 300), QSize(1600, 1000), QSize(120, 90)}) {
+        view->resize(size);
+        EXPECT_EQ(view->grab().isNull(), false);
+      }
+    }
+    view->resize(800, 600);
+    QTest::qWait(20);
+    for (ChartCanvas *chart : view->findChildren<ChartCanvas *>()) {
+      for (double x : {0.2, 0.5, 0.9})
+        for (double y : {0.2, 0.5, 0.8}) {
+          const QPoint at(static_cast<int>(chart->width() * x), static_cast<int>(chart->height() * y));
+          QTest::mouseMove(chart, at);
+          QTest::mouseClick(chart, Qt::LeftButton, {}, at);
+        }
+      chart->setFocus();
+      for (Qt::Key key : {Qt::Key_Home, Qt::Key_Right, Qt::Key_Up, Qt::Key_Down, Qt::Key_Left, Qt::Key_End, Qt::Key_Return,
+                          Qt::Key_Escape})
+        QTest::keyClick(chart, key);
+    }
+    for (QComboBox *box : view->findChildren<QComboBox *>())
+      for (int i = 0; i < box->count(); ++i) box->setCurrentIndex(i), view->refresh(), view->grab();
+  }
+}
+
+TEST_P(EveryView, FollowsANewRun) {
+  test::SampleStore store;
+  store.addRun({.windows = 1, .finished = false});
+  Desk desk;
+  desk.open(store);
+  const auto view = shown(info(), desk.context);
+  const QImage before = view->grab().toImage();
+  store.addRun({.windows = 2, .scale = 1.4, .captures = true});
+  desk.data.poll();
+  QTest::qWait(120);
+  EXPECT_FALSE(view->grab().isNull());
+}
+
+TEST_P(EveryView, ChartsHaveANameAndARoleForScreenReaders) {
+  test::SampleStore store;
+  store.addRun();
+  Desk desk;
+  desk.open(store);
+  const auto view = shown(info(), desk.context);
+  for (ChartCanvas *chart : view->findChildren<ChartCanvas *>()) {
+    QAccessibleInterface *interface = QAccessible::queryAccessibleInterface(chart);
+    ASSERT_NE(interface, nullptr);
+    EXPECT_EQ(interface->role(), QAccessible::Chart);
+    EXPECT_FALSE(interface->text(QAccessible::Name).isEmpty());
+    EXPECT_FALSE(interface->text(QAccessible::Description).isEmpty());
+    chart->setCursorItem(0);
+    EXPECT_FALSE(interface->text(QAccessible::Value).isEmpty());
+  }
+}
+
+class Curve : public testing::Test {
+protected:
+  void SetUp() override {
+    m_store.addRun();
+    m_desk.open(m_store);
+    m_view = std::make_unique<CurveView>(m_desk.context, nullptr);
+    m_view->resize(900, 600);
+    m_view->show();
+    ASSERT_TRUE(QTest::qWaitForWindowExposed(m_view.get()));
+  }
+  int itemOf(const QString &policy) const {
+    for (int i = 0; i < m_view->chart()->itemCount(); ++i)
+      if (m_view->chart()->point(i).policy == policy) return i;
+    return -1;
+  }
+  test::SampleStore m_store;
+  Desk m_desk;
+  std::unique_ptr<CurveView> m_view;
+};
+
+TEST_F(Curve, PointsLieWhereTheirValuesSay) {
+  const CurveChart &chart = *m_view->chart();
+  const int item = itemOf("xquant:bits=4");
+  ASSERT_GE(item, 0);
+  EXPECT_DOUBLE_EQ(chart.point(item).x, 0.2656);
+  EXPECT_NEAR(chart.point(item).y, 1.017, 0.01);
+  EXPECT_NEAR(chart.itemPixel(item).x(), chart.xAxis().toPixel(0.2656), 1e-9);
+  EXPECT_NEAR(chart.itemPixel(item).y(), chart.yAxis().toPixel(chart.point(item).y), 1e-9);
+  EXPECT_LT(chart.itemPixel(item).x(), chart.itemPixel(itemOf("fp16")).x());
+  EXPECT_LT(chart.point(item).low, chart.point(item).y);
+  EXPECT_GT(chart.point(item).high, chart.point(item).y);
+}
+
+TEST_F(Curve, PointsBeyondTheFrameAreClampedToItsEdge) {
+  const CurveChart &chart = *m_view->chart();
+  const int item = itemOf("xquant:bits=2,source=x"); // 3534 times FP16's ppl
+  ASSERT_GE(item, 0);
+  EXPECT_EQ(chart.beyond(item), 1);
+  EXPECT_EQ(chart.beyond(itemOf("kivi-star:bits=4")), 0);
+  EXPECT_TRUE(chart.plotRect().contains(chart.itemPixel(item)));
+  EXPECT_LT(chart.itemPixel(item).y(), chart.plotRect().top() + 20);
+}
+
+TEST_F(Curve, AClickSelectsThePolicy) {
+  CurveChart &chart = *m_view->chart();
+  QTest::mouseClick(&chart, Qt::LeftButton, {}, chart.itemPixel(itemOf("kivi-star:bits=2")).toPoint());
+  EXPECT_EQ(m_desk.selection.policy(), QString("kivi-star:bits=2"));
+}
+
+TEST_F(Curve, HoverSaysPolicyLedgerAndProtocol) {
+  const std::string text = m_view->chart()->itemText(itemOf("xquant-cl:bits=2,source=x,domain=residual")).toStdString();
+  for (const char *part :
+       {"xquant-cl:bits=2,source=x,domain=residual", "codes", "Accumulator", "Bits an element", "Teacher forcing", "4 of 4"})
+    EXPECT_THAT(text, testing::HasSubstr(part));
+}
+
+TEST_F(Curve, EveryPolicyIsAnItemOnce) {
+  EXPECT_EQ(m_view->chart()->itemCount(), static_cast<int>(test::samplePolicies().size()));
+  for (const test::SamplePolicy &p : test::samplePolicies())
+    EXPECT_GE(itemOf(QString::fromStdString(p.policy)), 0) << p.policy;
+}
+
+TEST(CurveFrame, HoldsTheBestPointAndStopsAtTheLimit) {
+  using Metric = CurveView::Metric;
+  const Range usual = CurveView::frameFor({1, 1.02, 2.5, 3500}, Metric::Ratio, 13, 4);
+  EXPECT_TRUE(usual.contains(1));
+  EXPECT_TRUE(usual.contains(2.5));
+  EXPECT_FALSE(usual.contains(3500));
+  EXPECT_LT(usual.max, 4.5);
+  EXPECT_TRUE(CurveView::frameFor({1, 40, 3500}, Metric::Ratio, 13, 4).contains(40)); // all are bad: the best is shown
+  EXPECT_TRUE(CurveView::frameFor({1, 3500}, Metric::Ratio, 13, 0).contains(3500));
+  EXPECT_TRUE(CurveView::frameFor({13, 20}, Metric::Perplexity, 13, 4).contains(20));
+  EXPECT_TRUE(CurveView::frameFor({0, 0.02, 8}, Metric::Divergence, 13, 4).contains(8));
+  EXPECT_GT(CurveView::frameFor({0, 0.02, 8}, Metric::Divergence, 13, 4).min, 0);
+}
+
+} // namespace
+} // namespace xqs
