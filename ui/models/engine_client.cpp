@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "models/engine_client.h"
 
+#include "model/model_reader.h"
+
 #include <QCoreApplication>
 #include <QFileInfo>
 #include <QJsonDocument>
@@ -17,19 +19,23 @@ Q_LOGGING_CATEGORY(lcEngine, "xqscope.engine", QtWarningMsg)
 
 namespace {
 
-constexpr int kCancelSilenceMs = 2000;  ///< after this much silence a cancelled engine is replaced
-constexpr int kEarlyDeathMs = 5000;     ///< an engine that lives shorter has a problem that a restart does not cure
+constexpr int kCancelSilenceMs = 2000; ///< after this much silence a cancelled engine is replaced
+constexpr int kEarlyDeathMs = 5000;    ///< an engine that lives shorter has a problem that a restart does not cure
 constexpr int kEarlyDeathsAllowed = 2;
 constexpr int kPreviewPatienceMs = 5000; ///< a preview not answered by then no longer holds newer ones back
 constexpr int kQuitMs = 1500;
 
-Index integer(const QJsonObject &object, const char *key) { return static_cast<Index>(object[QLatin1String(key)].toDouble()); }
+qint64 integer(const QJsonObject &object, const char *key) {
+  return static_cast<qint64>(object[QLatin1String(key)].toDouble());
+}
 QString string(const QJsonObject &object, const char *key) { return object[QLatin1String(key)].toString(); }
 double number(const QJsonObject &object, const char *key) { return object[QLatin1String(key)].toDouble(); }
 
 QJsonObject command(const char *name) { return {{QStringLiteral("cmd"), QLatin1String(name)}}; }
 
 } // namespace
+
+ModelShape EngineModel::shape() const { return {layers, d, heads, kvHeads, dh}; }
 
 EngineClient::EngineClient(QObject *parent) : QObject(parent) {
   qRegisterMetaType<EngineModel>();
@@ -67,8 +73,9 @@ void EngineClient::setProgram(const QString &program, const QStringList &argumen
 void EngineClient::start() {
   if (m_state != State::Stopped) return;
   if (m_program.isEmpty()) {
-    Q_EMIT failed(QStringLiteral("not-found"), tr("The engine program xqscope-cli was not found beside this program or in PATH: "
-                                                  "files can be viewed, runs cannot be started. Set XQSCOPE_CLI to its path."));
+    Q_EMIT failed(QStringLiteral("not-found"),
+                  tr("The engine program xqscope-cli was not found beside this program or in PATH: "
+                     "files can be viewed, runs cannot be started. Set XQSCOPE_CLI to its path."));
     return;
   }
   m_earlyDeaths = 0;
@@ -186,14 +193,10 @@ void EngineClient::handleLine(const QByteArray &line) {
     const char *name;
     Handler handle;
   } kHandlers[] = {
-      {"hello", &EngineClient::handleHello},
-      {"loading", &EngineClient::handleLoading},
-      {"model", &EngineClient::handleModel},
-      {"run-started", &EngineClient::handleRunStarted},
-      {"progress", &EngineClient::handleProgress},
-      {"run-ended", &EngineClient::handleRunEnded},
-      {"preview", &EngineClient::handlePreview},
-      {"preview-failed", &EngineClient::handlePreview},
+      {"hello", &EngineClient::handleHello},       {"loading", &EngineClient::handleLoading},
+      {"model", &EngineClient::handleModel},       {"run-started", &EngineClient::handleRunStarted},
+      {"progress", &EngineClient::handleProgress}, {"run-ended", &EngineClient::handleRunEnded},
+      {"preview", &EngineClient::handlePreview},   {"preview-failed", &EngineClient::handlePreview},
       {"error", &EngineClient::handleError},
   };
   const auto *found = std::find_if(std::begin(kHandlers), std::end(kHandlers),
@@ -212,15 +215,22 @@ void EngineClient::handleHello(const QJsonObject &) {
     sendOpen();
 }
 
-void EngineClient::handleLoading(const QJsonObject &event) { Q_EMIT loading(number(event, "fraction"), string(event, "text")); }
+void EngineClient::handleLoading(const QJsonObject &event) {
+  Q_EMIT loading(number(event, "fraction"), string(event, "text"));
+}
 
 void EngineClient::handleModel(const QJsonObject &event) {
   const QJsonObject shape = event[QStringLiteral("shape")].toObject();
   EngineModel model;
   model.name = string(event, "name");
   model.text = string(event, "text");
-  model.shape = {integer(shape, "layers"), integer(shape, "d"), integer(shape, "heads"), integer(shape, "kv_heads"),
-                 integer(shape, "dh")};
+  model.layers = integer(shape, "layers");
+  model.d = integer(shape, "d");
+  model.heads = integer(shape, "heads");
+  model.kvHeads = integer(shape, "kv_heads");
+  model.dh = integer(shape, "dh");
+  model.context = integer(event, "context");
+  model.device = string(event, "device");
   model.vocab = integer(event, "vocab");
   model.tokens = integer(event, "tokens");
   model.previewRun = integer(event, "preview_run");
@@ -324,9 +334,8 @@ void EngineClient::replace(const QString &what, const QString &status) {
   const RowId run = m_run;
   const bool wasRunning = isRunning();
   launch();
-  const QString sentence =
-      wasRunning ? tr("%1; finished windows are kept.").arg(what)
-                 : (m_open.isEmpty() ? tr("%1; open another model.").arg(what) : tr("%1.").arg(what));
+  const QString sentence = wasRunning ? tr("%1; finished windows are kept.").arg(what)
+                                      : (m_open.isEmpty() ? tr("%1; open another model.").arg(what) : tr("%1.").arg(what));
   if (wasRunning) Q_EMIT runEnded(run, status, sentence);
   Q_EMIT restarted(sentence);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
-#include "model/model_reader.h"
 #include "store/records.h"
 
 #include <QElapsedTimer>
@@ -16,13 +15,18 @@
 
 namespace xqs {
 
+struct ModelShape;
+
 /// The model and text that the engine holds.
 struct EngineModel {
   QString name, text;
-  ModelShape shape;
+  qint64 layers = 0, d = 0, heads = 0, kvHeads = 0, dh = 0; ///< see ModelShape
   qint64 vocab = 0;
+  qint64 context = 0;   ///< tokens the model was trained for: the longest window
   qint64 tokens = 0;    ///< of the text
   RowId previewRun = 0; ///< where previews are recorded in the store
+  QString device;
+  ModelShape shape() const;
 };
 
 struct EngineProgress {
@@ -34,8 +38,8 @@ struct EngineProgress {
 };
 
 /// The engine process: `xqscope-cli serve`, one JSON object a line each way. Results never pass here, they go to the store.
-/// An engine that dies, or that is silent for 2 s after a cancel, is replaced by a new one on the same model, text and store;
-/// finished windows are kept. Never blocks, but for a moment in the destructor.
+/// An engine that dies, or that is silent for 2 s after a cancel, is replaced by a new one on the same model, text and
+/// store; finished windows are kept. Never blocks, but for a moment in the destructor.
 class EngineClient : public QObject {
   Q_OBJECT
 public:
@@ -113,12 +117,12 @@ private:
   QString m_program;
   QStringList m_arguments;
   State m_state = State::Stopped;
-  QByteArray m_output;    ///< an incomplete line
-  QString m_lastError;    ///< the last line on stderr
-  QJsonObject m_open;     ///< the open command, to repeat after a restart
+  QByteArray m_output; ///< an incomplete line
+  QString m_lastError; ///< the last line on stderr
+  QJsonObject m_open;  ///< the open command, to repeat after a restart
   std::optional<EngineModel> m_model;
   RowId m_run = 0;
-  bool m_runAsked = false; ///< run sent, run-started not heard
+  bool m_runAsked = false;   ///< run sent, run-started not heard
   bool m_silent = false;     ///< killed by us after a cancel
   bool m_previewing = false; ///< preview sent, answer not heard
   QElapsedTimer m_sincePreview;

@@ -15,8 +15,9 @@ namespace xqs {
 
 namespace {
 
-constexpr int kPollMilliseconds = 40;       ///< 25 Hz
-constexpr std::int64_t kRowsAtOnce = 20000; ///< of one table; a large file arrives over several polls, the window stays alive
+constexpr int kPollMilliseconds = 40; ///< 25 Hz
+constexpr std::int64_t kRowsAtOnce =
+    20000; ///< of one table; a large file arrives over several polls, the window stays alive
 
 std::vector<RunEndRow> &rowsOf(RunData::Run &run, const RunEndRow &) { return run.ends; }
 std::vector<PolicyRow> &rowsOf(RunData::Run &run, const PolicyRow &) { return run.policies; }
@@ -36,7 +37,7 @@ struct RunData::File {
   QString path;
   std::optional<RunReader> reader; ///< empty after a failure: what was read stays
   std::optional<std::int64_t> version;
-  bool more = false; ///< the last poll stopped at kRowsAtOnce
+  bool more = false;                     ///< the last poll stopped at kRowsAtOnce
   std::map<const char *, RowId> lastIds; ///< by table
 
   template <class T> std::vector<T> fetch() {
@@ -101,6 +102,11 @@ const RunData::Run *RunData::find(Key key) const {
 bool RunData::crashed(Key key) const {
   const Run *run = find(key);
   if (!run || !run->ends.empty()) return false;
+  // Runs of a file follow each other; only previews go on beside them.
+  const bool followed = std::any_of(m_runs.begin(), m_runs.end(), [key](const auto &other) {
+    return other.first.file == key.file && other.first.run > key.run;
+  });
+  if (followed && run->row.kind != "preview") return true;
   auto &reader = m_files[static_cast<std::size_t>(key.file)]->reader;
   try {
     return !reader || reader->crashed(key.run);

@@ -43,7 +43,8 @@ public:
   explicit RunData(QObject *parent = nullptr);
   ~RunData() override;
 
-  /// Adds a file; false (and `failed` with one sentence) where it cannot be read. A file that is open already stays as it is.
+  /// Adds a file; false (and `failed` with one sentence) where it cannot be read. A file that is open already stays as it
+  /// is.
   bool open(const QString &file);
   void closeAll();
   QStringList files() const;
@@ -57,7 +58,7 @@ public:
   void poll();
 
 Q_SIGNALS:
-  void changed();                      ///< new rows arrived; at most 25 times a second
+  void changed();                       ///< new rows arrived; at most 25 times a second
   void failed(const QString &sentence); ///< a file became unreadable
 
 private:

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "model/model_reader.h"
 #include "models/engine_client.h"
 
 #include <QElapsedTimer>
@@ -22,7 +23,8 @@ QJsonObject spec(int seed = 0) {
 class EngineClientTest : public ::testing::Test {
 protected:
   void SetUp() override {
-    if (QStandardPaths::findExecutable(QStringLiteral("python3")).isEmpty()) GTEST_SKIP() << "no python3 for the fake engine";
+    if (QStandardPaths::findExecutable(QStringLiteral("python3")).isEmpty())
+      GTEST_SKIP() << "no python3 for the fake engine";
   }
   void startFake(const char *mode) {
     client.setProgram(QStringLiteral("python3"),
@@ -48,7 +50,7 @@ TEST_F(EngineClientTest, OpensAModelAskedForBeforeTheEngineWasUp) {
   ASSERT_TRUE(opens("good"));
   ASSERT_TRUE(client.model());
   EXPECT_EQ(client.model()->name, QStringLiteral("m.gguf"));
-  EXPECT_EQ(client.model()->shape.dkv(), 32);
+  EXPECT_EQ(client.model()->shape().dkv(), 32);
   EXPECT_EQ(client.model()->tokens, 5000);
   EXPECT_EQ(client.model()->previewRun, 1);
   ASSERT_EQ(loading.count(), 1);
