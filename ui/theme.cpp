@@ -22,12 +22,15 @@ struct MethodColor {
   QRgb light, dark;
 };
 constexpr MethodColor kMethodColors[] = {
-    {"fp16", 0xff5f6b7a, 0xffb4bcc8},      {"kivi", 0xffc44e00, 0xffff8648},    {"kivi-star", 0xffb57900, 0xfff5b841},
-    {"xquant", 0xff0067a8, 0xff58aaf2},    {"xquant-cl", 0xff00806a, 0xff35cfa4}, {"low-rank", 0xffae4f8f, 0xffe79bc8},
+    {"fp16", 0xff5f6b7a, 0xffb4bcc8},   {"kivi", 0xffc44e00, 0xffff8648},      {"kivi-star", 0xffb57900, 0xfff5b841},
+    {"xquant", 0xff0067a8, 0xff58aaf2}, {"xquant-cl", 0xff00806a, 0xff35cfa4}, {"low-rank", 0xffae4f8f, 0xffe79bc8},
 };
 /// For methods that the table does not know yet, in the order of the registry.
 constexpr MethodColor kSpareColors[] = {
-    {"", 0xff8a5a2b, 0xffcf9c6a}, {"", 0xff6a4fbf, 0xffa894f0}, {"", 0xff7d7a00, 0xffd3d04c}, {"", 0xffa3323c, 0xfff0828b},
+    {"", 0xff8a5a2b, 0xffcf9c6a},
+    {"", 0xff6a4fbf, 0xffa894f0},
+    {"", 0xff7d7a00, 0xffd3d04c},
+    {"", 0xffa3323c, 0xfff0828b},
 };
 
 const Theme::Colors kLight{QColor(0xff, 0xff, 0xff), QColor(0xf4, 0xf5, 0xf7), QColor(0x1d, 0x23, 0x2b),
@@ -43,15 +46,22 @@ bool looksDark(const QPalette &palette) {
   return palette.color(QPalette::Window).lightness() < palette.color(QPalette::WindowText).lightness();
 }
 
-QString styleSheet(const Theme::Colors &c) {
+/// Fusion draws the frame of a check box darker than the window: on a dark one it vanishes. Hence our own box.
+QString styleSheet(const Theme::Colors &c, bool dark) {
   return QStringLiteral(
              "QToolTip { color: %1; background: %2; border: 1px solid %3; padding: 3px; }"
              "QMainWindow::separator { background: %3; width: 1px; height: 1px; }"
              "QMainWindow::separator:hover { background: %4; }"
              "QDockWidget::title { background: %2; padding: 5px 8px; }"
              "QToolBar { border: none; border-bottom: 1px solid %3; spacing: 2px; padding: 2px 4px; }"
-             "QStatusBar::item { border: none; }")
-      .arg(c.text.name(), c.surface.name(), c.border.name(), c.accent.name());
+             "QStatusBar::item { border: none; }"
+             "QCheckBox::indicator { width: 12px; height: 12px; border: 1px solid %5; border-radius: 2px; background: %6; }"
+             "QCheckBox::indicator:hover, QCheckBox::indicator:focus { border-color: %4; }"
+             "QCheckBox::indicator:checked { border-color: %4; background: %4; image: url(:/themes/check-%7.svg); }"
+             "QCheckBox::indicator:disabled { border-color: %3; }"
+             "QCheckBox::indicator:checked:disabled { background: %3; }")
+      .arg(c.text.name(), c.surface.name(), c.border.name(), c.accent.name(), c.mutedText.name(), c.background.name(),
+           dark ? QStringLiteral("dark") : QStringLiteral("light"));
 }
 
 QPixmap drawIcon(const QByteArray &svg, const QColor &color, int size) {
@@ -112,7 +122,7 @@ void Theme::apply(Mode mode) {
   m_dark = mode == Mode::Dark || (mode == Mode::System && m_systemDark);
   QApplication::setStyle(QStyleFactory::create(QStringLiteral("Fusion")));
   QApplication::setPalette(palette());
-  qApp->setStyleSheet(styleSheet(colors()));
+  qApp->setStyleSheet(styleSheet(colors(), m_dark));
   Q_EMIT changed();
 }
 

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "widgets/engine_status.h"
+
+#include "plot/format.h"
+
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QProgressBar>
+#include <QToolButton>
+
+#include <cmath>
+
+namespace xqs {
+
+namespace {
+
+constexpr int kBarSteps = 1000;
+
+QString stateTitle(const EngineClient &engine) {
+  using Engine = EngineClient::State;
+  switch (engine.state()) {
+  case Engine::Stopped: return EngineStatus::tr("No engine");
+  case Engine::Starting: return EngineStatus::tr("Engine is starting");
+  case Engine::Waiting: return EngineStatus::tr("No model open");
+  case Engine::Loading: return EngineStatus::tr("Loading the model");
+  case Engine::Ready: return EngineStatus::tr("Ready · %1").arg(engine.model() ? engine.model()->name : QString());
+  case Engine::Running: return EngineStatus::tr("Running");
+  case Engine::Paused: return EngineStatus::tr("Paused");
+  case Engine::Cancelling: return EngineStatus::tr("Cancelling");
+  }
+  return {};
+}
+
+} // namespace
+
+EngineStatus::EngineStatus(EngineClient &engine, QWidget *parent) : QWidget(parent), m_engine(engine) {
+  setUpParts();
+  connect(&engine, &EngineClient::stateChanged, this, &EngineStatus::showState);
+  connect(&engine, &EngineClient::loading, this, &EngineStatus::showLoading);
+  connect(&engine, &EngineClient::progress, this, &EngineStatus::showProgress);
+  showState();
+  setProblems(0);
+}
+
+void EngineStatus::setUpParts() {
+  m_state = new QLabel(this);
+  m_state->setAccessibleName(tr("State of the engine"));
+  m_bar = new QProgressBar(this);
+  m_bar->setAccessibleName(tr("Progress"));
+  m_bar->setRange(0, kBarSteps);
+  m_bar->setTextVisible(false);
+  m_bar->setFixedSize(180, 10);
+  m_detail = new QLabel(this);
+  m_detail->setAccessibleName(tr("Rate and time left"));
+  m_device = new QLabel(tr("CPU"), this);
+  m_device->setAccessibleName(tr("Backend"));
+  m_device->setToolTip(tr("Where the engine computes"));
+  m_device->setForegroundRole(QPalette::PlaceholderText);
+  m_problems = new QToolButton(this);
+  m_problems->setAutoRaise(true);
+  m_problems->setToolTip(
+      tr("What readers of the figures must know: saturated values, NaN, singular matrices. Opens the log."));
+  connect(m_problems, &QToolButton::clicked, this, &EngineStatus::problemsClicked);
+  auto *row = new QHBoxLayout(this);
+  row->setContentsMargins(8, 0, 4, 0);
+  row->setSpacing(10);
+  row->addWidget(m_state);
+  row->addWidget(m_bar);
+  row->addWidget(m_detail, 1);
+  row->addWidget(m_device);
+  row->addWidget(m_problems);
+}
+
+void EngineStatus::showState() {
+  m_state->setText(stateTitle(m_engine));
+  const bool busy = m_engine.isRunning() || m_engine.state() == EngineClient::State::Loading;
+  m_bar->setVisible(busy);
+  if (!busy) {
+    m_bar->setValue(0);
+    m_detail->clear();
+  }
+  if (m_engine.model() && !m_engine.model()->device.isEmpty()) m_device->setText(m_engine.model()->device);
+}
+
+void EngineStatus::showLoading(double fraction, const QString &text) {
+  m_bar->setValue(static_cast<int>(std::lround(fraction * kBarSteps)));
+  m_detail->setText(text);
+}
+
+void EngineStatus::showProgress(const EngineProgress &p) {
+  m_bar->setValue(p.total > 0 ? static_cast<int>(std::lround(p.done / p.total * kBarSteps)) : 0);
+  QStringList parts{p.text};
+  if (p.tokensPerSecond > 0) parts << tr("%1 tokens/s").arg(formatNumber(p.tokensPerSecond, 3));
+  if (p.secondsLeft > 0) parts << tr("%1 left").arg(formatSeconds(p.secondsLeft));
+  parts.removeAll(QString());
+  m_detail->setText(parts.join(QStringLiteral(" · ")));
+}
+
+void EngineStatus::setProblems(int count) {
+  m_problems->setText(count == 1 ? tr("1 problem") : tr("%1 problems").arg(count));
+  m_problems->setVisible(count > 0);
+}
+
+} // namespace xqs
