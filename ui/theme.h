@@ -10,8 +10,8 @@
 namespace xqs {
 
 /// The window's look: Fusion with our own light and dark palette. Views ask `current()` when they paint and again on
-/// `changed` (through View::applyTheme). Qt 6.4 has no QStyleHints::colorScheme, so System means: what the platform's palette
-/// was when the program started.
+/// `changed` (through View::applyTheme). Qt 6.4 has no QStyleHints::colorScheme, so System means: what the platform's
+/// palette was when the program started.
 class Theme : public QObject {
   Q_OBJECT
 public:

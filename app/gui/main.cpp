@@ -1,14 +1,67 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include "main_window.h"
+#include "screenshots.h"
 #include "theme.h"
 
 #include <QApplication>
-#include <QMainWindow>
+#include <QCommandLineParser>
+#include <QSettings>
+
+namespace {
+
+struct Options {
+  xqs::WindowOptions window;
+  QString theme, screenshot;
+  bool afterRun = false;
+};
+
+Options parse(const QApplication &app) {
+  using Option = QCommandLineOption;
+  const auto tr = [](const char *text) { return QCoreApplication::translate("main", text); };
+  const Option open(QStringLiteral("open"), tr("Open a finished run; may be given several times."), tr("file.xqs"));
+  const Option model(QStringLiteral("model"), tr("Model for new runs: a GGUF file, default or synthetic:…"), tr("model"),
+                     QStringLiteral("default"));
+  const Option text(QStringLiteral("text"), tr("Text to score: a file or builtin:primer."), tr("text"),
+                    QStringLiteral("builtin:primer"));
+  const Option demo(QStringLiteral("demo"), tr("Only show the recorded demo run; no engine is started."));
+  const Option theme(QStringLiteral("theme"), tr("system, light or dark."), tr("theme"));
+  const Option shot(QStringLiteral("screenshot"),
+                    tr("Write NAME-light.png and NAME-dark.png of the window at 1280x800, then end."), tr("NAME.png"));
+  const Option afterRun(QStringLiteral("after-run"), tr("With --screenshot: run the default experiment first."));
+  QCommandLineParser parser;
+  parser.setApplicationDescription(tr("See what compressing a language model's KV cache does."));
+  parser.addHelpOption();
+  parser.addVersionOption();
+  parser.addOptions({open, model, text, demo, theme, shot, afterRun});
+  parser.addPositionalArgument(QStringLiteral("files"), tr("Finished runs (.xqs) to open."), QStringLiteral("[files...]"));
+  parser.process(app);
+
+  Options options;
+  options.window.files = parser.values(open) + parser.positionalArguments();
+  options.window.model = parser.value(model);
+  options.window.text = parser.value(text);
+  options.screenshot = parser.value(shot);
+  options.afterRun = parser.isSet(afterRun);
+  options.window.startEngine = !parser.isSet(demo) && (options.screenshot.isEmpty() || options.afterRun);
+  options.window.remember = options.screenshot.isEmpty();
+  options.theme = parser.isSet(theme) ? parser.value(theme) : QSettings().value(QStringLiteral("window/theme")).toString();
+  return options;
+}
+
+} // namespace
 
 int main(int argc, char **argv) {
   QApplication app(argc, argv);
+  QApplication::setApplicationName(QStringLiteral("xqscope"));
+  QApplication::setApplicationDisplayName(QStringLiteral("XQScope"));
+  QApplication::setApplicationVersion(QStringLiteral(XQS_VERSION));
+  QApplication::setOrganizationName(QStringLiteral("xqscope"));
   QGuiApplication::setDesktopFileName(QStringLiteral("org.xqscope.XQScope"));
-  xqs::Theme::current().apply(xqs::Theme::Mode::System);
-  QMainWindow window;
+  const Options options = parse(app);
+  xqs::Theme::current().apply(xqs::Theme::modeFromName(options.theme));
+  xqs::MainWindow window(options.window);
   window.show();
+  if (options.screenshot.isEmpty()) return QApplication::exec();
+  xqs::Screenshots screenshots(window, options.screenshot, options.afterRun);
   return QApplication::exec();
 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "models/workspace.h"
+
+#include <QMainWindow>
+
+#include <memory>
+#include <vector>
+
+class QAction;
+class QDockWidget;
+class QMenu;
+
+namespace xqs {
+
+class EngineStatus;
+class MessageBar;
+class PolicyTablePanel;
+class SettingsPanel;
+class View;
+struct ViewInfo;
+
+struct WindowOptions {
+  QStringList files; ///< .xqs to open; empty: the demo run
+  QString model = QStringLiteral("default");
+  QString text = QStringLiteral("builtin:primer");
+  bool startEngine = true;
+  bool remember = true; ///< geometry, docks and theme are kept between sessions
+};
+
+/// The window: views of the store around the curve, settings on the left, tables and log below. Opens at once; the engine
+/// loads its model meanwhile. Computes nothing and waits for nothing.
+class MainWindow : public QMainWindow {
+  Q_OBJECT
+public:
+  explicit MainWindow(const WindowOptions &options, QWidget *parent = nullptr);
+  ~MainWindow() override;
+
+  Workspace &workspace() { return *m_workspace; }
+  SettingsPanel &settings() { return *m_settings; }
+  MessageBar &messages() { return *m_messages; }
+  View *view(const QString &id) const; ///< null: no such view
+  /// Runs the experiment of the settings panel.
+  void startRun();
+  /// The view's picture as PNG, or SVG by the name's ending, twice as fine as on the screen.
+  bool savePicture(const View &view, const QString &file);
+
+protected:
+  void closeEvent(QCloseEvent *event) override;
+
+private:
+  void setUpCentre();
+  void setUpViews();
+  void setUpPanels();
+  void placeDocks();
+  void setUpRunActions();
+  void setUpFileMenu();
+  void setUpRunMenu();
+  void setUpViewMenu();
+  void setUpHelpMenu();
+  void setUpToolBar();
+  void setUpStatusBar();
+  void connectWorkspace();
+  void restoreLayout();
+  void open(const WindowOptions &options);
+  QDockWidget *addDock(const QString &id, const QString &title, QWidget *content);
+  void raiseDock(const QString &id);
+
+  void openFiles();
+  void openModel();
+  void saveAs();
+  void exportCsv();
+  void exportJson();
+  void exportPicture(const View &view, const QString &title);
+  void about();
+  void loadSources();
+  void showState();
+  void showTitle();
+  void applyIcons();
+
+  std::unique_ptr<Workspace> m_workspace;
+  MessageBar *m_messages = nullptr;
+  SettingsPanel *m_settings = nullptr;
+  PolicyTablePanel *m_policies = nullptr;
+  EngineStatus *m_status = nullptr;
+  struct OpenView {
+    const ViewInfo *info = nullptr;
+    View *view = nullptr;
+  };
+  std::vector<OpenView> m_views;
+  QAction *m_start = nullptr, *m_pause = nullptr, *m_cancel = nullptr;
+  QAction *m_open = nullptr, *m_save = nullptr;
+  QMenu *m_pictures = nullptr;
+  bool m_remember = true;
+  bool m_previewShown = false;
+  QByteArray m_defaultState;
+};
+
+} // namespace xqs
