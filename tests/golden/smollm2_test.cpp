@@ -96,6 +96,10 @@ TEST(SmolLM2, PerplexityStateStream) {
   expectEval(model, shared, State::Stream);
 }
 
+/// An evaluation of the same windows with NumPy, in double and in single precision, shows the same: it agrees with this
+/// program to 0.1 % at the layer of `domain=residual,bits=3` where the record is 1.1 % off, and differs from the record by
+/// up to 1.5 % a layer for `delta_axis=channel`, as it does from itself when X is scaled by 1 +- 1e-6.
+///
 /// How far a layer's error moves when X does by 1e-5 (relative): what two FP32 implementations differ by after a dozen
 /// layers. A code, or a scale in FP16, that lies on a rounding tie flips, and in a chain of deltas every later layer answers
 /// to it.
@@ -142,8 +146,10 @@ void expectLayers(const std::string &model, const std::string &shared, const std
     for (const char *side : {"k_rel_error", "v_rel_error"}) {
       const json &got = result["policies"][i][side], &want = expected["policies"][i][side];
       ASSERT_EQ(got.size(), want.size());
+      double sum = 0;
       for (std::size_t layer = 0; layer < want.size(); ++layer) {
-        const double error = std::abs(got[layer].get<double>() / want[layer].get<double>() - 1);
+        const double signedError = got[layer].get<double>() / want[layer].get<double>() - 1, error = std::abs(signedError);
+        sum += signedError;
         if (error <= 0.01) continue;
         // Only a chain of deltas may be further off, and only as far as its own rounding moves it.
         ++beyond;
@@ -156,6 +162,9 @@ void expectLayers(const std::string &model, const std::string &shared, const std
         EXPECT_LE(error, limit) << policies[i].canonical() << " " << side << ", layer " << layer << ": " << got[layer]
                                 << " instead of " << want[layer];
       }
+      // Ties fall either way; a wrong formula shows as a trend.
+      EXPECT_LE(std::abs(sum) / static_cast<double>(want.size()), 0.005)
+          << policies[i].canonical() << " " << side << ", mean";
     }
   }
   // Of 31 policies x 30 layers x 2 sides. More would be a fault, not rounding.
