@@ -8,6 +8,7 @@
 #include "widgets/message_bar.h"
 #include "widgets/settings_panel.h"
 
+#include <QCoreApplication>
 #include <QFile>
 #include <QFileDialog>
 #include <QFileInfo>
