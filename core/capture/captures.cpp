@@ -52,20 +52,22 @@ Blob topChannelsBlob(const Summary &summary) {
 
 } // namespace
 
-Captures::Captures(const Model &model, Calibration &calibration, const ExactTrace &trace, RowId run, Index window,
-                   std::stop_token stop)
+Captures::Captures(const Model &model, const ExactTrace &trace, RowId run, Index window)
     : m_model(model), m_trace(trace), m_run(run), m_window(window), m_exact(static_cast<std::size_t>(model.shape().layers)) {
-  const ModelShape &shape = model.shape();
-  Backend &backend = model.backend();
-  const Index rowBytes = shape.d * sizeOf(DType::F32);
-  m_delta = backend.allocate(trace.tokens() * rowBytes, Purpose::Scratch);
-  m_rebuilt = backend.allocate(trace.tokens() * rowBytes, Purpose::Scratch);
-  if (shape.dkv() < shape.d) projectLatents(calibration, stop);
+  const Index bytes = trace.tokens() * model.shape().d * sizeOf(DType::F32);
+  m_delta = model.backend().allocate(bytes, Purpose::Scratch);
+  m_rebuilt = model.backend().allocate(bytes, Purpose::Scratch);
+}
+
+void Captures::summarizeExact(Calibration &calibration, std::stop_token stop) {
+  const ModelShape &shape = m_model.shape();
+  Backend &backend = m_model.backend();
+  if (shape.dkv() < shape.d && !m_latents) projectLatents(calibration, stop);
   for (Index layer = 0; layer < shape.layers; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "stopped while capturing the exact model's tensors");
     for (const Site site : kAllSites)
       if (const ConstView exact = exactTensor(layer, site); !exact.empty())
-        backend.summarize(Queue::Compute, exact, summaryOf(layer, site));
+        backend.summarize(Queue::Compute, exact, summaryOf(layer, site) = {});
   }
   backend.sync(Queue::Compute);
 }
@@ -74,8 +76,9 @@ void Captures::projectLatents(Calibration &calibration, std::stop_token stop) {
   const ModelShape &shape = m_model.shape();
   Backend &backend = m_model.backend();
   calibration.setStop(stop);
-  m_latents = backend.allocate(shape.layers * 2 * m_trace.tokens() * shape.dkv() * sizeOf(DType::F32), Purpose::Scratch);
-  const View all = m_latents.f32(shape.layers * 2 * m_trace.tokens(), shape.dkv());
+  Buffer latents =
+      backend.allocate(shape.layers * 2 * m_trace.tokens() * shape.dkv() * sizeOf(DType::F32), Purpose::Scratch);
+  const View all = latents.f32(shape.layers * 2 * m_trace.tokens(), shape.dkv());
   for (Index layer = 0; layer < shape.layers; ++layer)
     for (const Index side : {0, 1}) {
       const Svd &svd = calibration.svd(side == 0 ? SvdOf::Wk : SvdOf::Wv, layer);
@@ -85,6 +88,7 @@ void Captures::projectLatents(Calibration &calibration, std::stop_token stop) {
       backend.sync(Queue::Compute);
     }
   calibration.setStop({});
+  m_latents = std::move(latents);
 }
 
 Index Captures::widthOf(Site site) const {
@@ -159,9 +163,8 @@ LayerError Captures::observe(std::int64_t policy, const char *loop, Index layer,
   Backend &backend = m_model.backend();
   LayerError error{.k = 0, .v = 0, .x = std::numeric_limits<double>::quiet_NaN()};
   for (const Site site : kAllSites) {
-    const bool wanted = distributions || site == Site::K || site == Site::V || site == Site::X;
     const Summary &exactSummary = summaryOf(layer, site);
-    if (!wanted || exactSummary.count == 0) continue;
+    if (distributions ? exactSummary.count == 0 : site != Site::K && site != Site::V && site != Site::X) continue;
     const View out = m_rebuilt.f32(m_trace.tokens(), widthOf(site));
     if (!rebuilt(layer, site, cache, out)) continue;
     ErrorSums sums;

@@ -20,15 +20,17 @@ using Emit = std::function<void(Record)>;
 /// decomposition would cost more than the run).
 class Captures {
 public:
-  /// Computes the exact distributions of every layer and site. `trace` must outlive this. Throws Cancelled.
-  Captures(const Model &model, Calibration &calibration, const ExactTrace &trace, RowId run, Index window,
-           std::stop_token stop = {});
+  /// `trace` must outlive this.
+  Captures(const Model &model, const ExactTrace &trace, RowId run, Index window);
 
-  void emitExact(const Emit &emit) const;      ///< SummaryRow a layer and site
+  /// Computes the exact distributions of every layer and site, for latents with decompositions: the slow part, so that a run
+  /// can have its first point before it. Throws Cancelled.
+  void summarizeExact(Calibration &calibration, std::stop_token stop = {});
+  void emitExact(const Emit &emit) const;      ///< SummaryRow a layer and site; after summarizeExact
   void emitSimilarity(const Emit &emit) const; ///< SimilarityRow of X, residual, K (before RoPE), V
 
   /// What `cache` rebuilds of one layer (call it after the layer's advance): a LayerErrorRow, and where `distributions`, a
-  /// SummaryRow a site that the method rebuilds, cut into the exact tensor's bins. Gives the errors.
+  /// SummaryRow a site that the method rebuilds, cut into the exact tensor's bins (after summarizeExact). Gives the errors.
   LayerError observe(std::int64_t policy, const char *loop, Index layer, const Cache &cache, bool distributions,
                      const Emit &emit);
 

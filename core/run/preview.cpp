@@ -40,7 +40,9 @@ void Preview::warm(std::stop_token stop) {
   if (warmed()) return;
   const auto tokens = m_session.tokens().first(static_cast<std::size_t>(m_tokens));
   if (!m_trace) m_trace = traceExact(m_session.model(), tokens, stop);
-  m_captures = std::make_unique<Captures>(m_session.model(), m_session.calibration(), *m_trace, m_run, 0, stop);
+  auto captures = std::make_unique<Captures>(m_session.model(), *m_trace, m_run, 0);
+  captures->summarizeExact(m_session.calibration(), stop);
+  m_captures = std::move(captures);
   const Emit emit = [this](Record record) { m_store.append(std::move(record)); };
   m_captures->emitExact(emit);
   m_captures->emitSimilarity(emit);

@@ -10,7 +10,7 @@
 
 #include <chrono>
 #include <cmath>
-#include <optional>
+#include <utility>
 
 namespace xqs {
 
@@ -42,8 +42,9 @@ private:
     std::size_t begin, end;
   };
 
-  void prepare();
+  void prepare(Group group);
   void exactPass(Index window, bool capture);
+  void captureExact();
   void scoreGroup(Index window, Group group);
   void openLoops(Index window);
   std::vector<Group> groups(bool first) const;
@@ -66,33 +67,45 @@ private:
   std::unique_ptr<Captures> m_captures;
   RunProgress m_progress;
   double m_busySeconds = 0;
+  bool m_warned = false;
   Emit m_emit;
 };
 
 void Runner::Pass::execute() {
   for (const PolicyRow &row : m_result.policies) m_emit(row);
-  prepare();
+  log("info", fmt::format("{} on {}: {} x {} tokens, {} policies", m_result.run.model, m_result.run.device,
+                          m_result.run.windows, m_experiment.window, m_experiment.policies.size()));
   const Index first = m_experiment.firstWindow;
   for (Index window = first; window < first + m_result.run.windows; ++window) {
     const bool capture = m_store != nullptr && m_experiment.captures && window == first;
     exactPass(window, capture);
     for (const Group group : groups(window == first)) {
       betweenGroups();
+      prepare(group);
       scoreGroup(window, group);
+      if (capture && group.begin == 0) captureExact();
     }
     if (capture) openLoops(window);
   }
 }
 
-void Runner::Pass::prepare() {
-  log("info", fmt::format("{} on {}: {} x {} tokens, {} policies", m_result.run.model, m_result.run.device,
-                          m_result.run.windows, m_experiment.window, m_experiment.policies.size()));
-  for (const PolicySpec &policy : m_experiment.policies) {
-    report("preparing " + policy.canonical());
-    if (m_hooks.stop.stop_requested()) throw Error(Code::Cancelled, kStopped);
-    m_methods.push_back(m_session.method(policy, m_hooks.stop));
+/// Right before their first window, so that the first point need not wait for all decompositions.
+void Runner::Pass::prepare(Group group) {
+  for (std::size_t i = m_methods.size(); i < group.end; ++i) {
+    report("preparing " + m_experiment.policies[i].canonical());
+    m_methods.push_back(m_session.method(m_experiment.policies[i], m_hooks.stop));
   }
-  if (const std::string &warning = m_session.calibration().warning(); !warning.empty()) log("warning", warning);
+  const std::string &warning = m_session.calibration().warning();
+  if (!warning.empty() && !std::exchange(m_warned, true)) log("warning", warning);
+}
+
+void Runner::Pass::captureExact() {
+  const auto started = Clock::now();
+  report("distributions and similarity of the exact model");
+  m_captures->summarizeExact(m_session.calibration(), m_hooks.stop);
+  m_captures->emitExact(m_emit);
+  m_captures->emitSimilarity(m_emit);
+  m_busySeconds += secondsSince(started);
 }
 
 void Runner::Pass::exactPass(Index window, bool capture) {
@@ -107,12 +120,7 @@ void Runner::Pass::exactPass(Index window, bool capture) {
     addWindow(-1, window, m_evaluator.exact(tokens, m_trace.get(), m_hooks.stop));
     sums.emit(m_result.run.id, window, m_emit);
   }
-  if (capture) {
-    m_captures = std::make_unique<Captures>(m_session.model(), m_session.calibration(), *m_trace, m_result.run.id, window,
-                                            m_hooks.stop);
-    m_captures->emitExact(m_emit);
-    m_captures->emitSimilarity(m_emit);
-  }
+  if (capture) m_captures = std::make_unique<Captures>(m_session.model(), *m_trace, m_result.run.id, window);
   advance(started, 1);
 }
 
@@ -169,8 +177,9 @@ void Runner::Pass::openLoops(Index window) {
 std::vector<Runner::Pass::Group> Runner::Pass::groups(bool first) const {
   std::vector<Group> all;
   const auto lanes = static_cast<std::size_t>(m_experiment.lanes);
-  for (std::size_t begin = 0; begin < m_methods.size(); begin = all.back().end)
-    all.push_back({begin, std::min(m_methods.size(), begin + (first && begin == 0 ? 1 : lanes))});
+  const std::size_t count = m_experiment.policies.size();
+  for (std::size_t begin = 0; begin < count; begin = all.back().end)
+    all.push_back({begin, std::min(count, begin + (first && begin == 0 ? 1 : lanes))});
   return all;
 }
 
