@@ -4,9 +4,11 @@
 #include "plot/chart_accessible.h"
 #include "theme.h"
 
+#include <QAccessible>
 #include <QKeyEvent>
 #include <QMouseEvent>
 #include <QPainter>
+#include <QSaveFile>
 #include <QSvgGenerator>
 #include <QToolTip>
 
@@ -34,12 +36,12 @@ ChartCanvas::ChartCanvas(QWidget *parent) : QWidget(parent) {
 void ChartCanvas::setAxes(const AxisSpec &x, const AxisSpec &y) {
   m_x = x;
   m_y = y;
-  update();
+  invalidateLayout();
 }
 
 void ChartCanvas::setLegend(std::vector<LegendEntry> entries) {
   m_legend = std::move(entries);
-  update();
+  invalidateLayout();
 }
 
 void ChartCanvas::setEmptyText(const QString &text) {
@@ -60,7 +62,27 @@ std::vector<Tick> ChartCanvas::ticksOf(const AxisSpec &spec, double pixels, doub
   return spec.integers ? integerTicks(spec.range, wanted) : ticks(spec.scale, spec.range, wanted);
 }
 
-ChartCanvas::Layout ChartCanvas::layout() const {
+void ChartCanvas::invalidateLayout() {
+  m_layout.reset();
+  update();
+}
+
+void ChartCanvas::resizeEvent(QResizeEvent *event) {
+  invalidateLayout();
+  QWidget::resizeEvent(event);
+}
+
+void ChartCanvas::changeEvent(QEvent *event) {
+  invalidateLayout(); // font, style, palette, language
+  QWidget::changeEvent(event);
+}
+
+const ChartCanvas::Layout &ChartCanvas::layout() const {
+  if (!m_layout) m_layout = makeLayout();
+  return *m_layout;
+}
+
+ChartCanvas::Layout ChartCanvas::makeLayout() const {
   const QFontMetricsF metrics(smallFont());
   QRectF rest = QRectF(rect()).adjusted(kGap, kGap, -kGap - 2, -kGap);
   Layout result;
@@ -81,7 +103,14 @@ ChartCanvas::Layout ChartCanvas::layout() const {
     const double below = metrics.height() + kTickLength + 2 + (m_x.title.isEmpty() ? 0 : metrics.height() + 2);
     rest.adjust(title + labelWidth + kTickLength + 4, metrics.height() / 2, -kGap, -below);
   }
-  result.plot = QRectF(rest.topLeft(), rest.size().expandedTo(QSizeF(20, 20)));
+  QSizeF size = rest.size().expandedTo(QSizeF(20, 20));
+  if (isSquare()) {
+    const double side = std::min(size.width(), size.height());
+    rest.moveLeft(rest.left() + (size.width() - side) / 2);
+    if (result.legendBeside && !result.legend.isEmpty()) result.legend.moveLeft(rest.left() + side + 3 * kGap);
+    size = {side, side};
+  }
+  result.plot = QRectF(rest.topLeft(), size);
   return result;
 }
 
@@ -176,9 +205,10 @@ void ChartCanvas::paintAxes(QPainter &painter, const QRectF &plot) const {
       Qt::AlignCenter, m_x.title);
   if (m_y.title.isEmpty()) return;
   painter.save();
-  painter.translate(kGap, plot.center().y());
+  painter.translate(isSquare() ? std::max(kGap, plot.left() - 3.2 * metrics.height()) : kGap, plot.center().y());
   painter.rotate(-90);
-  painter.drawText(QRectF(-plot.height() / 2 - 40, 0, plot.height() + 80, metrics.height()), Qt::AlignCenter, m_y.title);
+  painter.drawText(QRectF(-plot.height() / 2 - 40, 0, plot.height() + 80, metrics.height()), Qt::AlignCenter,
+                   metrics.elidedText(m_y.title, Qt::ElideRight, plot.height() + 60));
   painter.restore();
 }
 
@@ -223,7 +253,12 @@ void ChartCanvas::paintLegend(QPainter &painter, const QRectF &rect) const {
     const double sample = entry.heading ? 0 : kLegendSample + kGap;
     const double wanted = sample + metrics.horizontalAdvance(entry.text) + 2;
     if (!beside && at.x() > rect.left() && at.x() + wanted > rect.right()) at = {rect.left(), at.y() + row};
-    if (at.y() + row > rect.bottom() + 1) break;
+    if (at.y() + row > rect.bottom() + 1) { // says that something is missing
+      painter.setPen(colors.mutedText);
+      painter.drawText(QPointF(rect.right() - metrics.horizontalAdvance(QStringLiteral("…")), rect.bottom() - 2),
+                       QStringLiteral("…"));
+      break;
+    }
     if (!entry.heading) {
       const QPointF left = at + QPointF(0, row / 2), right = left + QPointF(kLegendSample, 0);
       if (entry.style.area) {
@@ -279,6 +314,8 @@ void ChartCanvas::setCursorItem(int item) {
   if (item == m_cursor) return;
   m_cursor = item;
   update();
+  QAccessibleEvent changed(this, QAccessible::DescriptionChanged);
+  QAccessible::updateAccessibility(&changed);
   Q_EMIT cursorChanged(item);
 }
 
@@ -357,6 +394,14 @@ void ChartCanvas::writeSvg(QIODevice &device, const QString &title) const {
   generator.setTitle(title);
   QPainter painter(&generator);
   paintAll(painter);
+}
+
+bool ChartCanvas::saveTo(const QString &file) const {
+  if (!file.endsWith(QLatin1String(".svg"), Qt::CaseInsensitive)) return toImage(2).save(file);
+  QSaveFile out(file);
+  if (!out.open(QIODevice::WriteOnly)) return false;
+  writeSvg(out, accessibleName());
+  return out.commit();
 }
 
 } // namespace xqs

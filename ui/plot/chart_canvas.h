@@ -7,6 +7,7 @@
 #include <QImage>
 #include <QWidget>
 
+#include <optional>
 #include <vector>
 
 class QIODevice;
@@ -58,6 +59,8 @@ public:
   QImage toImage(double scale = 1) const;
   /// The chart as SVG; text stays text.
   void writeSvg(QIODevice &device, const QString &title) const;
+  /// Writes a file: SVG by its suffix, else an image of twice the widget's size. False where that fails.
+  bool saveTo(const QString &file) const;
 
   virtual int itemCount() const { return 0; }
   virtual QPointF itemPixel(int item) const; ///< widget coordinates
@@ -84,8 +87,14 @@ protected:
   virtual void paintLegend(QPainter &painter, const QRectF &rect) const;
   /// False: no axes, no frame; `plotRect` is the whole widget but for the legend.
   virtual bool hasAxes() const { return true; }
+  /// True: `plotRect` is a square.
+  virtual bool isSquare() const { return false; }
+  /// To be called when `legendSize`, `hasAxes` or `isSquare` would answer differently.
+  void invalidateLayout();
 
   bool event(QEvent *event) override;
+  void changeEvent(QEvent *event) override;
+  void resizeEvent(QResizeEvent *event) override;
   void paintEvent(QPaintEvent *event) override;
   void mouseMoveEvent(QMouseEvent *event) override;
   void mousePressEvent(QMouseEvent *event) override;
@@ -99,7 +108,8 @@ private:
     QRectF plot, legend;
     bool legendBeside = true;
   };
-  Layout layout() const;
+  const Layout &layout() const; ///< kept until something it depends on changes: items are asked for their pixels often
+  Layout makeLayout() const;
   Axis yAxisIn(const QRectF &plot) const;
   void paintAll(QPainter &painter) const;
   void paintAxes(QPainter &painter, const QRectF &plot) const;
@@ -110,6 +120,7 @@ private:
   std::vector<LegendEntry> m_legend;
   QString m_emptyText;
   int m_cursor = -1;
+  mutable std::optional<Layout> m_layout;
 };
 
 } // namespace xqs

@@ -33,7 +33,7 @@ void HeatmapChart::setMatrix(std::vector<float> values, int size, Range range, b
 
 void HeatmapChart::setValueTitle(const QString &title) {
   m_valueTitle = title;
-  update();
+  invalidateLayout();
 }
 
 void HeatmapChart::setMarked(int index) {
@@ -120,8 +120,8 @@ void HeatmapChart::paintValues(QPainter &painter) const {
       const float v = value(r, c);
       if (std::isnan(v)) continue;
       QString text = QString::number(static_cast<double>(v), 'f', 2);
-      if (text.startsWith(QLatin1String("0."))) text.remove(0, 1); // ".87": as in the papers' tables
-      if (text.startsWith(QLatin1String("-0."))) text.remove(1, 1);
+      if (text == QLatin1String("-0.00")) text.remove(0, 1);
+      text.replace(QLatin1String("0."), QLatin1String(".")).replace(u'-', QChar(0x2212)); // ".87": as in the papers' tables
       painter.setPen(
           QColor::fromRgb(readableOn(mapFor(m_diverging).color(static_cast<double>(v), m_range.min, m_range.max))));
       painter.drawText(cellRect(r, c), Qt::AlignCenter, text);

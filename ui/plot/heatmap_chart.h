@@ -34,6 +34,7 @@ protected:
   void paintData(QPainter &painter) const override;
   void paintCursor(QPainter &painter, int item) const override;
   int neighbour(int item, int key) const override;
+  bool isSquare() const override { return true; }
   QSizeF legendSize(double available, bool beside) const override;
   void paintLegend(QPainter &painter, const QRectF &rect) const override;
 
