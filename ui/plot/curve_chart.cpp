@@ -38,6 +38,11 @@ void CurveChart::setMarkedPolicy(const QString &policy) {
   update();
 }
 
+void CurveChart::setReference(double y) {
+  m_reference = y;
+  update();
+}
+
 const ChartPoint &CurveChart::point(int item) const {
   const ItemRef &ref = m_items[static_cast<std::size_t>(item)];
   return m_series[ref.series].points[ref.point];
@@ -139,6 +144,11 @@ void CurveChart::paintArrows(QPainter &painter, const Frame &f) const {
 
 void CurveChart::paintData(QPainter &painter) const {
   const Frame f = frame();
+  if (ySpec().range.contains(m_reference)) {
+    const double y = f.y.toPixel(m_reference);
+    painter.setPen(QPen(Theme::current().colors().mutedText, 1, Qt::DotLine));
+    painter.drawLine(QPointF(f.plot.left(), y), QPointF(f.plot.right(), y));
+  }
   for (const bool faint : {true, false}) {
     painter.setOpacity(faint ? kFaint : 1);
     painter.save();

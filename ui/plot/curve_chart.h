@@ -32,6 +32,8 @@ public:
   void setSeries(std::vector<ChartSeries> series);
   /// How a value that does not fit the frame is written beside its arrow.
   void setValueFormat(std::function<QString(double)> format) { m_format = std::move(format); }
+  /// A dotted line at this y (NaN: none): what the exact model has.
+  void setReference(double y);
   /// A ring marks the points of this policy.
   void setMarkedPolicy(const QString &policy);
 
@@ -65,6 +67,7 @@ private:
   std::vector<ItemRef> m_items;
   std::function<QString(double)> m_format;
   QString m_marked;
+  double m_reference = std::nan("");
 };
 
 } // namespace xqs

@@ -192,12 +192,18 @@ void HistogramGrid::paintData(QPainter &painter) const {
     const QRectF body = rect.adjusted(2, 3, -2, -1);
     if (!pair.empty())
       paintPair(painter, pair, Axis(Scale::Linear, valueRange(pair), body.left(), body.right()),
-                Axis(m_log ? Scale::Log : Scale::Linear, countRange(pair, m_log), body.bottom(), body.top()), m_color, 1.1);
+                Axis(m_log ? Scale::Log : Scale::Linear, countRange(pair, m_log), body.bottom(), body.top()), m_color, 0.9);
     painter.setBrush(Qt::NoBrush);
     painter.setPen(layer == m_selected ? QPen(colors.accent, 2) : QPen(colors.border, 1));
     painter.drawRect(rect);
+    if (!labelled) continue;
+    const QString number = QString::number(layer);
+    QColor ground = colors.surface;
+    ground.setAlphaF(0.8F); // the number stays readable over a high peak
+    painter.fillRect(QRectF(rect.topLeft() + QPointF(2, 2), QSizeF(metrics.horizontalAdvance(number) + 4, metrics.height())),
+                     ground);
     painter.setPen(layer == m_selected ? colors.text : colors.mutedText);
-    if (labelled) painter.drawText(rect.topLeft() + QPointF(4, metrics.ascent() + 1), QString::number(layer));
+    painter.drawText(rect.topLeft() + QPointF(4, metrics.ascent() + 1), number);
   }
 }
 

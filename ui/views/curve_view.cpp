@@ -4,6 +4,7 @@
 #include "analysis/curve.h"
 #include "error.h"
 #include "plot/format.h"
+#include "theme.h"
 #include "views/curve_tooltip.h"
 #include "views/run_lookup.h"
 
@@ -32,6 +33,12 @@ QString datasetTitle(const QString &dataset) {
                                                : dataset;
 }
 
+/// A method of a table that we do not implement is called by what is printed before its bits: "KVQuant-4-1%".
+QString publishedTitle(const std::string &method, const std::string &label) {
+  const std::string title = methodTitle(method);
+  return title != method ? QString::fromStdString(title) : QString::fromStdString(label).section(u'-', 0, 0);
+}
+
 } // namespace
 
 CurveView::CurveView(const ViewContext &context, QWidget *parent) : View(context, parent) {
@@ -55,14 +62,14 @@ QLayout *CurveView::makeControls() {
     auto *box = new QComboBox;
     box->setAccessibleName(name);
     box->setToolTip(tip);
-    box->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-    box->setMinimumContentsLength(9);
+    box->setSizeAdjustPolicy(QComboBox::AdjustToContents);
+    box->setMinimumWidth(70);
     box->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
     bar->addWidget(box);
     return box;
   };
   m_metric = combo(tr("Quality measure"), tr("What the vertical axis shows"));
-  m_metric->addItems({tr("Perplexity over FP16's"), tr("Perplexity"), tr("KL to the exact model")});
+  m_metric->addItems({tr("Perplexity ratio"), tr("Perplexity"), tr("KL divergence")});
   m_limit = combo(tr("Frame"), tr("Up to which value the axis reaches; points beyond it are arrows at its edge"));
   m_limit->addItem(tr("Up to 4 ×"), kDefaultLimit);
   m_limit->addItem(tr("Up to 1.5 ×"), 1.5);
@@ -71,8 +78,10 @@ QLayout *CurveView::makeControls() {
   m_published =
       combo(tr("Published curves"),
             tr("Curves of the XQuant paper behind the measured ones; other models, so compare shapes, not values"));
-  m_published->addItem(tr("No published curves"));
-  m_asMha = new QCheckBox(tr("sizes as if MHA"));
+  m_published->addItem(tr("Paper: off"));
+  m_metric->setMinimumWidth(m_metric->sizeHint().width());
+  m_limit->setMinimumWidth(m_limit->sizeHint().width()); // in a narrow dock the paper's models are cut first
+  m_asMha = new QCheckBox(tr("as if MHA"));
   m_asMha->setToolTip(
       tr("Sizes as if the model had as many KV heads as query heads: what the paper's sizes for MHA models compare with"));
   bar->addWidget(m_asMha);
@@ -97,7 +106,7 @@ void CurveView::fillPublished() {
     if (std::isnan(row.ratio)) continue;
     const QString model = QString::fromStdString(row.model), dataset = QString::fromStdString(row.dataset);
     const QStringList key{model, dataset};
-    if (m_published->findData(key) < 0) m_published->addItem(tr("%1, %2").arg(model, datasetTitle(dataset)), key);
+    if (m_published->findData(key) < 0) m_published->addItem(tr("Paper: %1, %2").arg(model, datasetTitle(dataset)), key);
   }
   m_published->setEnabled(m_published->count() > 1);
   m_published->view()->setMinimumWidth(220);
@@ -129,31 +138,46 @@ ChartPoint CurveView::chartPoint(const CurvePoint &point, const PolicyRow &row, 
   return result;
 }
 
-void CurveView::addRun(const RunData::Run &run, MarkerFill fill, std::vector<ChartSeries> &series,
+SeriesStyle CurveView::styleOf(const QString &family, const QString &method, Families &families) const {
+  if (const auto known = families.lines.find(family); known == families.lines.end()) {
+    const auto variant = static_cast<std::size_t>(families.variants[method]++);
+    families.lines[family] = kVariantLines[std::min(variant, std::size(kVariantLines) - 1)];
+  }
+  SeriesStyle style = methodStyle(method);
+  style.line = families.lines[family];
+  return style;
+}
+
+void CurveView::addRun(const RunData::Run &run, MarkerFill fill, Families &families, std::vector<ChartSeries> &series,
                        std::vector<LegendEntry> &legend) {
   const std::vector<CurvePoint> points = curvePoints(run.policies, run.windows);
-  std::vector<QString> families;   // in the order of their first policy
-  std::map<QString, int> variants; // of a method
-  const std::size_t first = series.size();
+  std::map<QString, std::size_t> place; // of a family in `series`
   for (std::size_t i = 0; i < points.size(); ++i) {
     const QString family = curveFamily(QString::fromStdString(points[i].policy));
-    auto at = std::ranges::find(families, family);
-    if (at == families.end()) {
-      const QString method = QString::fromStdString(points[i].method);
+    if (!place.contains(family)) {
+      const bool isNew = !families.lines.contains(family);
       ChartSeries next;
-      next.style = methodStyle(method);
+      next.style = styleOf(family, QString::fromStdString(points[i].method), families);
+      if (isNew) legend.push_back({policyTitle(family), next.style});
       next.style.fill = fill;
-      next.style.line =
-          kVariantLines[std::min<std::size_t>(static_cast<std::size_t>(variants[method]++), std::size(kVariantLines) - 1)];
-      legend.push_back({policyTitle(family), next.style});
+      place[family] = series.size();
       series.push_back(std::move(next));
-      families.push_back(family);
-      at = families.end() - 1;
     }
     if (!points[i].windows.empty()) m_exactPpl = points[i].exactPpl;
     if (std::isfinite(valueOf(points[i])) && points[i].relativeSize > 0)
-      series[first + static_cast<std::size_t>(at - families.begin())].points.push_back(
-          chartPoint(points[i], run.policies[i], run));
+      series[place[family]].points.push_back(chartPoint(points[i], run.policies[i], run));
+  }
+}
+
+void CurveView::addRunLegend(const RunList &runs, std::vector<LegendEntry> &legend) const {
+  if (runs.size() < 2) return;
+  legend.push_back({tr("Runs"), {}, true});
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    SeriesStyle style;
+    style.color = Theme::current().colors().mutedText;
+    style.line = Qt::NoPen;
+    style.fill = static_cast<MarkerFill>(i % kMarkerFills);
+    legend.push_back({runTitle(*runs[i]), style});
   }
 }
 
@@ -162,14 +186,16 @@ void CurveView::addPublished(std::vector<ChartSeries> &series, std::vector<Legen
   if (chosen.size() != 2 || metric() != Metric::Ratio) return;
   legend.push_back({tr("Published, %1").arg(chosen[0]), {}, true});
   std::map<std::pair<std::string, std::string>, ChartSeries> curves; // table, method
+  std::map<std::string, std::string> labels;                         // of a method, as printed
   for (const PublishedRow &row : m_rows) {
     if (QString::fromStdString(row.model) != chosen[0] || QString::fromStdString(row.dataset) != chosen[1] ||
         std::isnan(row.ratio))
       continue;
+    labels[row.method] = row.label;
     ChartSeries &curve = curves[{row.table, row.method}];
     curve.faint = true;
     curve.style = methodStyle(QString::fromStdString(row.method));
-    curve.style.line = Qt::DashLine;
+    curve.style.line = row.table == m_rows.front().table ? Qt::DotLine : Qt::DashLine;
     curve.style.fill = MarkerFill::Hollow;
     curve.style.width = 1.4;
     ChartPoint point;
@@ -183,7 +209,9 @@ void CurveView::addPublished(std::vector<ChartSeries> &series, std::vector<Legen
   }
   for (auto &[key, curve] : curves) {
     if (key.first != curves.begin()->first.first && key.second == "fp16") continue;
-    legend.push_back({QString::fromStdString(methodTitle(key.second)), curve.style});
+    legend.push_back({tr("%1, %2").arg(publishedTitle(key.second, labels[key.second]),
+                                       QString::fromStdString(key.first).section(u'-', 1).replace(u'-', u' ')),
+                      curve.style});
     series.push_back(std::move(curve));
   }
 }
@@ -193,7 +221,7 @@ Range CurveView::frameFor(const std::vector<double> &values, Metric metric, doub
     Range range;
     for (double v : values)
       if (v >= kLeastKl) range.include(v);
-    return range.empty() ? Range{1e-3, 1} : niceRange(padded(range, Scale::Log, 0.05), Scale::Log);
+    return range.empty() ? Range{1e-3, 1} : padded(range, Scale::Log, 0.08);
   }
   const double unit = metric == Metric::Perplexity ? exact : 1;
   Range range{0.98 * unit, 1.1 * unit};
@@ -232,15 +260,16 @@ void CurveView::refresh() {
   std::vector<ChartSeries> series;
   std::vector<LegendEntry> legend;
   const RunList runs = shownRuns(context());
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    if (runs.size() > 1) legend.push_back({runTitle(*runs[i]), {}, true});
-    addRun(*runs[i], static_cast<MarkerFill>(i % kMarkerFills), series, legend);
-  }
+  Families families;
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    addRun(*runs[i], static_cast<MarkerFill>(i % kMarkerFills), families, series, legend);
+  addRunLegend(runs, legend);
   const bool any = std::ranges::any_of(series, [](const ChartSeries &s) { return !s.points.empty(); });
   m_limit->setEnabled(metric() != Metric::Divergence);
   m_chart->setEmptyText(any ? QString() : emptyText());
   if (any) addPublished(series, legend);
   setFrame(series);
+  m_chart->setReference(metric() == Metric::Ratio ? 1 : std::nan(""));
   m_chart->setMarkedPolicy(context().selection->policy());
   m_chart->setLegend(std::move(legend));
   m_chart->setSeries(std::move(series));

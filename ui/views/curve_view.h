@@ -2,7 +2,7 @@
 #pragma once
 
 #include "plot/curve_chart.h"
-#include "views/view.h"
+#include "views/run_lookup.h"
 
 #include "analysis/published.h"
 
@@ -37,8 +37,16 @@ private:
   Metric metric() const;
   double valueOf(const CurvePoint &point) const;
   ChartPoint chartPoint(const CurvePoint &point, const PolicyRow &row, const RunData::Run &run) const;
-  /// Appends the run's series to `series` and their legend lines to `legend`.
-  void addRun(const RunData::Run &run, MarkerFill fill, std::vector<ChartSeries> &series, std::vector<LegendEntry> &legend);
+  /// What the families drawn so far look like; the same in every run.
+  struct Families {
+    std::map<QString, Qt::PenStyle> lines;
+    std::map<QString, int> variants; ///< families of a method
+  };
+  SeriesStyle styleOf(const QString &family, const QString &method, Families &families) const;
+  /// Appends the run's series, and the legend lines of families that are new.
+  void addRun(const RunData::Run &run, MarkerFill fill, Families &families, std::vector<ChartSeries> &series,
+              std::vector<LegendEntry> &legend);
+  void addRunLegend(const RunList &runs, std::vector<LegendEntry> &legend) const;
   void addPublished(std::vector<ChartSeries> &series, std::vector<LegendEntry> &legend) const;
   void setFrame(const std::vector<ChartSeries> &series);
   QString emptyText() const;

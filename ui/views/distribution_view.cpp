@@ -26,7 +26,8 @@ namespace xqs {
 namespace {
 
 constexpr const char *kSites[] = {"x", "residual", "delta", "latent_k", "latent_v", "k", "v"};
-constexpr int kTopShown = 4; ///< channels listed in the table
+constexpr int kTopShown = 4;   ///< channels listed in the table
+constexpr int kStatistics = 7; ///< its rows
 
 std::vector<std::uint32_t> counts(const SummaryRow *row) {
   if (row == nullptr) return {};
@@ -128,8 +129,11 @@ QWidget *DistributionView::makeDetail() {
   auto *split = new QSplitter(Qt::Vertical);
   split->addWidget(m_chart);
   split->addWidget(m_table);
-  split->setStretchFactor(0, 3);
-  split->setStretchFactor(1, 1);
+  m_chart->setMinimumHeight(150);
+  split->setStretchFactor(0, 1);
+  split->setStretchFactor(1, 0);
+  const int rowHeight = m_table->verticalHeader()->defaultSectionSize();
+  split->setSizes({400, kStatistics * rowHeight + m_table->horizontalHeader()->sizeHint().height() + 4});
   split->setChildrenCollapsible(true);
   return split;
 }
@@ -239,7 +243,8 @@ void DistributionView::fillTable(const SummaryRow *exact, const SummaryRow *rebu
       {tr("relative error"),
        [](const SummaryRow &r) { return r.policy < 0 ? QStringLiteral("–") : formatNumber(r.relativeError); }},
   };
-  m_table->setRowCount(static_cast<int>(std::size(lines)));
+  static_assert(std::size(lines) == kStatistics);
+  m_table->setRowCount(kStatistics);
   for (int i = 0; i < m_table->rowCount(); ++i) {
     const Line &line = lines[i];
     const QString cells[] = {line.title, exact ? line.value(*exact) : QString(), rebuilt ? line.value(*rebuilt) : QString()};

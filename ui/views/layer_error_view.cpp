@@ -89,7 +89,7 @@ void LayerErrorView::addLines(std::vector<LineSeries> &lines, const RunData::Run
                                                 previewed ? tr(" · preview") : QString());
       line.style.color = QColor::fromRgb(Theme::current().isDark() ? kQuantities[q].dark : kQuantities[q].light);
       if (previewed) line.style.color = paler(line.style.color);
-      line.style.marker = kQuantities[q].marker;
+      line.style.marker = open ? kQuantities[q].marker : Marker::None; // markers would hide the dashes
       line.style.fill = previewed ? MarkerFill::Hollow : MarkerFill::Solid;
       line.style.line = open ? Qt::SolidLine : Qt::DashLine;
       line.style.width = previewed ? 1.4 : 1.8;
@@ -110,9 +110,11 @@ void LayerErrorView::refresh() {
   }
   if (preview != nullptr && previewed != selected)
     if (const PolicyRow *policy = findPolicy(*preview, previewed.toStdString())) addLines(lines, *preview, *policy, true);
-  m_note->setText(selected.isEmpty() ? QString() : policyTitle(selected));
-  m_note->setToolTip(previewed.isEmpty() || previewed == selected ? selected
-                                                                  : tr("%1\npreview: %2").arg(selected, previewed));
+  const bool both = !previewed.isEmpty() && previewed != selected;
+  m_note->setText(both                 ? tr("%1; preview: %2").arg(policyTitle(selected), policyTitle(previewed))
+                  : selected.isEmpty() ? QString()
+                                       : policyTitle(selected));
+  m_note->setToolTip(both ? tr("%1\npreview: %2").arg(selected, previewed) : selected);
   m_chart->setEmptyText(
       !lines.empty() ? QString()
       : selected.isEmpty()

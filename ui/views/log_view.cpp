@@ -137,6 +137,7 @@ void LogView::refresh() {
     appendNew(*run);
     if (run->row.kind != "preview") lines << progressLine(*run);
   }
+  m_list->setColumnHidden(Run, runs.size() < 2);
   m_progress->setText(lines.join(u'\n'));
   m_progress->setVisible(!lines.isEmpty());
   applyFilter();

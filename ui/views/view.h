@@ -36,8 +36,10 @@ protected:
   /// `refresh` soon: at most 25 times a second, and not before the view is visible.
   void scheduleRefresh();
   void showEvent(QShowEvent *event) override;
+  void contextMenuEvent(QContextMenuEvent *event) override; ///< copy or save the picture
 
 private:
+  void savePicture();
   ViewContext m_context;
   QTimer m_timer;
   bool m_stale = true;
