@@ -7,10 +7,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
-#include <poll.h>
 #include <thread>
 #include <unistd.h>
 
@@ -21,11 +21,15 @@ namespace {
 int g_signalPipe[2] = {-1, -1};
 volatile std::sig_atomic_t g_signals = 0;
 
+void wake() {
+  const char byte = 0;
+  [[maybe_unused]] const ssize_t written = write(g_signalPipe[1], &byte, 1);
+}
+
 void onSignal(int number) {
   if (g_signals != 0) _exit(128 + number);
   g_signals = 1;
-  const char byte = 0;
-  [[maybe_unused]] const ssize_t written = write(g_signalPipe[1], &byte, 1);
+  wake();
 }
 
 /// Turns SIGINT and SIGTERM into a stop, on a thread of its own: a stop source takes a lock, which a signal handler must
@@ -40,13 +44,17 @@ public:
     for (const int number : {SIGINT, SIGTERM}) sigaction(number, &action, nullptr);
     m_watcher = std::jthread([this](const std::stop_token &end) { watch(end); });
   }
+  ~Interrupts() {
+    m_watcher.request_stop();
+    wake();
+  }
   std::stop_token token() const { return m_source.get_token(); }
 
 private:
   void watch(const std::stop_token &end) {
-    pollfd ready{g_signalPipe[0], POLLIN, 0};
-    while (!end.stop_requested())
-      if (poll(&ready, 1, 100) > 0) return static_cast<void>(m_source.request_stop());
+    char byte = 0;
+    while (read(g_signalPipe[0], &byte, 1) < 0 && errno == EINTR) continue;
+    if (!end.stop_requested()) m_source.request_stop();
   }
   std::stop_source m_source;
   std::jthread m_watcher;

@@ -83,8 +83,12 @@ std::shared_ptr<const Method> Session::method(const PolicySpec &spec, std::stop_
   m_calibration.setStop(std::move(stop));
   std::shared_ptr<const Method> method = prepareMethod(spec, *m_model, m_calibration);
   m_calibration.setStop({});
-  if (m_methods.size() >= kKeptMethods) m_methods.clear(); // those in use live on with their users
+  if (m_methodOrder.size() == kKeptMethods) { // those in use live on with their users
+    m_methods.erase(m_methodOrder.front());
+    m_methodOrder.pop_front();
+  }
   m_methods.emplace(spec.canonical(), method);
+  m_methodOrder.push_back(spec.canonical());
   return method;
 }
 

@@ -6,6 +6,7 @@
 #include "run/backends.h"
 #include "run/resources.h"
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -52,7 +53,7 @@ public:
   Index planWindows(Index window, Index first, Index count) const;
   std::span<const TokenId> windowTokens(Index window, Index index) const;
 
-  /// A policy prepared for this model. Prepared methods are kept: a few for previews, all while `m_methods` fits.
+  /// A policy prepared for this model; the newest 64 are kept, so that previews and further runs start at once.
   std::shared_ptr<const Method> method(const PolicySpec &spec, std::stop_token stop = {});
 
 private:
@@ -64,6 +65,7 @@ private:
   std::vector<TokenId> m_tokens;
   std::string m_tokensHash;
   std::map<std::string, std::shared_ptr<const Method>> m_methods; // by canonical string
+  std::deque<std::string> m_methodOrder;                          // oldest first
 };
 
 } // namespace xqs
