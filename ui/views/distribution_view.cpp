@@ -64,12 +64,20 @@ DistributionView::DistributionView(const ViewContext &context, QWidget *parent) 
   m_grid = new HistogramGrid;
   m_grid->setAccessibleName(tr("Distributions of all layers"));
   m_grid->setAccessibleDescription(tr("One small histogram a layer; arrow keys move, Enter selects the layer"));
-  auto *split = new QSplitter(Qt::Horizontal);
-  split->addWidget(m_grid);
-  split->addWidget(makeDetail());
+  auto *pictures = new QSplitter(Qt::Horizontal);
+  pictures->addWidget(m_grid);
+  pictures->addWidget(makeChart());
+  pictures->setStretchFactor(0, 2);
+  pictures->setStretchFactor(1, 3);
+  pictures->setSizes({140, 220});
+  pictures->setChildrenCollapsible(false);
+  auto *split = new QSplitter(Qt::Vertical);
+  split->addWidget(pictures);
+  split->addWidget(makeTable());
   split->setStretchFactor(0, 1);
-  split->setStretchFactor(1, 1);
-  split->setChildrenCollapsible(false);
+  split->setStretchFactor(1, 0);
+  const int rowHeight = m_table->verticalHeader()->defaultSectionSize();
+  split->setSizes({400, kStatistics * rowHeight + m_table->horizontalHeader()->sizeHint().height() + 4});
   auto *column = new QVBoxLayout(this);
   column->setContentsMargins(6, 6, 6, 6);
   column->addLayout(makeControls());
@@ -110,11 +118,16 @@ QLayout *DistributionView::makeControls() {
   return rows;
 }
 
-QWidget *DistributionView::makeDetail() {
+QWidget *DistributionView::makeChart() {
   m_chart = new HistogramChart;
   m_chart->setAccessibleName(tr("Distribution of the selected layer"));
   m_chart->setAccessibleDescription(
       tr("Histogram of the exact tensor and of its reconstruction; arrow keys move over the bins"));
+  m_chart->setMinimumHeight(110);
+  return m_chart;
+}
+
+QWidget *DistributionView::makeTable() {
   m_table = new QTableWidget(0, 3);
   m_table->setAccessibleName(tr("Statistics of the selected layer"));
   m_table->setHorizontalHeaderLabels({tr("Statistic"), tr("Exact"), tr("Rebuilt")});
@@ -126,16 +139,7 @@ QWidget *DistributionView::makeDetail() {
   m_table->setSelectionMode(QAbstractItemView::ContiguousSelection);
   m_table->setShowGrid(false);
   m_table->setAlternatingRowColors(true);
-  auto *split = new QSplitter(Qt::Vertical);
-  split->addWidget(m_chart);
-  split->addWidget(m_table);
-  m_chart->setMinimumHeight(150);
-  split->setStretchFactor(0, 1);
-  split->setStretchFactor(1, 0);
-  const int rowHeight = m_table->verticalHeader()->defaultSectionSize();
-  split->setSizes({400, kStatistics * rowHeight + m_table->horizontalHeader()->sizeHint().height() + 4});
-  split->setChildrenCollapsible(true);
-  return split;
+  return m_table;
 }
 
 const ChartCanvas *DistributionView::picture() const { return m_chart; }
@@ -178,10 +182,9 @@ void DistributionView::refresh() {
   m_layer->setRange(0, last);
   m_slider->setValue(context().selection->layer());
   m_layer->setValue(context().selection->layer());
-  m_note->setText(policy.isEmpty() ? tr("No policy is selected: the exact tensor alone.")
-                  : rows.hasRebuilt()
-                      ? tr("Line: rebuilt by %1").arg(policyTitle(policy))
-                      : tr("%1 rebuilds no such tensor here: the exact one alone.").arg(policyTitle(policy)));
+  m_note->setText(policy.isEmpty()    ? tr("No policy is selected: the exact tensor alone.")
+                  : rows.hasRebuilt() ? tr("Line: rebuilt by %1").arg(policyTitle(policy))
+                                      : tr("%1 does not rebuild this tensor").arg(policyTitle(policy)));
   m_note->setToolTip(tr("%1\n%2").arg(runTitle(*rows.run), QString::fromStdString(rows.run->row.protocol)));
   const QColor color = methodStyle(policy.section(u':', 0, 0)).color;
   showGrid(rows, color);

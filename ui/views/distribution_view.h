@@ -33,7 +33,8 @@ private:
     bool hasRebuilt() const;
   };
   QLayout *makeControls();
-  QWidget *makeDetail();
+  QWidget *makeChart();
+  QWidget *makeTable();
   Rows rowsOf(const RunData::Run &run, const std::string &site, const std::string &policy) const;
   /// The first run that has the site's rows, one with the policy's reconstruction where there is one.
   Rows findRows(const std::string &site, const std::string &policy) const;

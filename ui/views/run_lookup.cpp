@@ -56,6 +56,14 @@ QString previewedPolicy(const ViewContext &context) {
 QString shownPolicy(const ViewContext &context) {
   if (!context.selection->policy().isEmpty()) return context.selection->policy();
   if (const QString previewed = previewedPolicy(context); !previewed.isEmpty()) return previewed;
+  // Nothing chosen yet: the first policy that has something to show of the chosen tensor.
+  const std::string site = context.selection->site().toStdString();
+  for (const RunData::Run *run : shownRuns(context))
+    for (const PolicyRow &policy : run->policies)
+      if (policy.method != "fp16" && std::ranges::any_of(run->summaries, [&](const SummaryRow &row) {
+            return row.policy == policy.index && row.site == site;
+          }))
+        return QString::fromStdString(policy.policy);
   for (const RunData::Run *run : shownRuns(context))
     if (!run->policies.empty()) return QString::fromStdString(run->policies.back().policy);
   return {};
