@@ -4,6 +4,7 @@
 #include "analysis/curve.h"
 #include "error.h"
 #include "plot/format.h"
+#include "run/resources.h"
 #include "theme.h"
 #include "views/curve_tooltip.h"
 #include "views/run_lookup.h"
@@ -11,7 +12,6 @@
 #include <QAbstractItemView>
 #include <QCheckBox>
 #include <QComboBox>
-#include <QFile>
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QVBoxLayout>
@@ -93,14 +93,10 @@ QLayout *CurveView::makeControls() {
 }
 
 void CurveView::fillPublished() {
-  QFile file(QStringLiteral(":/published.json"));
-  if (file.open(QIODevice::ReadOnly)) {
-    const QByteArray json = file.readAll();
-    try {
-      m_rows = parsePublished({json.constData(), static_cast<std::size_t>(json.size())});
-    } catch (const Error &e) { // our own resource: the curves are left out, the window works
-      m_published->setToolTip(QString::fromUtf8(e.what()));
-    }
+  try {
+    m_rows = parsePublished(publishedTables());
+  } catch (const Error &e) {
+    m_published->setToolTip(QString::fromUtf8(e.what()));
   }
   for (const PublishedRow &row : m_rows) {
     if (std::isnan(row.ratio)) continue;
@@ -109,6 +105,9 @@ void CurveView::fillPublished() {
     if (m_published->findData(key) < 0) m_published->addItem(tr("Paper: %1, %2").arg(model, datasetTitle(dataset)), key);
   }
   m_published->setEnabled(m_published->count() > 1);
+  // The default model has grouped KV heads, as this one: its curve is the one to compare with.
+  m_published->setCurrentIndex(
+      std::max(0, m_published->findData(QStringList{QStringLiteral("Llama-3.1-8B"), QStringLiteral("wikitext2")})));
   m_published->view()->setMinimumWidth(220);
 }
 
