@@ -38,6 +38,9 @@ EngineStatus::EngineStatus(EngineClient &engine, QWidget *parent) : QWidget(pare
   connect(&engine, &EngineClient::stateChanged, this, &EngineStatus::showState);
   connect(&engine, &EngineClient::loading, this, &EngineStatus::showLoading);
   connect(&engine, &EngineClient::progress, this, &EngineStatus::showProgress);
+  connect(&engine, &EngineClient::previewReady, this, [this](qint64, qint64, const QString &, double milliseconds) {
+    if (!m_engine.isRunning()) m_detail->setText(tr("Preview in %1 ms").arg(milliseconds, 0, 'f', 0));
+  });
   showState();
   setProblems(0);
 }
