@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace xqs {
 
@@ -147,13 +148,23 @@ std::vector<const RunData::Run *> PolicyTableModel::shownRuns() const {
 }
 
 void PolicyTableModel::rebuild() {
+  // Rows that go can make a view choose another one, which changes the selection, which leads here again: a model must not
+  // be changed while it announces a change.
+  m_again = true;
+  if (m_rebuilding) return;
+  m_rebuilding = true;
+  while (std::exchange(m_again, false)) setRows(shownRows());
+  m_rebuilding = false;
+}
+
+std::vector<PolicyTableRow> PolicyTableModel::shownRows() const {
   std::vector<PolicyTableRow> list;
   for (const RunData::Run *run : shownRuns()) {
     std::vector<CurvePoint> points = curvePoints(run->policies, run->windows);
     for (std::size_t i = 0; i < points.size(); ++i)
       list.push_back({run->key, QString::fromStdString(run->row.title), run->policies[i], std::move(points[i])});
   }
-  setRows(std::move(list));
+  return list;
 }
 
 } // namespace xqs

@@ -28,9 +28,11 @@ public:
 
 private:
   std::vector<const RunData::Run *> shownRuns() const;
+  std::vector<PolicyTableRow> shownRows() const;
   void rebuild();
   const RunData &m_data;
   const Selection &m_selection;
+  bool m_rebuilding = false, m_again = false;
 };
 
 } // namespace xqs

@@ -10,7 +10,6 @@
 #include <QGuiApplication>
 #include <QHeaderView>
 #include <QPixmap>
-#include <QScopedValueRollback>
 #include <QSortFilterProxyModel>
 #include <QTableView>
 #include <QVBoxLayout>
@@ -36,6 +35,8 @@ public:
 PolicyTablePanel::PolicyTablePanel(RunData &runData, Selection &selection, QWidget *parent)
     : QWidget(parent), m_selection(selection), m_model(new PolicyTableModel(runData, selection, this)),
       m_sorted(new SortedPolicies(this)), m_table(new QTableView(this)) {
+  // Before the view hears of it: a row that goes away makes the view choose another, which is not what the user chose.
+  connect(m_model, &QAbstractItemModel::rowsAboutToBeRemoved, this, [this] { m_updating = true; });
   m_sorted->setSourceModel(m_model);
   m_sorted->setSortRole(PolicyTableModel::SortRole);
   setUpTable(*m_table, tr("Policies"));
@@ -57,6 +58,8 @@ PolicyTablePanel::PolicyTablePanel(RunData &runData, Selection &selection, QWidg
   connect(m_table->selectionModel(), &QItemSelectionModel::currentRowChanged, this, [this](const QModelIndex &current) {
     if (!m_updating && current.isValid()) m_selection.setPolicy(policyAt(current.row()));
   });
+  connect(m_model, &QAbstractItemModel::rowsRemoved, this, &PolicyTablePanel::showSelection);
+  connect(m_model, &QAbstractItemModel::rowsInserted, this, &PolicyTablePanel::showSelection);
   connect(m_table, &QTableView::activated, this,
           [this](const QModelIndex &index) { Q_EMIT policyActivated(policyAt(index.row())); });
   connect(&m_selection, &Selection::changed, this, &PolicyTablePanel::showSelection);
@@ -68,12 +71,13 @@ QString PolicyTablePanel::policyAt(int proxyRow) const {
 }
 
 void PolicyTablePanel::showSelection() {
-  const QScopedValueRollback updating(m_updating, true);
+  m_updating = true;
   const int row = m_model->rowOf(m_selection.policy());
   if (row < 0)
     m_table->clearSelection();
   else
     m_table->selectRow(m_sorted->mapFromSource(m_model->index(row, 0)).row());
+  m_updating = false;
 }
 
 /// All rows with their headings, tabulator-separated: for a spreadsheet.
