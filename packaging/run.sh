@@ -28,7 +28,7 @@ fetch_model >"$log" 2>&1 &
 fetching=$!
 
 targets=(xqscope-cli)
-cmake --preset release -S "$XQS_ROOT" >/dev/null
+configure release
 [[ -d $XQS_BUILD/app/gui ]] && targets+=(xqscope)
 [[ -d $XQS_BUILD/kernels/cuda ]] && targets+=(xqs_cuda)
 say "building ${targets[*]}"
