@@ -36,7 +36,8 @@ struct ModelConfig {
   Index contextLength = 0; ///< trained for; longer windows are refused
   float rmsEps = 1e-5f;
   double ropeBase = 10000;
-  std::vector<double> ropeFrequency; ///< dh / 2 angular frequencies, scaling applied: base^(-2j/dh) / factor_j
+  std::vector<double> ropeFrequency; ///< dh / 2 angular frequencies, scaling applied: base^(-2j/dh) / factor_j;
+                                     ///< empty: no RoPE
   bool tiedOutput = false;
   float residualStrength = 1; ///< synthetic models only: x + strength * f(x) becomes strength * x + f(x)
 };

@@ -243,6 +243,8 @@ RunResult Runner::run(const RunHooks &hooks) {
   m_experiment.backend = options.backend, m_experiment.threads = options.threads;
   const ModelShape &shape = m_session.model().shape();
   const Index windows = m_session.planWindows(m_experiment.window, m_experiment.firstWindow, m_experiment.windows);
+  for (const PolicySpec &policy : m_experiment.policies)
+    m_session.refuseOverlap(policy, m_experiment.window, m_experiment.firstWindow, windows);
   for (std::size_t i = 0; i < m_experiment.policies.size(); ++i)
     result.policies.push_back(describePolicy(m_experiment.policies[i], shape, m_experiment.window, m_experiment.state,
                                              static_cast<std::int64_t>(i)));
