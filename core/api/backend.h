@@ -67,16 +67,14 @@ private:
 
 /// From which token on a query reads unquantized (FP16) rows; tokens before it come out of the packed cache (method.md 5,
 /// state `stream`). `block`: floor(t / block) * block (open per-channel groups). `window`: t - window (sliding residual).
-/// Neither: everything comes out of the cache, the own token too. The first `sinks` tokens are FP16 in the cache itself and
-/// belong to no group: blocks are counted from there.
+/// Neither: everything comes out of the cache, the own token too.
 struct ExactFrom {
   Index block = 0;
   Index window = 0;
-  Index sinks = 0;
   constexpr Index operator()(Index query) const {
-    if (never() || query < sinks) return query + 1;
-    if (block > 0) return sinks + (query - sinks) / block * block;
-    return query - window > sinks ? query - window : sinks;
+    if (block > 0) return query / block * block;
+    if (window > 0) return query > window ? query - window : 0;
+    return query + 1;
   }
   constexpr bool never() const { return block == 0 && window == 0; }
   friend constexpr bool operator==(ExactFrom, ExactFrom) = default;

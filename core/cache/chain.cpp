@@ -46,7 +46,7 @@ public:
       if (layer == m_base) m_exactFirst = std::min(m_openFirst, step.begin);
       const TokenRange open{m_exactFirst, step.end};
       move(layer, m_exact, inExact(open), Version::Exact, open);
-      if (layer > m_base) packClosing(layer, {std::max(t.closed(), sinks()), m_link.exact(step.end - 1)});
+      if (layer > m_base) packClosing(layer, {t.closed(), m_link.exact(step.end - 1)});
     }
     move(layer, m_stored, all, Version::Stored, all);
   }
@@ -88,10 +88,9 @@ public:
     if (!m_windowed) return;
     TensorSpec open;
     open.bits = 2; // any packed width: only the bounds are asked for
-    open.sinks = sinks();
     open.stream = m_link.exact;
     const Index closed = open.closedAt(tokens, State::Stream);
-    closeChain({std::max({m_openFirst, m_tensors.back().closed(), std::min(tokens, sinks())}), closed});
+    closeChain({std::max(m_openFirst, m_tensors.back().closed()), closed});
     for (PackedTensor &t : m_tensors) t.dropClosed();
     m_openFirst = closed;
   }
@@ -108,7 +107,6 @@ private:
   PackedTensor &tensor(Index layer) { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
   const PackedTensor &tensor(Index layer) const { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
   const TensorMaps &maps(Index layer) const { return link(layer).tensors.front(); }
-  Index sinks() const { return m_link.exact.sinks; }
   TokenRange inExact(TokenRange range) const { return {range.begin - m_exactFirst, range.end - m_exactFirst}; }
   ConstView sum(Version version, TokenRange range, Buffer &scratch) const {
     return version == Version::Stored ? m_stored.load(range, scratch) : m_exact.load(inExact(range), scratch);

@@ -26,7 +26,7 @@ LayerPlan kvPlan(const PolicySpec &spec, const ModelShape &shape, Index layer, b
   TensorSpec v = k;
   v.axis = Axis::Token;
   v.segment = original && !conditioning.linear() ? shape.dh : 0; // a conditioned row has no heads
-  v.stream = {0, residual, 0};
+  v.stream = {0, residual};
   LayerPlan p;
   p.tensors = {storedTensor(k, original ? Source::KRope : Source::K, Map::None, Site::K, conditioning, spec),
                storedTensor(v, Source::V, Map::None, Site::V, conditioning, spec)};

@@ -37,7 +37,7 @@ StoredTensor storedTensor(TensorSpec spec, Source source, Map forward, Site site
                                          policy.canonical(), conditioning.outlierChannels, spec.width));
   t.spec.width = conditioning.storedWidth(spec.width);
   t.spec.outliers = conditioning.outlierChannels;
-  t.spec.sinks = t.spec.stream.sinks = conditioning.sinkTokens;
+  t.spec.sinks = conditioning.sinkTokens;
   return t;
 }
 

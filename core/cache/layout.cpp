@@ -28,11 +28,10 @@ CacheBytes formatBits(const TensorSpec &spec, Index tokens, Index closed) {
     b.codes = tokens * spec.width * 16;
     return b;
   }
-  const Index sinks = std::min(tokens, spec.sinks), packed = std::max<Index>(0, closed - spec.sinks);
-  b.codes = packed * spec.packedWidth() * spec.bits;
-  b.scales = spec.format().scaleCount(packed, spec.packedWidth()) * 32;
-  b.outliers = sinks * spec.width * 16 + (tokens - sinks) * spec.outliers * 16;
-  b.residual = (tokens - sinks - packed) * spec.packedWidth() * 16;
+  b.codes = closed * spec.packedWidth() * spec.bits;
+  b.scales = spec.format().scaleCount(closed, spec.packedWidth()) * 32;
+  b.outliers = std::min(tokens, spec.sinks) * spec.width * 16 + tokens * spec.outliers * 16;
+  b.residual = (tokens - closed) * spec.packedWidth() * 16;
   return b;
 }
 
@@ -42,13 +41,11 @@ TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size, Index token
     rows.half = grownRows(tokens, size.capacity, blockRows(spec));
     return rows;
   }
-  const auto beyondSinks = [&](Index count) { return std::max<Index>(0, count - spec.sinks); };
-  const auto packedAt = [&](Index count) { return beyondSinks(spec.closedAt(count, size.state)); };
   rows.sinks = spec.sinks;
-  rows.packed = grownRows(packedAt(tokens), packedAt(size.capacity), blockRows(spec));
-  if (spec.outliers > 0) rows.outliers = grownRows(beyondSinks(tokens), beyondSinks(size.capacity), kBlockTokens);
+  rows.packed = grownRows(spec.closedAt(tokens, size.state), spec.closedAt(size.capacity, size.state), blockRows(spec));
+  if (spec.outliers > 0) rows.outliers = grownRows(tokens, size.capacity, kBlockTokens);
   if (size.state == State::All) {
-    rows.exactAtRest = beyondSinks(size.capacity) - rows.packed;
+    rows.exactAtRest = size.capacity - rows.packed;
   } else if (!spec.stream.never()) {
     rows.exactAtRest = spec.stream.block > 0 ? spec.stream.block - 1 : spec.stream.window;
     rows.exactInStep = size.maxStep;
@@ -71,7 +68,6 @@ CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &si
 
 Index exactSumRows(const ExactFrom &exact, const CacheSize &size) {
   if (size.state == State::All || exact.never()) return 0;
-  // Sinks of the step in progress are in it too.
   return (exact.block > 0 ? exact.block - 1 : exact.window) + size.maxStep;
 }
 

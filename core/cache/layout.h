@@ -27,17 +27,17 @@ struct TensorSpec {
   Axis axis = Axis::Token;
   Index segment = 0;  ///< see QuantFormat
   Index outliers = 0; ///< channels 0..outliers-1 stay FP16 and own no scales
-  Index sinks = 0;    ///< the first tokens stay FP16 and belong to no group
+  Index sinks = 0;    ///< the first tokens stay FP16 besides and do not widen their group
   ExactFrom stream;   ///< State::Stream: from which token on a query reads FP16 rows
 
   Index packedWidth() const { return width - outliers; }
   bool fp16() const { return bits == 16; }
   QuantFormat format() const { return {bits, group, axis, segment}; }
-  /// Tokens of `tokens` that are closed at rest: sinks, and those that are packed (the others are open FP16 rows).
+  /// Tokens of `tokens` that are packed at rest (the others are FP16 rows).
   Index closedAt(Index tokens, State state) const {
-    if (fp16() || tokens <= sinks) return tokens;
+    if (fp16()) return tokens;
     if (state == State::Stream) return stream.never() ? tokens : std::min(tokens, stream(tokens));
-    return axis == Axis::Token ? tokens : sinks + (tokens - sinks) / group * group;
+    return axis == Axis::Token ? tokens : tokens / group * group;
   }
 };
 
@@ -97,7 +97,7 @@ struct TensorRows {
 };
 TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size, Index tokens);
 
-/// Format bits of `tokens` tokens of which `closed` are closed.
+/// Format bits of `tokens` tokens of which `closed` are packed.
 CacheBytes formatBits(const TensorSpec &spec, Index tokens, Index closed);
 
 /// Ledger of one tensor holding `tokens` tokens in a cache of `size`.

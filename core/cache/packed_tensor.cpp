@@ -16,7 +16,7 @@ PackedTensor::PackedTensor(Backend &backend, const TensorSpec &spec, const Cache
     m_half.reserve(0, [&](Index rows) { return makeHalf(rows, spec.width, Purpose::CacheCodes); });
     return;
   }
-  packRows(spec.sinks, {}); // what is reserved
+  packRows(0, {}); // what is reserved
   if (spec.outliers > 0)
     m_outliers.reserve(0, [&](Index rows) { return makeHalf(rows, spec.outliers, Purpose::CacheOutliers); });
   m_sinks = makeHalf(spec.sinks, spec.width, Purpose::CacheOutliers);
@@ -44,27 +44,21 @@ void PackedTensor::readHalf(const GrowingRows<Half> &from, TokenRange range, Vie
 
 bool PackedTensor::windowed() const { return m_size.state == State::Stream && !m_spec.fp16() && !m_spec.stream.never(); }
 
-/// The rows that are no sinks; sinks are final at once.
-ConstView PackedTensor::storeSinks(Index &first, ConstView rows) {
+void PackedTensor::storeSinks(Index first, ConstView rows) {
   const Index count = std::clamp<Index>(m_spec.sinks - first, 0, rows.rows);
-  if (count == 0) return rows;
-  m_backend.convert(kQueue, rows.rowRange(0, count), m_sinks.rows.rowRange(first, count));
-  m_closed = first += count;
-  return rows.rowRange(count, rows.rows - count);
+  if (count > 0) m_backend.convert(kQueue, rows.rowRange(0, count), m_sinks.rows.rowRange(first, count));
 }
 
-void PackedTensor::append(Index first, ConstView all) {
-  XQS_ASSERT(all.cols == m_spec.width);
+void PackedTensor::append(Index first, ConstView rows) {
+  XQS_ASSERT(rows.cols == m_spec.width);
+  const Index end = first + rows.rows;
   if (m_spec.fp16()) {
-    appendHalf(m_half, first, all, Purpose::CacheCodes);
-    m_closed = first + all.rows;
+    appendHalf(m_half, first, rows, Purpose::CacheCodes);
+    m_closed = end;
     return;
   }
-  const ConstView rows = storeSinks(first, all);
-  const Index end = first + rows.rows;
-  if (rows.rows == 0) return;
   if (windowed()) {
-    storeExactRows(first, rows);
+    storeExact(first, rows);
     closeTo(m_spec.stream(end - 1));
     return;
   }
@@ -72,9 +66,9 @@ void PackedTensor::append(Index first, ConstView all) {
     throw Error(Code::Usage, fmt::format("state all takes a window in one piece or in multiples of the group ({} tokens); "
                                          "use state stream for other steps",
                                          m_spec.group));
-  if (m_spec.outliers > 0)
-    appendHalf(m_outliers, first - m_spec.sinks, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
   const Index target = m_size.state == State::Stream ? end : m_spec.closedAt(end, m_size.state);
+  storeSinks(first, rows);
+  if (m_spec.outliers > 0) appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
   packRows(first, body(rows).rowRange(0, target - first));
   m_exactBegin = m_exactEnd = target;
   if (end > target) {
@@ -83,14 +77,9 @@ void PackedTensor::append(Index first, ConstView all) {
   }
 }
 
-void PackedTensor::storeExact(Index first, ConstView all) {
-  const ConstView rows = storeSinks(first, all);
-  if (rows.rows > 0) storeExactRows(first, rows);
-}
-
-void PackedTensor::storeExactRows(Index first, ConstView rows) {
-  if (m_spec.outliers > 0)
-    appendHalf(m_outliers, first - m_spec.sinks, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
+void PackedTensor::storeExact(Index first, ConstView rows) {
+  storeSinks(first, rows);
+  if (m_spec.outliers > 0) appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
   if (m_exactBegin == m_exactEnd) m_exactBegin = m_exactEnd = first;
   XQS_ASSERT(first == m_exactEnd && first - m_exactBegin + rows.rows <= m_exact.rows.rows);
   m_backend.convert(kQueue, body(rows), m_exact.rows.rowRange(first - m_exactBegin, rows.rows));
@@ -102,12 +91,12 @@ void PackedTensor::pack(Index first, ConstView rows) {
   packRows(first, body(rows));
   // The FP16 channels of an open token were those of the exact chain.
   if (m_spec.outliers > 0)
-    appendHalf(m_outliers, first - m_spec.sinks, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
+    appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
 }
 
 void PackedTensor::packRows(Index first, ConstView rows) {
-  const Index begin = first - m_spec.sinks, width = m_spec.packedWidth();
-  m_packed.reserve(begin + rows.rows, [&](Index count) {
+  const Index width = m_spec.packedWidth(), end = first + rows.rows;
+  m_packed.reserve(end, [&](Index count) {
     const Index scaleBytes = m_spec.format().scaleCount(count, width) * sizeOf(DType::F16);
     Packed p{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
              m_backend.allocate(scaleBytes, Purpose::CacheScales), m_backend.allocate(scaleBytes, Purpose::CacheScales), {}};
@@ -116,16 +105,29 @@ void PackedTensor::packRows(Index first, ConstView rows) {
     return p;
   });
   if (rows.rows == 0) return;
-  XQS_ASSERT(first == std::max(m_closed, m_spec.sinks));
-  m_packed.forRange({begin, begin + rows.rows}, [&](const Packed &block, TokenRange part, Index before) {
+  XQS_ASSERT(first == m_closed);
+  Buffer scratch;
+  if (m_spec.axis == Axis::Channel && first < m_spec.sinks) rows = withoutSinks(first, rows, scratch);
+  m_packed.forRange({first, end}, [&](const Packed &block, TokenRange part, Index before) {
     m_backend.quantize(kQueue, rows.rowRange(before, part.size()), block.view, part.begin);
   });
-  m_closed = first + rows.rows;
+  m_closed = end;
+}
+
+/// Rows in which the first token that is no sink stands for the sinks, whose range would widen the group's.
+ConstView PackedTensor::withoutSinks(Index first, ConstView rows, Buffer &scratch) const {
+  scratch = m_backend.allocate(rows.rows * rows.cols * sizeOf(DType::F32), Purpose::Scratch);
+  const View copy = scratch.f32(rows.rows, rows.cols);
+  m_backend.copy(kQueue, rows, copy);
+  const Index plain = m_spec.sinks - first;
+  if (plain >= rows.rows) return copy;
+  for (Index r = 0; r < plain; ++r) m_backend.copy(kQueue, rows.rowRange(plain, 1), copy.rowRange(r, 1));
+  return copy;
 }
 
 void PackedTensor::closeTo(Index token) {
-  const TokenRange range{std::max(m_closed, m_spec.sinks), token};
-  if (range.empty()) return;
+  if (token <= m_closed) return;
+  const TokenRange range{m_closed, token};
   const Buffer scratch = m_backend.allocate(range.size() * m_spec.packedWidth() * sizeOf(DType::F32), Purpose::Scratch);
   const View rows = scratch.f32(range.size(), m_spec.packedWidth());
   m_backend.convert(kQueue, exactRows(range), rows);
@@ -152,27 +154,24 @@ ConstView PackedTensor::exactRows(TokenRange range) const {
 
 void PackedTensor::read(Version version, TokenRange range, View out) const {
   if (m_spec.fp16()) return readHalf(m_half, range, out);
-  const Index sinksEnd = std::clamp(m_spec.sinks, range.begin, range.end), sinks = sinksEnd - range.begin;
-  if (sinks > 0) m_backend.convert(kQueue, m_sinks.rows.rowRange(range.begin, sinks), out.rowRange(0, sinks));
-  const View rest = out.rowRange(sinks, range.size() - sinks);
-  const TokenRange rows{sinksEnd - m_spec.sinks, range.end - m_spec.sinks};
-  if (m_spec.outliers > 0) readHalf(m_outliers, rows, rest.colRange(0, m_spec.outliers));
-  const View packed = rest.colRange(m_spec.outliers, m_spec.packedWidth());
-  const Index split = version == Version::Exact ? sinksEnd : std::clamp(m_closed, sinksEnd, range.end);
-  m_packed.forRange({rows.begin, split - m_spec.sinks}, [&](const Packed &block, TokenRange part, Index before) {
+  if (m_spec.outliers > 0) readHalf(m_outliers, range, out.colRange(0, m_spec.outliers));
+  const View packed = body(out);
+  const Index split = version == Version::Exact ? range.begin : std::clamp(m_closed, range.begin, range.end);
+  m_packed.forRange({range.begin, split}, [&](const Packed &block, TokenRange part, Index before) {
     m_backend.dequantize(kQueue, block.view, part, packed.rowRange(before, part.size()));
   });
   if (range.end > split)
-    m_backend.convert(kQueue, exactRows({split, range.end}), packed.rowRange(split - sinksEnd, range.end - split));
+    m_backend.convert(kQueue, exactRows({split, range.end}), packed.rowRange(split - range.begin, range.end - split));
+  if (const Index sinks = std::min(m_spec.sinks, range.end) - range.begin; sinks > 0)
+    m_backend.convert(kQueue, m_sinks.rows.rowRange(range.begin, sinks), out.rowRange(0, sinks));
 }
 
 void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, View out) const {
   const bool allPacked = !m_spec.fp16() && m_spec.outliers == 0 && range.begin >= m_spec.sinks && range.end <= m_closed;
   if (allPacked && version == Version::Stored) {
-    m_packed.forRange({range.begin - m_spec.sinks, range.end - m_spec.sinks},
-                      [&](const Packed &block, TokenRange part, Index before) {
-                        m_backend.dequantMatmul(kQueue, block.view, part, w, out.rowRange(before, part.size()));
-                      });
+    m_packed.forRange(range, [&](const Packed &block, TokenRange part, Index before) {
+      m_backend.dequantMatmul(kQueue, block.view, part, w, out.rowRange(before, part.size()));
+    });
     return;
   }
   const Buffer scratch = m_backend.allocate(range.size() * m_spec.width * sizeOf(DType::F32), Purpose::Scratch);

@@ -36,12 +36,13 @@ private:
   std::vector<Index> m_starts;
 };
 
-/// One stored tensor [tokens, width] of one layer: FP16 rows of the first tokens (sinks), packed codes of closed ones, FP16
-/// rows of open ones, FP16 outlier channels of all. Tokens close in order; what `read` gives comes from these bytes alone.
+/// One stored tensor [tokens, width] of one layer: packed codes of closed tokens, FP16 rows of open ones, FP16 outlier
+/// channels of all, FP16 rows of the first tokens (sinks), which are read instead of their codes. Tokens close in order; what
+/// `read` gives comes from these bytes alone.
 ///
-///   tokens   0 .. sinks ......... closed ......... end
-///   stored   [ FP16 )[ packed     )[ FP16 rows     )
-///   exact                [ FP16 rows               )   from exactBegin: tokens that were open when the step began
+///   tokens   0 ......... closed ......... end
+///   stored   [ packed    )[ FP16 rows     )
+///   exact         [ FP16 rows             )   from exactBegin: tokens that were open when the step began
 ///
 /// State::All quantizes complete groups from the FP32 rows; State::Stream, where a group fills over many steps, from the
 /// FP16 rows, in one pass as well: so chunks and token-by-token decoding give the same codes.
@@ -83,10 +84,10 @@ private:
   void appendHalf(GrowingRows<Half> &to, Index first, ConstView rows, Purpose purpose);
   void readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const;
   void packRows(Index first, ConstView body);
-  void storeExactRows(Index first, ConstView body);
+  ConstView withoutSinks(Index first, ConstView rows, Buffer &scratch) const;
   ConstView exactRows(TokenRange range) const;
-  ConstView body(ConstView rows) const { return rows.colRange(m_spec.outliers, m_spec.packedWidth()); }
-  ConstView storeSinks(Index &first, ConstView rows);
+  template <typename Rows> Rows body(Rows rows) const { return rows.colRange(m_spec.outliers, m_spec.packedWidth()); }
+  void storeSinks(Index first, ConstView rows);
 
   Backend &m_backend;
   TensorSpec m_spec;

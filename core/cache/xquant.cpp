@@ -15,7 +15,7 @@ LayerPlan xquantPlan(const PolicySpec &spec, const ModelShape &shape, int bits) 
   TensorSpec tensor;
   tensor.bits = bits;
   tensor.group = spec.integer("group");
-  tensor.stream = {0, spec.integer("residual"), 0};
+  tensor.stream = {0, spec.integer("residual")};
   LayerPlan p;
   if (!storesLatents(spec, shape)) {
     tensor.width = shape.d;
@@ -26,7 +26,7 @@ LayerPlan xquantPlan(const PolicySpec &spec, const ModelShape &shape, int bits) 
   tensor.width = std::min(shape.d, shape.dkv());
   TensorSpec k = tensor;
   k.axis = Axis::Channel;
-  k.stream = {k.group, 0, 0};
+  k.stream = {k.group, 0};
   conditioning.leadingOutliers = true; // all of them sit in the first channels of X Uk (appendix B); X Uv has none
   Conditioning vConditioning = conditioning;
   vConditioning.outlierChannels = 0;

@@ -49,8 +49,7 @@ LayerPlan chainPlan(const PolicySpec &spec, const ModelShape &shape, bool base) 
   link.residualDomain = spec.choice("domain") == "residual";
   link.accumulator = accumulatorOf(spec, firstBits, group);
   // FP16 deltas are final at once: a base that closed later would move the sum under them.
-  if (bits != 16) link.exact = perChannel ? ExactFrom{group, 0, 0} : ExactFrom{0, residual, 0};
-  link.exact.sinks = spec.integer("sink_tokens");
+  if (bits != 16) link.exact = perChannel ? ExactFrom{group, 0} : ExactFrom{0, residual};
 
   TensorSpec tensor;
   tensor.bits = base ? firstBits : bits;
@@ -59,7 +58,7 @@ LayerPlan chainPlan(const PolicySpec &spec, const ModelShape &shape, bool base) 
     tensor.axis = perChannel ? Axis::Channel : Axis::Token;
     tensor.stream = link.exact;
   } else if (bits != 16) {
-    tensor.stream = {0, residual, 0};
+    tensor.stream = {0, residual};
   }
   const bool throughU = base ? latentBase : latents;
   tensor.width = throughU ? std::min(shape.d, 2 * shape.dkv()) : shape.d;

@@ -8,16 +8,13 @@ namespace xqs {
 /// First token that query `t` reads exact, at most t + 1 (none).
 inline Index exactFrom(const AttentionSide &side, Index t) { return std::min(side.from(t), t + 1); }
 
-/// First token that any query from `t` on reads exact: queries among the sinks read none.
-inline Index firstExact(const AttentionSide &side, Index t) { return std::max(exactFrom(side, t), side.from.sinks); }
-
 /// Checks one side of a chunk [first, end): the rows that some query reads exist.
 inline void checkSide(const AttentionSide &side, const AttentionArgs &a) {
   XQS_ASSERT(isF32(side.stored) && side.heads > 0 && a.heads % side.heads == 0 && side.stored.cols % side.heads == 0);
   const Index end = std::min(a.end(), a.firstQuery + a.q.rows);
-  if (side.from.never() || std::max(firstExact(side, a.firstQuery), a.first) >= end) return;
+  if (side.from.never() || std::max(exactFrom(side, a.firstQuery), a.first) >= end) return;
   XQS_ASSERT(isF32(side.exact) && side.exact.cols == side.stored.cols);
-  XQS_ASSERT(side.exactBegin <= std::max(firstExact(side, a.firstQuery), a.first) &&
+  XQS_ASSERT(side.exactBegin <= std::max(exactFrom(side, a.firstQuery), a.first) &&
              side.exact.rows >= end - side.exactBegin);
 }
 

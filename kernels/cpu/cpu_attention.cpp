@@ -77,7 +77,7 @@ private:
 
   Split split(const AttentionSide &side, Index begin, Index end) const {
     if (side.from.never()) return {end, end};
-    return {std::clamp(exactFrom(side, m_last), begin, end), std::clamp(firstExact(side, m_first), begin, end)};
+    return {std::clamp(exactFrom(side, m_last), begin, end), std::clamp(exactFrom(side, m_first), begin, end)};
   }
   static bool mixed(const Split &s) { return s.exactBegin < s.storedEnd; }
 
