@@ -94,6 +94,26 @@ TEST(BpeTokenizer, wholeWordsWhereThePreTokenizerSaysSo) {
   EXPECT_THAT(make("gpt-2", {"abc"}, {}).encode("abc"), ElementsAre('a', 'b', 'c'));
 }
 
+// "é" as one character and as "e" with an accent behind it. Examples of Unicode Standard Annex 15, figures 3 to 5.
+TEST(BpeTokenizer, composesWhereThePreTokenizerSaysSo) {
+  const std::string composed = "caf\u00e9 d\u1e69\n", decomposed = "cafe\u0301 ds\u0323\u0307\n";
+  const auto text = [](const BpeTokenizer &t, const std::string &given) {
+    std::string all;
+    for (const TokenId id : t.encode(given)) all += t.decode(id);
+    return all;
+  };
+  const BpeTokenizer qwen = make("qwen2", {}, {});
+  EXPECT_EQ(text(qwen, decomposed), composed);
+  EXPECT_EQ(text(qwen, composed), composed);
+  EXPECT_EQ(text(qwen, "ds\u0307\u0323"), "d\u1e69");                  // marks in the other order
+  EXPECT_EQ(text(qwen, "\u212b \u1112\u1161\u11ab"), "\u00c5 \ud55c"); // the angstrom sign; Hangul
+  EXPECT_EQ(text(qwen, "\ufb01"), "\ufb01");                           // a ligature is not canonically "fi"
+  EXPECT_EQ(text(qwen, "e\xff\u0301\n\u0301"), "e\xff\u0301\n\u0301"); // nothing composes across a foreign byte
+  EXPECT_EQ(text(qwen, std::string("a\0e\u0301", 5)), std::string("a\0\u00e9", 4));
+  EXPECT_EQ(text(make("llama-bpe", {}, {}), decomposed), decomposed);
+  EXPECT_EQ(text(make("smollm", {}, {}), decomposed), decomposed);
+}
+
 TEST(BpeTokenizer, bosOnceInFront) { EXPECT_THAT(make("gpt-2", {"<s>"}, {}, 256).encode("ab"), ElementsAre(256, 'a', 'b')); }
 
 TEST(BpeTokenizer, refusesInconsistentVocabularies) {
