@@ -209,7 +209,8 @@ public:
   /// Packs rows of x [n, width] into dst rows [firstRow, firstRow + n). Axis::Channel: firstRow and n are multiples of the
   /// group. Per group, in FP32: mn, mx = min, max; scale = fp16((mx - mn) / (2^bits - 1)); zero = fp16(mn); code =
   /// clamp(rint((x - fp32(zero)) / fp32(scale)), 0, 2^bits - 1); scale 0 gives code 0. Scales and zeros beyond FP16 saturate
-  /// and count. (method.md 2)
+  /// and count (method.md 2). A NaN in x is read as 0, an infinity as the largest FP32 of its sign: one broken value spoils
+  /// its group alone, and every backend gives the same codes.
   virtual void quantize(Queue, ConstView x, const PackedView &dst, Index firstRow);
   /// out [range.size(), width] = code * scale + zero, one FP32 multiply and one add (not fused: every backend gives the same
   /// bits), added to out where `accumulate`.

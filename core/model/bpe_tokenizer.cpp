@@ -136,7 +136,9 @@ void BpeTokenizer::encodeWord(std::string_view word, std::vector<TokenId> &out) 
   for (std::int64_t i = 0; i < n; i = at(i).next) out.push_back(at(i).id == kNone ? *m_unknown : at(i).id);
 }
 
-std::vector<TokenId> BpeTokenizer::encode(std::string_view text) const {
+std::vector<TokenId> BpeTokenizer::encode(std::string_view given) const {
+  const std::string normalized = m_preTokenizer.spec().nfc ? nfc(given) : std::string();
+  const std::string_view text = m_preTokenizer.spec().nfc ? normalized : given;
   std::vector<TokenId> ids;
   if (m_bos) ids.push_back(*m_bos);
   std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>> seen; // word of `text` -> range of ids

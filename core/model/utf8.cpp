@@ -1,7 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "utf8.h"
 
+#include "error.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
 namespace xqs {
+namespace {
+
+/// valid: UTF-8.
+void appendNfc(std::string &out, std::string_view valid) {
+  if (std::ranges::all_of(valid, [](char c) { return static_cast<unsigned char>(c) < 0x80; })) {
+    out += valid;
+    return;
+  }
+  utf8proc_uint8_t *bytes = nullptr;
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(valid.data()), static_cast<utf8proc_ssize_t>(valid.size()),
+                   &bytes, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const std::unique_ptr<utf8proc_uint8_t, void (*)(void *)> owned(bytes, std::free);
+  if (size == UTF8PROC_ERROR_NOMEM) throw std::bad_alloc();
+  XQS_ASSERT(size >= 0); // it refuses nothing else in valid UTF-8
+  out.append(reinterpret_cast<const char *>(bytes), static_cast<std::size_t>(size));
+}
+
+} // namespace
 
 std::size_t utf8Length(std::string_view text) {
   const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -18,6 +46,27 @@ std::size_t utf8Length(std::string_view text) {
   for (std::size_t i = 2; i < length; ++i)
     if ((at(i) & 0xc0) != 0x80) return 0;
   return length;
+}
+
+// Line by line: a line feed composes with nothing, and working memory stays small.
+std::string nfc(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  std::size_t begin = 0, at = 0;
+  const auto flush = [&] { appendNfc(out, text.substr(begin, at - begin)); };
+  while (at < text.size()) {
+    const std::size_t length = utf8Length(text.substr(at));
+    if (length == 0) {
+      flush();
+      out += text[at];
+      begin = ++at;
+    } else if ((at += length), text[at - 1] == '\n') {
+      flush();
+      begin = at;
+    }
+  }
+  flush();
+  return out;
 }
 
 std::string printable(std::string_view text, std::size_t maxBytes) {

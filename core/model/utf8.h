@@ -11,6 +11,10 @@ namespace xqs {
 /// forms), 0 where there is none.
 std::size_t utf8Length(std::string_view text);
 
+/// The text in Unicode normalization form C (Unicode Standard Annex 15). Bytes that are not UTF-8 stay as they are; the text
+/// before and after one is normalized as if it stood alone.
+std::string nfc(std::string_view text);
+
 /// Text of a foreign file made fit for a message or a JSON string: control characters and bytes that are not UTF-8 become
 /// '?'; more than `maxBytes` bytes are cut to "...".
 std::string printable(std::string_view text, std::size_t maxBytes = 80);
