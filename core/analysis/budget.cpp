@@ -12,7 +12,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <optional>
+#include <utility>
 
 namespace xqs {
 namespace {
@@ -26,19 +28,25 @@ struct Item {
 };
 using Items = std::vector<Item>;
 
+/// How a state came about: index into the states of the layer before; into this layer's items.
+struct Step {
+  std::uint32_t parent = 0, item = 0;
+};
+
 /// The sums of a choice for the first layers.
 struct State {
   double x = 0, y = 0, excess = 0;
-  std::uint32_t parent = 0, item = 0; ///< index into the states of the layer before; into this layer's items
+  Step step;
 };
 
-/// Sorted by x, without those that another beats or equals in both.
-template <class T> void keepUndominated(std::vector<T> &all) {
-  std::stable_sort(all.begin(), all.end(), [](const T &a, const T &b) { return a.x != b.x ? a.x < b.x : a.y < b.y; });
+template <class T> bool before(const T &a, const T &b) { return a.x != b.x ? a.x < b.x : a.y < b.y; }
+
+/// Of a sorted list, only those that no earlier one beats or equals in both.
+template <class T> void keepUndominated(std::vector<T> &sorted) {
   std::size_t kept = 0;
-  for (const T &candidate : all)
-    if (kept == 0 || candidate.y < all[kept - 1].y) all[kept++] = candidate;
-  all.resize(kept);
+  for (const T &candidate : sorted)
+    if (kept == 0 || candidate.y < sorted[kept - 1].y) sorted[kept++] = candidate;
+  sorted.resize(kept);
 }
 
 class Knapsack {
@@ -109,33 +117,40 @@ private:
       leastAfter[i] = leastAfter[i + 1] + std::ranges::find_if(m_layers[i], fits)->x;
       mostAfter[i] = mostAfter[i + 1] + std::find_if(m_layers[i].rbegin(), m_layers[i].rend(), fits)->x;
     }
-    std::vector<std::vector<State>> states{{State{}}};
-    for (std::size_t i = 0; i < m_layers.size(); ++i) {
-      std::vector<State> next;
-      const std::vector<State> &from = states.back();
+    std::vector<State> states{State{}}, next, added, merged;
+    std::vector<std::vector<Step>> steps(m_layers.size());
+    for (std::size_t i = 0; i < m_layers.size(); ++i, states.swap(next)) {
+      next.clear();
       for (std::uint32_t item = 0; item < m_layers[i].size(); ++item) {
         const Item &add = m_layers[i][item];
-        for (std::uint32_t parent = 0; parent < from.size(); ++parent) {
-          const State s{from[parent].x + add.x, from[parent].y + add.y, from[parent].excess + add.excess, parent, item};
+        added.clear();
+        for (std::uint32_t parent = 0; parent < states.size(); ++parent) {
+          const State &from = states[parent];
+          const State s{from.x + add.x, from.y + add.y, from.excess + add.excess, {parent, item}};
           const double unused = m_multiplier * (m_limit - s.x - mostAfter[i + 1]);
           const double over = m_multiplier * (s.x + leastAfter[i + 1] - m_limit);
-          if (s.excess + std::max(unused, 0.0) <= allowed && over <= m_tolerance) next.push_back(s);
+          if (s.excess + std::max(unused, 0.0) <= allowed && over <= m_tolerance) added.push_back(s);
         }
+        merged.clear();
+        std::ranges::merge(next, added, std::back_inserter(merged), before<State>);
+        keepUndominated(merged);
+        next.swap(merged);
       }
-      keepUndominated(next);
-      states.push_back(std::move(next));
+      for (const State &state : next) steps[i].push_back(state.step);
     }
-    return best(states, gap);
+    const auto end = std::ranges::find_if(states, [this](const State &s) { return s.x > m_limit; });
+    if (end == states.begin()) return {};
+    const State &best = *(end - 1); // y falls as x grows
+    if (best.excess + m_multiplier * (m_limit - best.x) > gap) return {};
+    return choiceOf(steps, best.step);
   }
 
-  std::optional<std::vector<std::size_t>> best(const std::vector<std::vector<State>> &states, double gap) const {
-    const auto end = std::ranges::find_if(states.back(), [this](const State &s) { return s.x > m_limit; });
-    if (end == states.back().begin()) return {};
-    const State *state = &*(end - 1); // y falls as x grows
-    if (state->excess + m_multiplier * (m_limit - state->x) > gap) return {};
+  std::vector<std::size_t> choiceOf(const std::vector<std::vector<Step>> &steps, Step last) const {
     std::vector<std::size_t> choice(m_layers.size());
-    for (std::size_t i = m_layers.size(); i-- > 0; state = &states[i][state->parent])
-      choice[i] = m_layers[i][state->item].option;
+    for (std::size_t i = m_layers.size(); i-- > 0;) {
+      choice[i] = m_layers[i][last.item].option;
+      if (i > 0) last = steps[i - 1][last.parent];
+    }
     return choice;
   }
 
@@ -176,6 +191,7 @@ Knapsack knapsack(BudgetLayers layers, double limit, bool limitBits) {
       const double bits = static_cast<double>(layers[i][j].bits), cost = layers[i][j].cost;
       items[i].push_back({limitBits ? bits : cost, limitBits ? cost : bits, j});
     }
+    std::ranges::stable_sort(items[i], before<Item>);
     keepUndominated(items[i]);
   }
   return {std::move(items), limit};
