@@ -80,6 +80,7 @@ GgufReader::GgufReader(const std::string &path) : m_file(path) {
   bindTensors();
   readRope();
   summarizeTypes();
+  m_config.chatTemplate = m_file.string("tokenizer.chat_template").value_or("");
   m_tokenizer = openGgufTokenizer(m_file);
   if (m_tokenizer->vocabSize() != m_config.vocab)
     m_file.bad(

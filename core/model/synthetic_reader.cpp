@@ -2,6 +2,7 @@
 #include "synthetic_reader.h"
 
 #include "byte_tokenizer.h"
+#include "random.h"
 #include "sha256.h"
 #include "utf8.h"
 #include "weights.h"
@@ -64,14 +65,6 @@ Values parse(std::string_view text) {
     value = parsed;
   }
   return values;
-}
-
-// splitmix64's output function (Steele, Lea, Flood, OOPSLA 2014), here as a hash of a counter.
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
 }
 
 // Mean 0, deviation 1: the sum of four 16-bit uniforms, an exact integer, and one rounding.

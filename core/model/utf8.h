@@ -7,6 +7,13 @@
 
 namespace xqs {
 
+/// How much of a well-formed character (Unicode 14, table 3-7) a text starts with: `bytes` of the `length` that its first
+/// byte announces; both 0 where no character starts so. Complete where the two are equal.
+struct Utf8Start {
+  std::size_t bytes, length;
+};
+Utf8Start utf8Start(std::string_view text);
+
 /// Bytes of the well-formed UTF-8 character that `text` starts with (Unicode 14, table 3-7: no surrogates, no overlong
 /// forms), 0 where there is none.
 std::size_t utf8Length(std::string_view text);
