@@ -121,7 +121,8 @@ TEST(BpeTokenizer, refusesInconsistentVocabularies) {
   EXPECT_THROW(make("gpt-2", {"ab"}, {"ab"}), Error);    // no pair
   EXPECT_THROW(make("gpt-2", {"ab"}, {"a b c"}), Error); // a space is not spelled so
   EXPECT_THROW(make("gpt-2", {"ab"}, {""}), Error);
-  Vocabulary v{{"a"}, {TokenType::Normal}, {}, {}, {}};
+  Vocabulary v;
+  v.tokens = {"a"}, v.types = {TokenType::Normal};
   EXPECT_THROW(BpeTokenizer(*findPreTokenizer("gpt-2"), v, {}), Error); // bytes without a token
   v.unknown = 0;
   EXPECT_THAT(BpeTokenizer(*findPreTokenizer("gpt-2"), v, {}).encode("ab"), ElementsAre(0, 0));
