@@ -60,7 +60,7 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
   const View residual = rows(m_residual, 0, count, d);
   for (Index lane = 0; lane < count; ++lane) {
     lanes[static_cast<std::size_t>(lane)].cache->beginStep(first, m_tokens);
-    backend.embed(kQueue, m_model.tokenEmbedding(), tokens, rows(m_residual, lane, 1, d));
+    embed(lanes[static_cast<std::size_t>(lane)], tokens, rows(m_residual, lane, 1, d));
   }
   for (Index layer = 0; layer < config.shape.layers; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
@@ -69,6 +69,23 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
   }
   backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
   for (const Lane &lane : lanes) lane.cache->endStep();
+}
+
+void Engine::embed(const Lane &lane, std::span<const TokenId> tokens, View out) {
+  XQS_ASSERT(static_cast<Index>(tokens.size()) == m_tokens);
+  Backend &backend = m_model.backend();
+  backend.embed(kQueue, m_model.tokenEmbedding(), tokens, out);
+  if (lane.perturbation == 0) return;
+  std::vector<float> host(static_cast<std::size_t>(out.rows * out.cols));
+  const Index bytes = out.rows * out.cols * sizeOf(DType::F32);
+  backend.download(kQueue, host.data(), out.data, bytes);
+  backend.sync(kQueue);
+  std::uint64_t random = lane.seed;
+  for (float &x : host) {
+    random = random * 6364136223846793005ull + 1442695040888963407ull; // Knuth's MMIX generator
+    x *= 1 + lane.perturbation * (static_cast<float>(random >> 40) * 0x1p-23f - 1);
+  }
+  backend.upload(kQueue, out.data, host.data(), bytes);
 }
 
 void Engine::attentionBlock(std::span<const Lane> lanes, Index layer, Index first) {

@@ -38,6 +38,10 @@ struct Lane {
   ExactTrace *trace = nullptr; ///< filled with the first tokens that this lane computes, where given
   /// Called after each layer's advance, where given: the only moment at which every method can rebuild that layer.
   std::function<void(Index layer, const Cache &)> visit;
+  /// Embedded rows are multiplied by 1 + perturbation * u, u uniform in [-1, 1) from `seed`: what rounding of another order of
+  /// summation would do, for the noise floor (findings: 1e-6).
+  float perturbation = 0;
+  std::uint64_t seed = 1;
 };
 
 /// The forward pass, once, for prefill and decode. All lanes advance through the layers together over the same tokens: their
@@ -58,6 +62,7 @@ public:
 
 private:
   void reserve(Index lanes, Index tokens);
+  void embed(const Lane &lane, std::span<const TokenId> tokens, View out);
   /// Rows of `lanes` lanes from `lane` on.
   View rows(const Buffer &buffer, Index lane, Index lanes, Index width) const;
   void attentionBlock(std::span<const Lane> lanes, Index layer, Index first);

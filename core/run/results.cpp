@@ -94,7 +94,8 @@ std::unique_ptr<ExactTrace> traceExact(const Model &model, std::span<const Token
   auto trace = std::make_unique<ExactTrace>(model, count);
   const auto cache = makeExactCache(model, {count, count, State::All});
   Engine engine(model);
-  const Lane lane{cache.get(), trace.get(), {}};
+  Lane lane;
+  lane.cache = cache.get(), lane.trace = trace.get();
   engine.step(std::span(&lane, 1), tokens, std::move(stop));
   return trace;
 }
