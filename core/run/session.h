@@ -17,6 +17,13 @@
 
 namespace xqs {
 
+/// Which tokens conditioning is calibrated on; only policies that ask for it use them.
+struct CalibrationSource {
+  std::string text = "builtin:calibration"; ///< a location of `loadText`
+  Index window = 512, firstWindow = 0, windows = 0; ///< 0 windows: all that fit
+  bool operator==(const CalibrationSource &) const = default;
+};
+
 struct SessionOptions {
   std::string model = "default";
   std::string text = "builtin:primer";
