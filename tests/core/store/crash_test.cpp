@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -121,6 +122,28 @@ TEST(StoreFiles, AKilledWritersRowsAreReadableAndItsRunHasCrashed) {
   EXPECT_EQ(namesIn(folder.path()), std::set<std::string>{"a.xqs"}) << "recovered";
   RunStore again(folder / "a.xqs");
   EXPECT_EQ(again.beginRun(exampleRun()), 2);
+}
+
+TEST(StoreFiles, RecordsThatBelongTogetherAreCommittedTogether) {
+  const TempFolder folder;
+  killedWriter(folder / "a.xqs");
+  const int status = inChild([&] {
+    RunStore store(folder / "a.xqs");
+    store.continueRun(); // a run of an earlier process
+    for (int i = 0;; ++i) {
+      std::vector<Record> point;
+      for (int part = 0; part < 100; ++part) point.emplace_back(exampleLog(1, "point " + std::to_string(i)));
+      store.append(std::move(point));
+      if (i == 200) ::raise(SIGKILL);
+    }
+    return 0;
+  });
+  ASSERT_TRUE(WIFSIGNALED(status));
+  std::map<std::string, int> rows;
+  for (const LogRow &row : RunReader(folder / "a.xqs").rowsAfter<LogRow>(0))
+    if (row.text.starts_with("point")) ++rows[row.text];
+  EXPECT_GT(rows.size(), 10u);
+  for (const auto &[point, count] : rows) EXPECT_EQ(count, 100) << point;
 }
 
 TEST(StoreFiles, ACopyThatLostItsWalSaysWhichRunCrashed) {
