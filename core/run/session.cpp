@@ -78,6 +78,7 @@ void Session::setCalibration(const CalibrationSource &source) {
   m_calibrationTokens.assign(all.begin() + first * window, all.begin() + (first + count) * window);
   m_calibrationHash = sha256Hex(std::as_bytes(std::span(m_calibrationTokens)));
   m_calibrationText = std::move(text);
+  m_calibrationWindows = count;
   m_options.calibration = source;
   m_calibration.setMeasure(m_calibrationHash.substr(0, 12) + std::to_string(window), [this, window](std::stop_token stop) {
     return measureActivations(*m_model, m_calibrationTokens, window, std::move(stop));

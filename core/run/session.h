@@ -61,6 +61,7 @@ public:
   const TextSource &calibrationText() const { return m_calibrationText; }
   std::span<const TokenId> calibrationTokens() const { return m_calibrationTokens; }
   const std::string &calibrationHash() const { return m_calibrationHash; } ///< of the tokens measured
+  Index calibrationWindows() const { return m_calibrationWindows; }
   /// Throws Usage where a policy is calibrated on tokens that windows [first, first + count) score: their figures would be too
   /// good.
   void refuseOverlap(const PolicySpec &policy, Index window, Index first, Index count) const;
@@ -86,6 +87,7 @@ private:
   TextSource m_calibrationText;
   std::vector<TokenId> m_calibrationTokens;
   std::string m_calibrationHash;
+  Index m_calibrationWindows = 0;
   std::map<std::string, std::shared_ptr<const Method>> m_methods; // by canonical string
   std::deque<std::string> m_methodOrder;                          // oldest first
 };
