@@ -25,6 +25,7 @@ void addEval(CLI::App &app);
 void addLayers(CLI::App &app);
 void addRun(CLI::App &app);
 void addServe(CLI::App &app);
+void addGenerate(CLI::App &app);
 void addReport(CLI::App &app);
 void addExport(CLI::App &app);
 
