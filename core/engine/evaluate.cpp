@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/evaluate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -18,23 +20,34 @@ double secondsSince(std::chrono::steady_clock::time_point start) {
 
 } // namespace
 
+Protocol parseProtocol(std::string_view text) {
+  if (text == "paper") return Protocol::Paper;
+  if (text == "llama-perplexity") return Protocol::LlamaPerplexity;
+  throw Error(Code::Usage, fmt::format("unknown protocol '{}'; use paper (every position of a window counts) or "
+                                       "llama-perplexity (its second half)",
+                                       text));
+}
+
 WindowScore WindowEvaluator::exact(std::span<const TokenId> tokens, ExactTrace *trace, std::stop_token stop) {
   const auto start = std::chrono::steady_clock::now();
   const auto n = static_cast<Index>(tokens.size());
   const Index d = m_model.shape().d;
-  m_tokens = tokens;
+  m_tokens.assign(tokens.begin(), tokens.end());
+  if (m_protocol == Protocol::LlamaPerplexity)
+    if (const auto bos = m_model.tokenizer().encode(""); !bos.empty()) m_tokens.front() = bos.front();
   const auto cache = makeExactCache(m_model, {n, n, m_state});
-  const Lane lane{cache.get(), trace, {}};
-  m_engine.step({&lane, 1}, tokens, stop);
+  Lane lane;
+  lane.cache = cache.get(), lane.trace = trace;
+  m_engine.step({&lane, 1}, m_tokens, stop);
   m_exactHidden = m_model.backend().allocate(n * d * sizeOf(DType::F32), Purpose::Activations);
   m_model.backend().copy(kQueue, m_engine.hidden(0), m_exactHidden.f32(n, d));
-  WindowScore score = std::move(scoreLanes(0, stop).front());
-  score.seconds = secondsSince(start);
-  return score;
+  Scored scored = std::move(scoreLanes(0, stop).front());
+  m_exactPositions = std::move(scored.positions);
+  scored.score.seconds = secondsSince(start);
+  return scored.score;
 }
 
-std::vector<WindowEvaluator::Result> WindowEvaluator::run(std::span<const Method *const> methods, const Visit &visit,
-                                                          std::stop_token stop) {
+std::vector<WindowEvaluator::Result> WindowEvaluator::run(std::span<const Method *const> methods, const Options &options) {
   const auto start = std::chrono::steady_clock::now();
   const auto n = static_cast<Index>(m_tokens.size());
   m_model.backend().takeSaturated();
@@ -42,43 +55,40 @@ std::vector<WindowEvaluator::Result> WindowEvaluator::run(std::span<const Method
   std::vector<Lane> lanes;
   for (std::size_t i = 0; i < methods.size(); ++i) {
     results[i].cache = methods[i]->makeCache({n, n, m_state});
-    Lane lane{results[i].cache.get(), nullptr, {}};
-    if (visit) lane.visit = [&visit, i](Index layer, const Cache &cache) { visit(i, layer, cache); };
+    Lane lane{results[i].cache.get(), nullptr, {}, {}, options.perturbation, options.seed};
+    if (options.visit)
+      lane.visit = [&options, i](Index layer, const Cache &cache) { options.visit(i, layer, cache); };
     lanes.push_back(std::move(lane));
   }
-  m_engine.step(lanes, m_tokens, stop);
-  const std::vector<WindowScore> scores = scoreLanes(static_cast<Index>(lanes.size()), stop);
+  m_engine.step(lanes, m_tokens, options.stop);
+  std::vector<Scored> scores = scoreLanes(static_cast<Index>(lanes.size()), options.stop);
   const double share = secondsSince(start) / static_cast<double>(lanes.size());
   const std::int64_t saturated = m_model.backend().takeSaturated();
   for (std::size_t i = 0; i < results.size(); ++i) {
-    results[i].score = scores[i];
+    results[i].score = scores[i].score;
+    results[i].positions = std::move(scores[i].positions);
     results[i].score.seconds = share;
     results[i].saturated = saturated;
   }
   return results;
 }
 
-std::vector<WindowScore> WindowEvaluator::scoreLanes(Index lanes, std::stop_token stop) {
+std::vector<WindowEvaluator::Scored> WindowEvaluator::scoreLanes(Index lanes, std::stop_token stop) {
   Backend &backend = m_model.backend();
-  const Index vocab = m_model.config().vocab;
-  const auto scored = static_cast<Index>(m_tokens.size()) - 1;
-  const Index d = m_model.shape().d;
-  const Index block = std::min(kLogitRows, std::max<Index>(scored, 1));
-  const View exactHidden = m_exactHidden.f32(scored + 1, d);
+  const Index vocab = m_model.config().vocab, d = m_model.shape().d;
+  const auto window = static_cast<Index>(m_tokens.size()), end = window - 1;
+  const Index first = firstScored(m_protocol, window), block = std::min(kLogitRows, std::max<Index>(end - first, 1));
+  const View exactHidden = m_exactHidden.f32(window, d);
   if (m_exactLogits.bytes() < block * vocab * sizeOf(DType::F32)) {
     m_exactLogits = backend.allocate(block * vocab * sizeOf(DType::F32), Purpose::Activations);
     m_logits = backend.allocate(block * vocab * sizeOf(DType::F32), Purpose::Activations);
   }
-  struct Sums {
-    double nll = 0, kl = 0;
-    Index same = 0;
-  };
-  std::vector<Sums> sums(static_cast<std::size_t>(std::max<Index>(lanes, 1)));
+  std::vector<Scored> scored(static_cast<std::size_t>(std::max<Index>(lanes, 1)));
   std::vector<Score> scores(static_cast<std::size_t>(block));
-  for (Index begin = 0; begin < scored; begin += block) {
+  for (Index begin = first; begin < end; begin += block) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
-    const Index n = std::min(block, scored - begin);
-    const auto targets = m_tokens.subspan(static_cast<std::size_t>(begin) + 1, static_cast<std::size_t>(n));
+    const Index n = std::min(block, end - begin);
+    const auto targets = std::span(m_tokens).subspan(static_cast<std::size_t>(begin) + 1, static_cast<std::size_t>(n));
     const std::span<Score> out(scores.data(), static_cast<std::size_t>(n));
     const View exactLogits = m_exactLogits.f32(n, vocab);
     m_engine.logits(exactHidden.rowRange(begin, n), exactLogits);
@@ -89,14 +99,22 @@ std::vector<WindowScore> WindowEvaluator::scoreLanes(Index lanes, std::stop_toke
       backend.score(kQueue, lanes > 0 ? ConstView(exactLogits) : ConstView(), lanes > 0 ? logits : exactLogits, targets,
                     out);
       backend.sync(kQueue);
-      Sums &s = sums[static_cast<std::size_t>(lane)];
-      for (const Score &score : out) s.nll += score.nll, s.kl += score.kl, s.same += score.sameTop;
+      PositionScores &p = scored[static_cast<std::size_t>(lane)].positions;
+      for (const Score &score : out) {
+        p.nll.push_back(score.nll), p.kl.push_back(score.kl);
+        p.sameTop.push_back(static_cast<std::uint8_t>(score.sameTop));
+      }
     }
   }
-  std::vector<WindowScore> result;
-  const auto count = static_cast<double>(scored);
-  for (const Sums &s : sums) result.push_back({scored, s.nll / count, s.kl / count, static_cast<double>(s.same) / count, 0});
-  return result;
+  for (Scored &s : scored) {
+    const auto count = static_cast<double>(s.positions.nll.size());
+    double nll = 0, kl = 0, same = 0;
+    for (const float x : s.positions.nll) nll += x;
+    for (const float x : s.positions.kl) kl += x;
+    for (const std::uint8_t x : s.positions.sameTop) same += x;
+    s.score = {static_cast<Index>(s.positions.nll.size()), nll / count, kl / count, same / count, 0};
+  }
+  return scored;
 }
 
 LayerError layerError(const Cache &cache, Index layer, const ExactTrace &trace, const Model &model) {

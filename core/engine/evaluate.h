@@ -9,7 +9,21 @@
 
 namespace xqs {
 
-/// Teacher-forced scores of one window: positions 0..T-2 predict tokens 1..T-1. Nats a token.
+/// Which positions of a window count (baselines.md 11). Paper: all T-1 predictions. LlamaPerplexity: the second half only,
+/// positions T/2 .. T-2, and the first token overwritten by the BOS where the vocabulary adds one.
+enum class Protocol : std::uint8_t { Paper, LlamaPerplexity };
+Protocol parseProtocol(std::string_view text); ///< "paper" or "llama-perplexity"; throws Usage
+constexpr const char *protocolName(Protocol p) { return p == Protocol::Paper ? "paper" : "llama-perplexity"; }
+/// First position of a window that is scored.
+constexpr Index firstScored(Protocol p, Index window) { return p == Protocol::Paper ? 0 : window / 2; }
+
+/// Scores position by position, from firstScored on. Nats.
+struct PositionScores {
+  std::vector<float> nll, kl;
+  std::vector<std::uint8_t> sameTop; ///< 1: the argmax is the exact model's
+};
+
+/// Teacher-forced scores of one window: position t predicts token t + 1. Nats a token.
 struct WindowScore {
   Index tokens = 0; ///< scored positions
   double meanNll = 0;
@@ -21,33 +35,53 @@ struct WindowScore {
 /// Scores one window at a time: the exact pass once, then policies in groups of lanes, each against the exact logits.
 class WindowEvaluator {
 public:
-  WindowEvaluator(const Model &model, State state) : m_model(model), m_engine(model), m_state(state) {}
+  WindowEvaluator(const Model &model, State state, Protocol protocol = Protocol::Paper)
+      : m_model(model), m_engine(model), m_state(state), m_protocol(protocol) {}
 
-  /// Runs the exact model over the window and keeps its final hidden states; fills `trace` where given. `tokens` stays valid
-  /// until the next call of exact.
+  /// Runs the exact model over the window and keeps its final hidden states; fills `trace` where given.
   WindowScore exact(std::span<const TokenId> tokens, ExactTrace *trace = nullptr, std::stop_token stop = {});
+  const PositionScores &exactPositions() const { return m_exactPositions; }
 
   /// What one policy's pass gave; `cache` still holds the window (captures, ledger).
   struct Result {
     WindowScore score;
+    PositionScores positions;
     std::unique_ptr<Cache> cache;
     std::int64_t saturated = 0; ///< values that did not fit FP16, of the whole group of lanes
   };
   /// Runs the policies side by side over the same window.
   /// `visit(method, layer, cache)`, where given, is called after each layer's advance: closed-loop captures.
   using Visit = std::function<void(std::size_t method, Index layer, const Cache &)>;
-  std::vector<Result> run(std::span<const Method *const> methods, const Visit &visit = {}, std::stop_token stop = {});
+  struct Options {
+    Visit visit;
+    std::stop_token stop;
+    float perturbation = 0; ///< see Lane
+    std::uint64_t seed = 1;
+  };
+  std::vector<Result> run(std::span<const Method *const> methods, const Options &options);
+  std::vector<Result> run(std::span<const Method *const> methods, const Visit &visit = {}, std::stop_token stop = {}) {
+    return run(methods, Options{visit, std::move(stop), 0, 1});
+  }
 
 private:
+  struct Scored {
+    WindowScore score;
+    PositionScores positions;
+  };
   /// Scores of the last step's lanes against the exact model; lanes = 0: of the exact model itself.
-  std::vector<WindowScore> scoreLanes(Index lanes, std::stop_token stop);
+  std::vector<Scored> scoreLanes(Index lanes, std::stop_token stop);
 
   const Model &m_model;
   Engine m_engine;
   State m_state;
-  std::span<const TokenId> m_tokens;
+  Protocol m_protocol;
+  std::vector<TokenId> m_tokens;
+  PositionScores m_exactPositions;
   Buffer m_exactHidden, m_exactLogits, m_logits;
 };
+
+/// Channel statistics of the exact model over the windows of a calibration text. Throws Cancelled.
+Activations measureActivations(const Model &model, std::span<const TokenId> tokens, Index window, std::stop_token stop = {});
 
 /// Relative Frobenius errors of one layer; x is NaN where the method rebuilds no X.
 struct LayerError {

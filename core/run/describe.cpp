@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows that say what a run was: model, text, protocol, machine, versions, ledgers.
+#include "model/sha256.h"
 #include "run/machine.h"
 #include "run/runner.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <span>
+
 namespace xqs {
 
 namespace {
 
+/// Raise it where a change of the program changes figures: points computed before then no longer count as done.
+constexpr int kMethodVersion = 1;
+
 std::string protocolSentence(const Experiment &experiment) {
-  return fmt::format(
-      "Teacher forcing over non-overlapping windows of {} tokens, text tokenized once, tail dropped, BOS only where "
-      "the tokenizer puts it; {} positions scored a window; cache state {}: {}.",
-      experiment.window, experiment.window - 1, stateName(experiment.state),
-      experiment.state == State::All ? "every key and value read back from the cache, the own token's too"
-                                     : "a query reads what decoding sees, newest tokens exact");
+  const bool paper = experiment.protocol == Protocol::Paper;
+  return fmt::format("Teacher forcing over non-overlapping windows of {} tokens, text tokenized once, tail dropped, {}; {} "
+                     "positions scored a "
+                     "window{}; cache state {}: {}.",
+                     experiment.window,
+                     paper ? "BOS only where the tokenizer puts it"
+                           : "each window's first token replaced by BOS where the vocabulary adds one",
+                     experiment.window - 1 - firstScored(experiment.protocol, experiment.window),
+                     paper ? "" : ", its second half, as llama-perplexity does", stateName(experiment.state),
+                     experiment.state == State::All ? "every key and value read back from the cache, the own token's too"
+                                                    : "a query reads what decoding sees, newest tokens exact");
 }
 
 Index bytesOf(Index bits) { return (bits + 7) / 8; }
@@ -29,8 +41,10 @@ RunRow describeRun(const Session &session, const Experiment &experiment, Index w
   row.uuid = newUuid();
   row.startedUtc = utcNow();
   row.kind = kind;
-  row.title = fmt::format("{}, {}, {} x {} tokens, state {}", config.name, session.text().name, windows, experiment.window,
-                          stateName(experiment.state));
+  row.title = fmt::format(
+      "{}, {}, {} x {} tokens, state {}{}", config.name, session.text().name, windows, experiment.window,
+      stateName(experiment.state),
+      experiment.protocol == Protocol::Paper ? "" : fmt::format(", protocol {}", protocolName(experiment.protocol)));
   row.model = config.name, row.modelHash = session.model().hash();
   row.architecture = config.architecture, row.weightTypes = config.weightTypes;
   row.layers = config.shape.layers, row.d = config.shape.d, row.heads = config.shape.heads;
@@ -44,7 +58,19 @@ RunRow describeRun(const Session &session, const Experiment &experiment, Index w
   row.threads = session.threads(), row.seed = experiment.seed;
   row.version = XQS_VERSION, row.libraries = libraryVersions();
   row.spec = toJson(experiment).dump();
+  row.calibrationText = session.calibrationText().name, row.calibrationTextHash = session.calibrationText().sha256;
+  row.calibrationTokensHash = session.calibrationHash(), row.calibrationWindows = session.calibrationWindows();
+  row.studyKey = studyKey(experiment, row.modelHash, row.tokensHash, row.calibrationTokensHash);
   return row;
+}
+
+std::string studyKey(const Experiment &experiment, const std::string &modelHash, const std::string &tokensHash,
+                     const std::string &calibrationTokensHash) {
+  const std::string text =
+      fmt::format("method {}\nmodel {}\ntokens {}\nwindow {}\nprotocol {}\nstate {}\ncalibration {}\nseed {}\nbackend {}\n",
+                  kMethodVersion, modelHash, tokensHash, experiment.window, protocolName(experiment.protocol),
+                  stateName(experiment.state), calibrationTokensHash, experiment.seed, experiment.backend);
+  return sha256Hex(std::as_bytes(std::span(text)));
 }
 
 PolicyRow describePolicy(const PolicySpec &spec, const ModelShape &shape, Index window, State state, std::int64_t index) {

@@ -46,6 +46,36 @@ std::vector<PolicySpec> policies(const json &value) {
   return specs;
 }
 
+bool flag(std::string_view key, const json &value) {
+  if (!value.is_boolean()) wrong(key, "true or false", value);
+  return value.get<bool>();
+}
+
+json calibrationJson(const CalibrationSource &c) {
+  return {{"text", c.text}, {"window", c.window}, {"first_window", c.firstWindow}, {"windows", c.windows}};
+}
+
+CalibrationSource calibration(const json &value) {
+  constexpr const char *kNeed = "an object with text, window, first_window and windows, as "
+                                "{\"text\": \"builtin:calibration\", \"window\": 512}";
+  if (!value.is_object()) wrong("calibration", kNeed, value);
+  CalibrationSource source;
+  for (const auto &[name, part] : value.items()) {
+    const std::string key = "calibration." + name;
+    if (name == "text")
+      source.text = text(key, part);
+    else if (name == "window")
+      source.window = integer(key, part, 2, kMaxWindow);
+    else if (name == "first_window")
+      source.firstWindow = integer(key, part, 0, kMaxWindows);
+    else if (name == "windows")
+      source.windows = integer(key, part, 0, kMaxWindows);
+    else
+      wrong("calibration", kNeed, value);
+  }
+  return source;
+}
+
 /// One line a key: how it is read and written.
 struct Key {
   const char *name;
@@ -73,12 +103,16 @@ const std::vector<Key> &keys() {
          for (const PolicySpec &policy : e.policies) list.push_back(policy.canonical());
          return list;
        }},
-      {"captures",
-       [](Experiment &e, const json &v) {
-         if (!v.is_boolean()) wrong("captures", "true or false", v);
-         e.captures = v.get<bool>();
-       },
+      {"protocol", [](Experiment &e, const json &v) { e.protocol = parseProtocol(text("protocol", v)); },
+       [](const Experiment &e) { return json(protocolName(e.protocol)); }},
+      {"calibration", [](Experiment &e, const json &v) { e.calibration = calibration(v); },
+       [](const Experiment &e) { return calibrationJson(e.calibration); }},
+      {"captures", [](Experiment &e, const json &v) { e.captures = flag("captures", v); },
        [](const Experiment &e) { return json(e.captures); }},
+      {"positions", [](Experiment &e, const json &v) { e.positions = flag("positions", v); },
+       [](const Experiment &e) { return json(e.positions); }},
+      {"noise_floor", [](Experiment &e, const json &v) { e.noiseFloor = flag("noise_floor", v); },
+       [](const Experiment &e) { return json(e.noiseFloor); }},
       {"backend", [](Experiment &e, const json &v) { e.backend = text("backend", v); },
        [](const Experiment &e) { return json(e.backend); }},
       {"threads", [](Experiment &e, const json &v) { e.threads = static_cast<int>(integer("threads", v, 0, kMaxThreads)); },
@@ -100,11 +134,8 @@ Experiment experimentFromJson(const json &object) {
   for (const auto &[name, value] : object.items()) {
     const auto &all = keys();
     const auto key = std::find_if(all.begin(), all.end(), [&n = name](const Key &k) { return n == k.name; });
-    if (key == all.end()) {
-      std::vector<std::string_view> names;
-      for (const Key &k : all) names.emplace_back(k.name);
-      throw Error(Code::Usage, fmt::format("experiment: unknown key '{}'; valid keys are {}", name, fmt::join(names, ", ")));
-    }
+    if (key == all.end())
+      throw Error(Code::Usage, fmt::format("experiment: unknown key '{}'; valid keys are {}", name, experimentKeys()));
     key->read(experiment, value);
   }
   if (experiment.policies.empty())
@@ -122,6 +153,12 @@ Experiment parseExperiment(const std::string &source, const std::string &name) {
                                          name, e.byte));
   }
   return experimentFromJson(parsed);
+}
+
+std::string experimentKeys() {
+  std::vector<std::string_view> names;
+  for (const Key &key : keys()) names.emplace_back(key.name);
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 json toJson(const Experiment &experiment) {

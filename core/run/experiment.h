@@ -2,6 +2,8 @@
 #pragma once
 
 #include "cache/layout.h"
+#include "engine/evaluate.h"
+#include "run/session.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -20,8 +22,12 @@ struct Experiment {
   Index firstWindow = 0;               ///< windows skipped at the text's start
   Index windows = 0;                   ///< 0: all that fit
   State state = State::All;
+  Protocol protocol = Protocol::Paper;
   std::vector<PolicySpec> policies; ///< side by side, in this order
-  bool captures = true;             ///< distributions, similarity and layer errors of the first window
+  CalibrationSource calibration;
+  bool captures = true;    ///< distributions, similarity and layer errors of the first window
+  bool positions = true;   ///< every position's scores, not only their means
+  bool noiseFloor = false; ///< the first window once more with a perturbation
   std::string backend = "cpu";
   int threads = 0; ///< 0: one a core
   int lanes = 4;   ///< policies that advance through the model together; more need more memory
@@ -33,6 +39,8 @@ Experiment experimentFromJson(const nlohmann::json &json);
 /// From JSON text; `name` is the file's name in messages.
 Experiment parseExperiment(const std::string &text, const std::string &name);
 nlohmann::json toJson(const Experiment &experiment);
+/// The keys of an experiment, in order: "model, text, ...".
+std::string experimentKeys();
 
 /// What `packaging/run.sh` shows first: every method family at several widths, on the default model and the built-in text.
 Experiment defaultExperiment();

@@ -6,6 +6,7 @@
 #include "run/embedded.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -22,6 +23,8 @@ constexpr std::size_t kMaxTextBytes = std::size_t{256} << 20;
 constexpr std::string_view kBuiltin = "builtin:";
 constexpr std::string_view kTextFolder = "texts/";
 constexpr std::string_view kTextSuffix = ".md";
+constexpr std::string_view kStudyFolder = "studies/";
+constexpr std::string_view kStudySuffix = ".json";
 
 std::string_view embedded(std::string_view path) {
   const auto files = embeddedFiles();
@@ -29,14 +32,12 @@ std::string_view embedded(std::string_view path) {
   return found == files.end() ? std::string_view() : found->bytes;
 }
 
-std::string builtinTextNames() {
-  std::string names;
-  for (const EmbeddedFile &file : embeddedFiles()) {
-    if (!file.path.starts_with(kTextFolder)) continue;
-    std::string_view name = file.path.substr(kTextFolder.size());
-    name.remove_suffix(kTextSuffix.size());
-    names += fmt::format("{}{}{}", names.empty() ? "" : ", ", kBuiltin, name);
-  }
+/// Names of the embedded files of a folder, without its name and their ending.
+std::vector<std::string> namesIn(std::string_view folder, std::string_view suffix) {
+  std::vector<std::string> names;
+  for (const EmbeddedFile &file : embeddedFiles())
+    if (file.path.starts_with(folder))
+      names.emplace_back(file.path.substr(folder.size(), file.path.size() - folder.size() - suffix.size()));
   return names;
 }
 
@@ -44,7 +45,8 @@ std::string builtinText(const std::string &location) {
   const std::string path = fmt::format("{}{}{}", kTextFolder, location.substr(kBuiltin.size()), kTextSuffix);
   const std::string_view bytes = embedded(path);
   if (bytes.empty())
-    throw Error(Code::Usage, fmt::format("no built-in text '{}'; there are {}", location, builtinTextNames()));
+    throw Error(Code::Usage, fmt::format("no built-in text '{}'; there are {}{}", location, kBuiltin,
+                                         fmt::join(namesIn(kTextFolder, kTextSuffix), fmt::format(", {}", kBuiltin))));
   return std::string(bytes);
 }
 
@@ -87,6 +89,11 @@ TextSource loadText(const std::string &location) {
 }
 
 std::string_view publishedTables() { return embedded("published.json"); }
+
+std::vector<std::string> builtInStudies() { return namesIn(kStudyFolder, kStudySuffix); }
+std::string_view builtInStudy(std::string_view name) {
+  return embedded(fmt::format("{}{}{}", kStudyFolder, name, kStudySuffix));
+}
 
 fs::path cacheFolder() {
   if (const char *xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') return fs::path(xdg) / "xqscope";

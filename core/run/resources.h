@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace xqs {
 
@@ -21,6 +22,10 @@ TextSource loadText(const std::string &location);
 
 /// resources/published.json: the published tables, for reference curves.
 std::string_view publishedTables();
+
+/// resources/studies: their names, and one as JSON (empty where there is none).
+std::vector<std::string> builtInStudies();
+std::string_view builtInStudy(std::string_view name);
 
 /// $XDG_CACHE_HOME or ~/.cache, with /xqscope appended.
 std::filesystem::path cacheFolder();

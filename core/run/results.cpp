@@ -94,7 +94,8 @@ std::unique_ptr<ExactTrace> traceExact(const Model &model, std::span<const Token
   auto trace = std::make_unique<ExactTrace>(model, count);
   const auto cache = makeExactCache(model, {count, count, State::All});
   Engine engine(model);
-  const Lane lane{cache.get(), trace.get(), {}};
+  Lane lane;
+  lane.cache = cache.get(), lane.trace = trace.get();
   engine.step(std::span(&lane, 1), tokens, std::move(stop));
   return trace;
 }
@@ -105,7 +106,7 @@ LayersResult runLayers(Session &session, std::span<const TokenId> tokens, std::s
   LayersResult result;
   result.layers = model.shape().layers;
   for (const PolicySpec &policy : policies) // settings that do not fit the model are told before anything is computed
-    policy.method().layout(policy, model.shape());
+    cacheLayout(policy, model.shape());
   if (report) report("exact model");
   const auto trace = traceExact(model, tokens, stop);
   for (std::size_t i = 0; i < policies.size(); ++i) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "run/experiment.h"
+#include "run/resume.h"
 #include "run/session.h"
 #include "store/run_store.h"
 
@@ -12,7 +13,7 @@
 
 namespace xqs {
 
-/// Where a run stands. One unit is one window under one policy (the exact pass counts as one).
+/// Where a run stands. One unit is one window under one policy (the exact pass counts as one), of those that were missing.
 struct RunProgress {
   Index done = 0, total = 0;
   double tokensPerSecond = 0; ///< policies' tokens together, without pauses
@@ -28,21 +29,29 @@ struct RunHooks {
   std::function<void()> between; ///< between groups of lanes: previews are answered here, a pause blocks here
 };
 
-/// What a run found, as rows; the same rows are in the store, where there is one.
+/// What a run found now, as rows; the same rows are in the store, where there is one.
 struct RunResult {
   RunRow run;
   std::vector<PolicyRow> policies;
   std::vector<WindowRow> windows;
 };
 
+/// What makes a run part of a study.
+struct RunPlan {
+  std::string study;                 ///< its name; empty: a run of its own, all policies, nothing stored
+  std::vector<std::size_t> policies; ///< places in the experiment's list that this process does
+  StoredRun stored;                  ///< what need not be done; with an id: the run that is continued
+  bool tolerant = false;             ///< a policy that fails becomes a row in `problem`
+};
+
 /// Executes an experiment on a session: the exact pass of a window, then the policies in groups of lanes; window 1 of all
-/// policies first, then window 2, so that the whole curve stands early. Each group's results are appended at once. The first
-/// window is captured where the experiment asks for it.
+/// policies first, then window 2, so that the whole curve stands early. The rows of a group are committed together before
+/// the next one starts. The first window is captured where the experiment asks for it.
 class Runner {
 public:
   /// `store` may be null: then nothing but the result is kept, and nothing is captured.
-  Runner(Session &session, const Experiment &experiment, RunStore *store)
-      : m_session(session), m_experiment(experiment), m_store(store) {}
+  Runner(Session &session, const Experiment &experiment, RunStore *store, RunPlan plan = {})
+      : m_session(session), m_experiment(experiment), m_store(store), m_plan(std::move(plan)) {}
 
   /// Throws Usage, TextTooShort before anything is written; afterwards a RunEndRow says how it ended ("finished",
   /// "cancelled", "failed") and the error is thrown on: Cancelled after a stop (finished windows are kept), or what went
@@ -50,14 +59,17 @@ public:
   RunResult run(const RunHooks &hooks);
 
 private:
-  class Pass;
   Session &m_session;
   Experiment m_experiment;
   RunStore *m_store;
+  RunPlan m_plan;
 };
 
 /// The row that makes a run repeatable; `kind`: "eval", "layers" or "preview".
 RunRow describeRun(const Session &session, const Experiment &experiment, Index windows, const char *kind);
+/// SHA-256 of everything that moves a run's figures, given its policies and windows; hex.
+std::string studyKey(const Experiment &experiment, const std::string &modelHash, const std::string &tokensHash,
+                     const std::string &calibrationTokensHash);
 /// A policy's ledger for a window, from arithmetic alone.
 PolicyRow describePolicy(const PolicySpec &spec, const ModelShape &shape, Index window, State state, std::int64_t index);
 

@@ -17,11 +17,21 @@
 
 namespace xqs {
 
+/// On what the channels of X, K, V are measured for conditioning (method.md 9). Never on tokens that are scored.
+struct CalibrationSource {
+  std::string text = "builtin:calibration"; ///< a location of `loadText`
+  Index window = 512;
+  Index firstWindow = 0;
+  Index windows = 0; ///< 0: all that fit
+  friend bool operator==(const CalibrationSource &, const CalibrationSource &) = default;
+};
+
 struct SessionOptions {
   std::string model = "default";
   std::string text = "builtin:primer";
   std::string backend = "cpu";
   int threads = 0; ///< 0: one a core
+  CalibrationSource calibration;
 };
 
 /// One loaded model with its backend, one tokenized text and what was prepared for them: what a run, a preview and the
@@ -46,6 +56,16 @@ public:
   /// Replaces the text; a no-op where the location is the same.
   void setText(const std::string &location);
 
+  /// Replaces the calibration text; measured when a policy first needs it. Throws what loadText throws, TextTooShort.
+  void setCalibration(const CalibrationSource &source);
+  const TextSource &calibrationText() const { return m_calibrationText; }
+  std::span<const TokenId> calibrationTokens() const { return m_calibrationTokens; }
+  const std::string &calibrationHash() const { return m_calibrationHash; } ///< of the tokens measured
+  Index calibrationWindows() const { return m_calibrationWindows; }
+  /// Throws Usage where a policy is calibrated on tokens that windows [first, first + count) score: their figures would be too
+  /// good.
+  void refuseOverlap(const PolicySpec &policy, Index window, Index first, Index count) const;
+
   /// Windows of `window` tokens in the text; the tail is dropped.
   Index windowsOf(Index window) const { return static_cast<Index>(m_tokens.size()) / window; }
   /// Checks `window` against the model's context and [first, first + count) against the text (count 0: all that fit); gives
@@ -64,6 +84,10 @@ private:
   TextSource m_text;
   std::vector<TokenId> m_tokens;
   std::string m_tokensHash;
+  TextSource m_calibrationText;
+  std::vector<TokenId> m_calibrationTokens;
+  std::string m_calibrationHash;
+  Index m_calibrationWindows = 0;
   std::map<std::string, std::shared_ptr<const Method>> m_methods; // by canonical string
   std::deque<std::string> m_methodOrder;                          // oldest first
 };

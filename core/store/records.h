@@ -1,38 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// The rows of a `.xqs` file. Rows are appended, never changed. One list of fields a record (`visit`) serves the schema, the
-/// writer, the reader and the export; a new kind is one struct here and one line in `AllRecords`.
-/// Column types: integers, doubles (NaN = NULL), text, blobs (little-endian).
+/// writer, the reader and the export; a new kind is one struct here, one line in `AllRecords` and, with every column that
+/// comes later, one in `schema::kAdded`. `kIdentity`: the columns that tell a row from the others of its run; merging takes
+/// a row whose identity is not there yet. Column types: integers, doubles (NaN = NULL), text, blobs (little-endian).
 namespace xqs {
 
 using RowId = std::int64_t;
 using Blob = std::vector<std::uint8_t>;
+template <std::size_t N> using Identity = std::array<std::string_view, N>;
 
 /// One run: everything needed to repeat it. Written and committed before anything is computed.
 struct RunRow {
   static constexpr const char *kTable = "run";
+  static constexpr Identity<1> kIdentity = {"uuid"};
   RowId id = 0;
   std::string uuid;
-  std::string startedUtc; ///< ISO 8601
-  std::string kind;       ///< "eval" (closed loop), "layers" (open loop), "preview"
-  std::string title;      ///< for legends: model, text, protocol in short
+  std::string startedUtc;                                  ///< ISO 8601
+  std::string kind;                                        ///< "eval" (closed loop), "layers" (open loop), "preview"
+  std::string title;                                       ///< for legends: model, text, protocol in short
   std::string model, modelHash, architecture, weightTypes; ///< name, SHA-256
   std::int64_t layers = 0, d = 0, heads = 0, kvHeads = 0, dh = 0, vocab = 0, ffn = 0;
   std::string text, textHash; ///< name, SHA-256 of the bytes
   std::int64_t textTokens = 0;
-  std::string tokensHash; ///< SHA-256 of the ids as little-endian int32
+  std::string tokensHash;                                ///< SHA-256 of the ids as little-endian int32
   std::int64_t window = 0, firstWindow = 0, windows = 0; ///< tokens a window; windows asked for
-  std::string state;    ///< "all" | "stream"
-  std::string protocol; ///< one sentence: what was scored and how
+  std::string state;                                     ///< "all" | "stream"
+  std::string protocol;                                  ///< one sentence: what was scored and how
   std::string backend, device, machine;
   std::int64_t threads = 0, seed = 0;
   std::string version, libraries; ///< ours; theirs as "name version, ..."
   std::string spec;               ///< the experiment as JSON
+  std::string study;              ///< a run that is continued and merged belongs to one; empty: a run of its own
+  std::string studyKey;           ///< SHA-256 of everything that moves a figure, see `studyKey` (run/runner.h)
+  std::string calibrationText, calibrationTextHash, calibrationTokensHash; ///< as text, textHash, tokensHash
+  std::int64_t calibrationWindows = 0;
 
   template <class Self, class V> static void visit(Self &r, V &&v) {
     v("uuid", r.uuid), v("started_utc", r.startedUtc), v("kind", r.kind), v("title", r.title), v("model", r.model);
@@ -42,13 +51,17 @@ struct RunRow {
     v("tokens_hash", r.tokensHash), v("window", r.window), v("first_window", r.firstWindow), v("windows", r.windows);
     v("state", r.state), v("protocol", r.protocol), v("backend", r.backend), v("device", r.device);
     v("machine", r.machine), v("threads", r.threads), v("seed", r.seed), v("version", r.version);
-    v("libraries", r.libraries), v("spec", r.spec);
+    v("libraries", r.libraries), v("spec", r.spec), v("study", r.study), v("study_key", r.studyKey);
+    v("calibration_text", r.calibrationText), v("calibration_text_hash", r.calibrationTextHash);
+    v("calibration_tokens_hash", r.calibrationTokensHash), v("calibration_windows", r.calibrationWindows);
   }
 };
 
-/// How a run ended; a run without such a row is running, or crashed.
+/// How a run ended; a run without such a row is running, or crashed. A run that was continued has several: the last one
+/// says.
 struct RunEndRow {
   static constexpr const char *kTable = "run_end";
+  static constexpr Identity<1> kIdentity = {"ended_utc"};
   RowId id = 0;
   RowId run = 0;
   std::string endedUtc;
@@ -64,11 +77,12 @@ struct RunEndRow {
 /// One policy of a run with its ledger. All sizes are per window, in bytes; formulas: method.md 2, `CacheBytes`.
 struct PolicyRow {
   static constexpr const char *kTable = "policy";
+  static constexpr Identity<1> kIdentity = {"policy_index"};
   RowId id = 0;
   RowId run = 0;
-  std::int64_t index = 0;  ///< position in the run, from 0
-  std::string policy;      ///< canonical string
-  std::string method;      ///< "xquant-cl": the series it belongs to
+  std::int64_t index = 0; ///< position in the run's whole list, from 0, also where a shard does a part of it
+  std::string policy;     ///< canonical string
+  std::string method;     ///< "xquant-cl": the series it belongs to
   std::int64_t formatBytes = 0, allocatedBytes = 0;
   std::int64_t codes = 0, scales = 0, outliers = 0, residual = 0; ///< format bytes, parts (rounded up)
   std::int64_t accumulator = 0, scratch = 0;                      ///< working memory, not part of the cache size
@@ -85,6 +99,7 @@ struct PolicyRow {
 /// One window scored under one policy (policy = -1: the exact model). NLL and KL in nats a token.
 struct WindowRow {
   static constexpr const char *kTable = "window_result";
+  static constexpr Identity<2> kIdentity = {"policy_index", "window"};
   RowId id = 0;
   RowId run = 0;
   std::int64_t policy = -1;
@@ -99,10 +114,45 @@ struct WindowRow {
   }
 };
 
+/// The scores that a WindowRow is the mean of, a value a scored position (policy = -1: the exact model, whose KL is 0).
+struct PositionRow {
+  static constexpr const char *kTable = "position";
+  static constexpr Identity<2> kIdentity = {"policy_index", "window"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = -1, window = 0;
+  std::int64_t first = 0; ///< position of the first value in its window; position i predicts token i + 1
+  Blob nll, kl;           ///< float32, nats
+  Blob sameTop;           ///< a byte each: 1 where the argmax is the exact model's
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("first", r.first), v("nll", r.nll);
+    v("kl", r.kl), v("same_top", r.sameTop);
+  }
+};
+
+/// How far a policy's scores of one window move where nothing that means anything changes (findings.md 7): scored again with
+/// the embedded rows perturbed at random, minus the WindowRow.
+struct NoiseRow {
+  static constexpr const char *kTable = "noise";
+  static constexpr Identity<2> kIdentity = {"policy_index", "window"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = 0, window = 0;
+  double perturbation = 0;                    ///< relative size
+  double nllDifference = 0, klDifference = 0; ///< nats a token
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("perturbation", r.perturbation);
+    v("nll_difference", r.nllDifference), v("kl_difference", r.klDifference);
+  }
+};
+
 /// Relative Frobenius errors of one layer under one policy: K after RoPE, V, and the attention input X (NaN where the method
 /// rebuilds no X). `loop`: "open" = every layer got the exact X, "closed" = its own (errors add up).
 struct LayerErrorRow {
   static constexpr const char *kTable = "layer_error";
+  static constexpr Identity<4> kIdentity = {"policy_index", "window", "layer", "loop"};
   RowId id = 0;
   RowId run = 0;
   std::int64_t policy = 0, window = 0, layer = 0;
@@ -118,14 +168,15 @@ struct LayerErrorRow {
 /// A captured distribution: the exact tensor (policy = -1) or its reconstruction under a policy, same bins.
 struct SummaryRow {
   static constexpr const char *kTable = "summary";
+  static constexpr Identity<4> kIdentity = {"policy_index", "window", "layer", "site"};
   RowId id = 0;
   RowId run = 0;
   std::int64_t policy = -1, window = 0, layer = 0;
   std::string site; ///< "x", "residual", "delta", "latent_k", "latent_v", "k", "v"
   std::int64_t count = 0;
   double mean = 0, variance = 0, min = 0, max = 0, histogramMin = 0, histogramMax = 0;
-  Blob histogram;   ///< Summary::kBins uint32
-  Blob topChannels; ///< pairs (int32 channel, float mean |x|), descending
+  Blob histogram;           ///< Summary::kBins uint32
+  Blob topChannels;         ///< pairs (int32 channel, float mean |x|), descending
   double relativeError = 0; ///< of the reconstruction; 0 for the exact tensor
 
   template <class Self, class V> static void visit(Self &r, V &&v) {
@@ -139,6 +190,7 @@ struct SummaryRow {
 /// L x L mean cosine between layers of the exact model.
 struct SimilarityRow {
   static constexpr const char *kTable = "similarity";
+  static constexpr Identity<2> kIdentity = {"window", "site"};
   RowId id = 0;
   RowId run = 0;
   std::int64_t window = 0;
@@ -154,6 +206,7 @@ struct SimilarityRow {
 /// Time and counted traffic of one operation, summed over a window and all layers (policy = -1: the exact lane).
 struct OperationRow {
   static constexpr const char *kTable = "operation";
+  static constexpr Identity<3> kIdentity = {"policy_index", "window", "operation"};
   RowId id = 0;
   RowId run = 0;
   std::int64_t policy = -1, window = 0;
@@ -170,6 +223,7 @@ struct OperationRow {
 /// Something about the data that a reader of the figures must know: saturated values, a NaN, a singular matrix.
 struct ProblemRow {
   static constexpr const char *kTable = "problem";
+  static constexpr Identity<5> kIdentity = {"policy_index", "window", "layer", "code", "text"};
   RowId id = 0;
   RowId run = 0;
   std::int64_t policy = -1, window = -1, layer = -1;
@@ -177,13 +231,15 @@ struct ProblemRow {
   std::string text; ///< one sentence
 
   template <class Self, class V> static void visit(Self &r, V &&v) {
-    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("layer", r.layer), v("code", r.code), v("text", r.text);
+    v("run", r.run), v("policy_index", r.policy), v("window", r.window), v("layer", r.layer), v("code", r.code),
+        v("text", r.text);
   }
 };
 
 /// The run log.
 struct LogRow {
   static constexpr const char *kTable = "log";
+  static constexpr Identity<2> kIdentity = {"utc", "text"};
   RowId id = 0;
   RowId run = 0;
   std::string utc;
@@ -196,7 +252,7 @@ struct LogRow {
 };
 
 template <class... Records> struct RecordList {};
-using AllRecords = RecordList<RunRow, RunEndRow, PolicyRow, WindowRow, LayerErrorRow, SummaryRow, SimilarityRow, OperationRow,
-                              ProblemRow, LogRow>;
+using AllRecords = RecordList<RunRow, RunEndRow, PolicyRow, WindowRow, PositionRow, NoiseRow, LayerErrorRow, SummaryRow,
+                              SimilarityRow, OperationRow, ProblemRow, LogRow>;
 
 } // namespace xqs

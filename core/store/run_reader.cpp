@@ -27,22 +27,30 @@ struct RunReader::Impl {
   void closeAndSettle();
   std::int64_t version();
   sqlite::Database &database(); ///< the connection; made again where an earlier attempt failed
-  sqlite::Statement &statement(const char *table, const std::string &sql);
+
+  /// The query of one table, and which of its columns this file has.
+  struct Table {
+    schema::Columns columns;
+    sqlite::Statement statement;
+  };
+  template <class T> Table *table(); ///< null where the file is older than this table
 
   fs::path file;
   std::unique_ptr<sqlite::Database> db;
-  std::map<std::string, sqlite::Statement, std::less<>> statements;
-  std::int64_t generation = 0; ///< connections so far: data_version starts anew with each
+  std::map<std::string, Table, std::less<>> tables;
+  std::int64_t generation = 0;    ///< connections so far: data_version starts anew with each
+  std::int64_t schemaVersion = 0; ///< SQLite's: another one where a writer has upgraded the file
   std::chrono::steady_clock::time_point nextSettle{};
 };
 
 void RunReader::Impl::connect() {
   db = store_files::openForReading(file);
+  schemaVersion = db->integer("PRAGMA schema_version");
   ++generation;
 }
 
 void RunReader::Impl::disconnect() {
-  statements.clear();
+  tables.clear();
   db.reset();
 }
 
@@ -59,6 +67,10 @@ std::int64_t RunReader::Impl::version() {
     disconnect();
     connect();
   }
+  if (const std::int64_t found = database().integer("PRAGMA schema_version"); found != schemaVersion) {
+    tables.clear();
+    schemaVersion = found;
+  }
   return (generation << 40) + database().integer("PRAGMA data_version");
 }
 
@@ -67,10 +79,12 @@ sqlite::Database &RunReader::Impl::database() {
   return *db;
 }
 
-sqlite::Statement &RunReader::Impl::statement(const char *table, const std::string &sql) {
-  const auto found = statements.find(table);
-  return found != statements.end() ? found->second
-                                   : statements.emplace(table, sqlite::Statement(database(), sql)).first->second;
+template <class T> RunReader::Impl::Table *RunReader::Impl::table() {
+  if (const auto found = tables.find(T::kTable); found != tables.end()) return &found->second;
+  schema::Columns columns = schema::columnsOf(database(), T::kTable);
+  if (columns.empty()) return nullptr;
+  sqlite::Statement statement(database(), schema::selectSql<T>(columns));
+  return &tables.emplace(T::kTable, Table{std::move(columns), std::move(statement)}).first->second;
 }
 
 RunReader::RunReader(const fs::path &file) : m_impl(std::make_unique<Impl>(file)) {}
@@ -82,12 +96,13 @@ const fs::path &RunReader::file() const { return m_impl->file; }
 std::int64_t RunReader::dataVersion() { return m_impl->version(); }
 
 template <class T> std::vector<T> RunReader::rowsAfter(RowId lastId, std::int64_t limit) {
-  sqlite::Statement &statement = m_impl->statement(T::kTable, schema::selectSql<T>());
-  statement.bind(1, lastId);
-  statement.bind(2, limit);
+  Impl::Table *table = m_impl->table<T>();
+  if (table == nullptr) return {};
+  table->statement.bind(1, lastId);
+  table->statement.bind(2, limit);
   std::vector<T> rows;
-  while (statement.step()) rows.push_back(schema::readRecord<T>(statement));
-  statement.reset();
+  while (table->statement.step()) rows.push_back(schema::readRecord<T>(table->statement, table->columns));
+  table->statement.reset();
   return rows;
 }
 
@@ -104,6 +119,8 @@ template std::vector<RunRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<RunEndRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<PolicyRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<WindowRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<PositionRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<NoiseRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<LayerErrorRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<SummaryRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<SimilarityRow> RunReader::rowsAfter(RowId, std::int64_t);

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -63,7 +64,8 @@ struct RunStore::Impl {
   explicit Impl(const std::filesystem::path &path);
 
   RowId beginRun(const RunRow &row);
-  void append(Record record);
+  void continueRun();
+  void append(std::vector<Record> records);
   void flush();
   void close();
 
@@ -72,6 +74,7 @@ struct RunStore::Impl {
   bool reported = false; ///< the kept error has been thrown to somebody
 
 private:
+  void startWal();
   void drain();
   void commit(const std::vector<Record> &batch);
   void rethrow(std::unique_lock<std::mutex> &lock);
@@ -98,7 +101,7 @@ RunStore::Impl::Impl(const std::filesystem::path &path) : file(path) {
   m_lock = std::make_unique<store_files::WriterLock>(file);
   RemoveOnFailure guard(file);
   m_db = std::make_unique<sqlite::Database>(file, sqlite::Database::Access::Create, kBusyTimeoutMs);
-  schema::createOrCheck(*m_db);
+  schema::createOrUpgrade(*m_db);
   m_inserters = std::make_unique<Inserters<AllRecords>>(*m_db);
   guard.keep();
   m_writer = std::thread([this] { drain(); });
@@ -117,13 +120,25 @@ RowId RunStore::Impl::beginRun(const RunRow &row) {
   transaction.commit();
   // The run's row must be in the file itself, so that a copy without its -wal can still say which run crashed.
   if (m_wal) m_db->exec("PRAGMA wal_checkpoint(PASSIVE)");
-  // Where WAL is impossible (a network folder, another writer at this moment) DELETE does the same work, with more waiting.
-  m_wal = m_db->tryExec("PRAGMA journal_mode = WAL") == 0 && m_db->text("PRAGMA journal_mode") == "wal";
-  if (m_wal) m_db->exec("PRAGMA synchronous = NORMAL"); // a commit survives this process, not a power cut
+  startWal();
   return id;
 }
 
-void RunStore::Impl::append(Record record) {
+void RunStore::Impl::continueRun() {
+  flush();
+  const std::lock_guard turn(m_databaseMutex);
+  XQS_ASSERT(m_db);
+  if (!m_wal) startWal();
+}
+
+void RunStore::Impl::startWal() {
+  // Where WAL is impossible (a network folder, another writer at this moment) DELETE does the same work, with more waiting.
+  m_wal = m_db->tryExec("PRAGMA journal_mode = WAL") == 0 && m_db->text("PRAGMA journal_mode") == "wal";
+  if (m_wal) m_db->exec("PRAGMA synchronous = NORMAL"); // a commit survives this process, not a power cut
+}
+
+void RunStore::Impl::append(std::vector<Record> records) {
+  if (records.empty()) return;
   std::unique_lock lock(m_mutex);
   rethrow(lock);
   XQS_ASSERT(!m_stop);
@@ -133,9 +148,10 @@ void RunStore::Impl::append(Record record) {
     m_space.wait(lock, [this] { return m_queue.size() < kCapacity || m_error; });
     rethrow(lock);
   }
-  m_queue.push_back(std::move(record));
-  ++m_appended;
-  if (m_queue.size() == 1 || m_queue.size() == kCapacity) m_wake.notify_one();
+  const bool wasEmpty = m_queue.empty();
+  m_appended += records.size();
+  m_queue.insert(m_queue.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
+  if (wasEmpty || m_queue.size() >= kCapacity) m_wake.notify_one();
 }
 
 void RunStore::Impl::flush() {
@@ -205,8 +221,8 @@ void RunStore::Impl::close() {
 void RunStore::Impl::finishFile() {
   m_inserters.reset();
   m_db->setBusyTimeout(kCloseTimeoutMs);
-  // Busy while another process has the file open: then the last to close it does this (store_files::settle). Any other failure
-  // is the disk's: the rows are in the -wal, but the one finished file that is promised is not there.
+  // Busy while another process has the file open: then the last to close it does this (store_files::settle). Any other
+  // failure is the disk's: the rows are in the -wal, but the one finished file that is promised is not there.
   for (const char *sql : {"PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA journal_mode = DELETE"}) {
     const int rc = m_db->tryExec(sql), kind = rc & 0xff;
     if (kind == SQLITE_OK || kind == SQLITE_BUSY || kind == SQLITE_LOCKED || m_error) continue;
@@ -231,7 +247,13 @@ RunStore::~RunStore() {
 }
 
 RowId RunStore::beginRun(RunRow row) { return m_impl->beginRun(row); }
-void RunStore::append(Record record) { m_impl->append(std::move(record)); }
+void RunStore::continueRun() { m_impl->continueRun(); }
+void RunStore::append(Record record) {
+  std::vector<Record> one;
+  one.push_back(std::move(record));
+  m_impl->append(std::move(one));
+}
+void RunStore::append(std::vector<Record> records) { m_impl->append(std::move(records)); }
 void RunStore::flush() { m_impl->flush(); }
 void RunStore::close() { m_impl->close(); }
 const std::filesystem::path &RunStore::file() const { return m_impl->file; }

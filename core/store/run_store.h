@@ -9,14 +9,16 @@
 
 namespace xqs {
 
-using Record = std::variant<RunEndRow, PolicyRow, WindowRow, LayerErrorRow, SummaryRow, SimilarityRow, OperationRow, ProblemRow, LogRow>;
+using Record = std::variant<RunEndRow, PolicyRow, WindowRow, PositionRow, NoiseRow, LayerErrorRow, SummaryRow, SimilarityRow,
+                            OperationRow, ProblemRow, LogRow>;
 
 /// Appends records to a `.xqs` file. A writer thread owns the SQLite connection and drains one bounded queue, a transaction
 /// every 50 ms; a full queue blocks the producer (counted), nothing is dropped. An I/O error (disk full) is kept and thrown,
 /// as StoreUnwritable, by the next call of any member; rows committed before stay readable.
 class RunStore {
 public:
-  /// Creates the file or opens one to append more runs; recovers a `-wal` that a crash left. Throws StoreUnwritable (folder
+  /// Creates the file or opens one to append more runs (one of an older version gets the tables and columns it lacks);
+  /// recovers a `-wal` that a crash left. Throws StoreUnwritable (folder
   /// missing, read-only, disk full), BadFile (not a store, or of a newer schema).
   explicit RunStore(const std::filesystem::path &file);
   /// `close()`, errors swallowed into stderr: call close() yourself to see them.
@@ -24,11 +26,15 @@ public:
   RunStore(const RunStore &) = delete;
   RunStore &operator=(const RunStore &) = delete;
 
-  /// Commits the run's row before returning; gives its id. Before the first one the schema is committed in journal_mode=DELETE,
-  /// then WAL is switched on.
+  /// Commits the run's row before returning; gives its id. Before the first one the schema is committed in
+  /// journal_mode=DELETE, then WAL is switched on.
   RowId beginRun(RunRow row);
+  /// Makes ready to append to a run that is in the file already.
+  void continueRun();
   /// Queues a record (its `id` is set by the writer).
   void append(Record record);
+  /// Queues records that are committed together: a crash leaves all of them or none.
+  void append(std::vector<Record> records);
   /// Waits until everything appended so far is committed.
   void flush();
   /// Flushes, checkpoints (TRUNCATE) and returns to journal_mode=DELETE: one finished file that opens in a read-only folder.
@@ -41,8 +47,8 @@ private:
   std::unique_ptr<Impl> m_impl;
 };
 
-/// Rows of a `.xqs` file, live or finished; read-only. A file with a `-wal` is read through it; without one and unwritable it
-/// is opened immutable. Not thread-safe: one reader a thread.
+/// Rows of a `.xqs` file, live or finished; read-only. A file with a `-wal` is read through it; without one and unwritable
+/// it is opened immutable. Not thread-safe: one reader a thread.
 class RunReader {
 public:
   /// Throws NotFound, Unreadable, BadFile.

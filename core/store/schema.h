@@ -3,6 +3,8 @@
 
 #include "sqlite.h"
 
+#include <algorithm>
+#include <set>
 #include <string_view>
 #include <type_traits>
 
@@ -10,7 +12,7 @@
 namespace xqs::schema {
 
 inline constexpr std::int64_t kApplicationId = 0x58515363; ///< "XQSc": what `file` and we recognise a store by
-inline constexpr std::int64_t kVersion = 1;                ///< user_version; a larger one is refused
+inline constexpr std::int64_t kVersion = 2;                ///< user_version; a larger one is refused
 
 /// Calls `f.template operator()<T>()` for every record type, in the order of AllRecords.
 template <class F> void forEachRecord(F &&f) {
@@ -45,9 +47,15 @@ template <class T> std::string insertSql() {
   return std::string("INSERT INTO \"") + T::kTable + "\" (" + columns + ") VALUES (" + values + ")";
 }
 
+/// Columns of a table of one file; an older file lacks those that came later.
+using Columns = std::set<std::string, std::less<>>;
+Columns columnsOf(sqlite::Database &db, const char *table);
+
 /// Parameter 1: the last id known; 2: how many rows, < 0 for all.
-template <class T> std::string selectSql() {
-  const std::string columns = joinFields<T>([](const std::string &name, std::string_view) { return '"' + name + '"'; });
+template <class T> std::string selectSql(const Columns &present) {
+  const std::string columns = joinFields<T>([&](const std::string &name, std::string_view) {
+    return present.contains(name) ? '"' + name + '"' : std::string("NULL");
+  });
   return "SELECT id, " + columns + " FROM \"" + T::kTable + "\" WHERE id > ? ORDER BY id LIMIT ?";
 }
 
@@ -56,18 +64,36 @@ template <class T> void bindRecord(sqlite::Statement &statement, const T &record
   T::visit(record, [&](const char *, const auto &field) { statement.bind(++parameter, field); });
 }
 
-template <class T> T readRecord(const sqlite::Statement &statement) {
+/// Columns that the file lacks keep their defaults.
+template <class T> T readRecord(const sqlite::Statement &statement, const Columns &present) {
   T record;
   statement.get(0, record.id);
   int column = 0;
-  T::visit(record, [&](const char *, auto &field) { statement.get(++column, field); });
+  T::visit(record, [&](const char *name, auto &field) {
+    if (++column; present.contains(name)) statement.get(column, field);
+  });
   return record;
 }
 
-/// Creates all tables in an empty database, or checks those of an existing one. One transaction; throws BadFile,
-/// StoreUnwritable.
-void createOrCheck(sqlite::Database &db);
-/// Throws BadFile with one sentence where this is no store, one of a newer version, or one that lacks a table or a column.
+/// What tells this row from the others of its run: the values of T::kIdentity.
+template <class T> std::string identityOf(const T &record) {
+  std::string identity;
+  T::visit(record, [&]<class Field>(const char *name, const Field &field) {
+    if (std::find(T::kIdentity.begin(), T::kIdentity.end(), name) == T::kIdentity.end()) return;
+    if constexpr (std::is_same_v<Field, std::string>)
+      identity += field;
+    else if constexpr (std::is_same_v<Field, std::int64_t>)
+      identity += std::to_string(field);
+    identity += '\0';
+  });
+  return identity;
+}
+
+/// Creates all tables in an empty database; else checks those that are there and adds what came after the file's version.
+/// One transaction; throws BadFile, StoreUnwritable.
+void createOrUpgrade(sqlite::Database &db);
+/// Throws BadFile with one sentence where this is no store, one of a newer version, or one that lacks a table or a column
+/// that its version has.
 void check(sqlite::Database &db);
 
 } // namespace xqs::schema

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -77,24 +78,20 @@ TEST(StoreFiles, AReaderThatStayedOpenFinishesTheFile) {
   EXPECT_EQ(namesIn(folder.path()), std::set<std::string>{"a.xqs"});
 }
 
-TEST(StoreFiles, ALiveReaderSeesRowsWithin100Milliseconds) {
+// The writer neither flushes nor closes nor appends more: a row gets into the file by itself.
+TEST(StoreFiles, ALiveReaderSeesEachRowAsItComes) {
   const TempFolder folder;
   RunStore store(folder / "a.xqs");
   const RowId run = store.beginRun(exampleRun());
   RunReader reader(folder / "a.xqs");
   EXPECT_FALSE(reader.crashed(run));
   std::int64_t version = reader.dataVersion();
-  std::vector<double> delays; // milliseconds
   for (int i = 0; i < 7; ++i) {
-    const auto start = std::chrono::steady_clock::now();
     store.append(exampleLog(run, "row"));
     while (reader.dataVersion() == version) std::this_thread::sleep_for(1ms);
     version = reader.dataVersion();
     EXPECT_EQ(reader.rowsAfter<LogRow>(i).size(), 1u);
-    delays.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
-  std::sort(delays.begin(), delays.end());
-  EXPECT_LT(delays[3], 100) << "the median, as the machine may be busy";
 }
 
 TEST(StoreFiles, AFullQueueBlocksAndCountsAndLosesNothing) {
@@ -125,6 +122,28 @@ TEST(StoreFiles, AKilledWritersRowsAreReadableAndItsRunHasCrashed) {
   EXPECT_EQ(namesIn(folder.path()), std::set<std::string>{"a.xqs"}) << "recovered";
   RunStore again(folder / "a.xqs");
   EXPECT_EQ(again.beginRun(exampleRun()), 2);
+}
+
+TEST(StoreFiles, RecordsThatBelongTogetherAreCommittedTogether) {
+  const TempFolder folder;
+  killedWriter(folder / "a.xqs");
+  const int status = inChild([&] {
+    RunStore store(folder / "a.xqs");
+    store.continueRun(); // a run of an earlier process
+    for (int i = 0;; ++i) {
+      std::vector<Record> point;
+      for (int part = 0; part < 100; ++part) point.emplace_back(exampleLog(1, "point " + std::to_string(i)));
+      store.append(std::move(point));
+      if (i == 200) ::raise(SIGKILL);
+    }
+    return 0;
+  });
+  ASSERT_TRUE(WIFSIGNALED(status));
+  std::map<std::string, int> rows;
+  for (const LogRow &row : RunReader(folder / "a.xqs").rowsAfter<LogRow>(0))
+    if (row.text.starts_with("point")) ++rows[row.text];
+  EXPECT_GT(rows.size(), 10u);
+  for (const auto &[point, count] : rows) EXPECT_EQ(count, 100) << point;
 }
 
 TEST(StoreFiles, ACopyThatLostItsWalSaysWhichRunCrashed) {

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stores of older versions: they open as they are, and are upgraded where they grow.
+#include "support.h"
+
+#include "store/schema.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <sstream>
+
+using namespace xqs;
+using namespace xqs::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// version1.sql as a file.
+fs::path version1(const TempFolder &folder) {
+  std::ifstream in(XQS_SOURCE_DIR "/tests/core/store/version1.sql");
+  std::stringstream sql;
+  sql << in.rdbuf();
+  const fs::path file = folder / "old.xqs";
+  sqlite::Database(file, sqlite::Database::Access::Create, 0).exec(sql.str().c_str());
+  return file;
+}
+
+void expectOldRows(RunReader &reader) {
+  const auto runs = reader.rowsAfter<RunRow>(0);
+  ASSERT_GE(runs.size(), 1u);
+  EXPECT_EQ(runs[0].uuid, "0d0c");
+  EXPECT_EQ(runs[0].window, 32);
+  EXPECT_EQ(runs[0].study, "");
+  EXPECT_EQ(runs[0].studyKey, "");
+  EXPECT_EQ(runs[0].calibrationWindows, 0);
+  EXPECT_EQ(reader.rowsAfter<PolicyRow>(0).size(), 3u);
+  const auto windows = reader.rowsAfter<WindowRow>(0);
+  ASSERT_GE(windows.size(), 8u);
+  EXPECT_NEAR(windows[0].meanNll, 7.24, 0.2);
+  EXPECT_EQ(reader.rowsAfter<SummaryRow>(0).size(), 2u);
+}
+
+} // namespace
+
+TEST(StoreUpgrade, AFileOfVersion1OpensUnchanged) {
+  const TempFolder folder;
+  const fs::path file = version1(folder);
+  RunReader reader(file);
+  expectOldRows(reader);
+  EXPECT_TRUE(reader.rowsAfter<PositionRow>(0).empty());
+  EXPECT_TRUE(reader.rowsAfter<NoiseRow>(0).empty());
+  EXPECT_NE(exportJson(file).find("\"noise\": []"), std::string::npos);
+  EXPECT_EQ(sqlite::Database(file, sqlite::Database::Access::Read, 0).integer("PRAGMA user_version"), 1);
+}
+
+TEST(StoreUpgrade, AppendingAddsWhatIsMissingUnderAnOpenReader) {
+  const TempFolder folder;
+  const fs::path file = version1(folder);
+  RunReader reader(file);
+  expectOldRows(reader);
+  RunStore store(file);
+  RunRow run = exampleRun();
+  run.studyKey = "key";
+  const RowId id = store.beginRun(run);
+  PositionRow position;
+  position.run = id, position.sameTop = {1, 0, 1};
+  store.append(position);
+  store.flush();
+  reader.dataVersion(); // a view polls
+  expectOldRows(reader);
+  EXPECT_EQ(reader.rowsAfter<RunRow>(1).at(0).studyKey, "key");
+  EXPECT_EQ(reader.rowsAfter<PositionRow>(0).at(0).sameTop, position.sameTop);
+  sqlite::Database other(file, sqlite::Database::Access::Write, 1000);
+  EXPECT_NE(other.tryExec("DELETE FROM position"), 0) << "a new table is as append-only as the others";
+}
+
+TEST(StoreUpgrade, AFileOfVersion1ThatIsDamagedIsRefused) {
+  const TempFolder folder;
+  const fs::path file = version1(folder);
+  sqlite::Database(file, sqlite::Database::Access::Write, 0).exec("DROP TABLE window_result");
+  EXPECT_EQ(errorOf([&] { RunReader reader(file); }).first, Code::BadFile);
+  EXPECT_EQ(errorOf([&] { RunStore store(file); }).first, Code::BadFile);
+}
