@@ -2,12 +2,14 @@
 #include "statistics.h"
 
 #include "error.h"
+#include "model/random.h"
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <numbers>
+#include <utility>
 #include <vector>
 
 namespace xqs {
@@ -17,20 +19,14 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kNormalFrom = 20; ///< windows from which the normal quantile is used
 constexpr double kNormal95 = 1.96;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the standard library's distributions differ between implementations.
+/// splitmix64: the standard library's distributions differ between implementations.
 class SplitMix64 {
 public:
   explicit SplitMix64(std::uint64_t seed) : m_state(seed) {}
   /// In [0, n), n < 2^32. The bias of the multiplication, n / 2^32, is far below what resampling resolves.
-  std::uint64_t below(std::uint64_t n) { return (next() >> 32) * n >> 32; }
+  std::uint64_t below(std::uint64_t n) { return (mix(std::exchange(m_state, m_state + kMixStep)) >> 32) * n >> 32; }
 
 private:
-  std::uint64_t next() {
-    std::uint64_t z = m_state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
   std::uint64_t m_state;
 };
 

@@ -31,8 +31,7 @@ CacheBytes Cache::bytes() const {
 
 void Cache::rebuild(Index layer, Side side, Version version, TokenRange range, View out) const {
   group(layer).image(layer, side, version, range, out);
-  if (side == Side::K && group(layer).ropeAfter(layer))
-    m_model.rope(kQueue, out, m_model.shape().kvHeads, range.begin);
+  if (side == Side::K && group(layer).ropeAfter(layer)) m_model.rope(kQueue, out, m_model.shape().kvHeads, range.begin);
 }
 
 /// Rebuilding costs dkv w multiply-adds a token, whatever the queries; absorbing makes every query sum rows of w instead of
@@ -75,20 +74,13 @@ AttentionSide Cache::side(Index layer, Side which, TokenRange chunk, bool absorb
 ConstView Cache::absorbedQueries(Index layer, ConstView q, Buffer &buffer) const {
   Backend &backend = m_model.backend();
   const ModelShape &s = m_model.shape();
-  const ConstView map = group(layer).map(layer, Side::K).matrix;
-  buffer = backend.allocate(q.rows * s.heads * map.cols * sizeOf(DType::F32), Purpose::Scratch);
-  const View out = buffer.f32(q.rows, s.heads * map.cols);
-  // matmul multiplies with rows of a matrix: the head's part of the map is transposed by multiplying it with 1.
-  Buffer one = backend.allocate(map.cols * map.cols * sizeOf(DType::F32), Purpose::Scratch);
-  std::vector<float> identity(static_cast<std::size_t>(map.cols * map.cols), 0.0f);
-  for (Index i = 0; i < map.cols; ++i) identity[static_cast<std::size_t>(i * (map.cols + 1))] = 1;
-  backend.upload(kQueue, one.data(), identity.data(), one.bytes());
-  Buffer transposed = backend.allocate(map.cols * s.dh * sizeOf(DType::F32), Purpose::Scratch);
-  for (Index head = 0; head < s.heads; ++head) {
-    const View columns = transposed.f32(map.cols, s.dh);
-    backend.matmul(kQueue, one.f32(map.cols, map.cols), map.rowRange(head / (s.heads / s.kvHeads) * s.dh, s.dh), columns);
-    backend.matmul(kQueue, q.colRange(head * s.dh, s.dh), columns, out.colRange(head * map.cols, map.cols));
-  }
+  const ConstView columns = group(layer).map(layer, Side::K).columns;
+  const Index width = columns.rows;
+  buffer = backend.allocate(q.rows * s.heads * width * sizeOf(DType::F32), Purpose::Scratch);
+  const View out = buffer.f32(q.rows, s.heads * width);
+  for (Index head = 0; head < s.heads; ++head)
+    backend.matmul(kQueue, q.colRange(head * s.dh, s.dh), columns.colRange(head / (s.heads / s.kvHeads) * s.dh, s.dh),
+                   out.colRange(head * width, width));
   return out;
 }
 

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/conditioning.h"
 
+#include "model/random.h"
+
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <mutex>
 #include <numbers>
+#include <utility>
 
 namespace xqs {
 namespace {
 
 constexpr std::uint64_t kSeed = 0x58515363; // fixed: a cache written today is read tomorrow
 
-/// splitmix64 (Steele, Lea, Flood 2014).
-class Random {
+/// The stream that the stored rotations are made of: mix of a counter from `seed` on.
+class Draws {
 public:
-  explicit Random(std::uint64_t seed) : m_state(seed) {}
-  std::uint64_t next() {
-    std::uint64_t z = m_state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
-  }
+  explicit Draws(std::uint64_t seed) : m_state(seed) {}
+  std::uint64_t next() { return mix(std::exchange(m_state, m_state + kMixStep)); }
   double uniform() { return (static_cast<double>(next() >> 11) + 0.5) * 0x1p-53; } ///< (0, 1)
   double normal() { return std::sqrt(-2 * std::log(uniform())) * std::cos(2 * std::numbers::pi * uniform()); }
 
@@ -28,9 +28,7 @@ private:
 };
 
 /// Sign of Sylvester's Hadamard matrix at (row, column).
-int sylvester(Index row, Index column) {
-  return __builtin_parityll(static_cast<std::uint64_t>(row & column)) != 0 ? -1 : 1;
-}
+int sylvester(Index row, Index column) { return __builtin_parityll(static_cast<std::uint64_t>(row & column)) != 0 ? -1 : 1; }
 
 /// Orthonormal cosine transform (type II) of m points at (row, column).
 double cosine(Index m, Index row, Index column) {
@@ -42,21 +40,20 @@ double cosine(Index m, Index row, Index column) {
 std::vector<float> hadamard(Index n) {
   const Index block = n & -n, rest = n / block;
   const double scale = 1 / std::sqrt(static_cast<double>(block));
-  Random random(kSeed);
+  Draws random(kSeed);
   std::vector<double> sign(static_cast<std::size_t>(n));
   for (double &s : sign) s = (random.next() & 1) != 0 ? scale : -scale;
   std::vector<float> t(static_cast<std::size_t>(n * n));
   for (Index r = 0; r < n; ++r)
     for (Index c = 0; c < n; ++c)
-      t[static_cast<std::size_t>(r * n + c)] =
-          static_cast<float>(sylvester(r % block, c % block) * cosine(rest, r / block, c / block) *
-                             sign[static_cast<std::size_t>(c)]);
+      t[static_cast<std::size_t>(r * n + c)] = static_cast<float>(
+          sylvester(r % block, c % block) * cosine(rest, r / block, c / block) * sign[static_cast<std::size_t>(c)]);
   return t;
 }
 
 /// Gram-Schmidt on rows of normal numbers, twice: the second pass takes out what rounding left.
 std::vector<float> randomOrthogonal(Index n) {
-  Random random(kSeed + 1);
+  Draws random(kSeed + 1);
   const auto width = static_cast<std::size_t>(n);
   std::vector<double> m(width * width);
   for (double &x : m) x = random.normal();
@@ -91,15 +88,17 @@ std::vector<ParameterInfo> conditioningParameters() {
     p.defaultValue = choices.front(), p.choices = std::move(choices), p.meaning = meaning;
     return p;
   };
-  return {integer("outlier_channels", 4096,
-                  "Channels that stay FP16, in all layers: those with the largest mean magnitude; of latents the first of X Uk "
-                  "(or X Ukv) in singular order."),
-          choice("outlier_source", {"calibration", "weights"},
-                 "Outlier channels are measured on the calibration text, or predicted from the weights alone."),
-          choice("rotate", {"none", "hadamard", "random"},
-                 "An orthogonal matrix spreads every channel over the row before it is quantized; undone in the weights."),
-          choice("center", {"off", "on"}, "The calibration mean of each channel is subtracted before and added back after."),
-          integer("sink_tokens", 4096, "First tokens of a sequence that stay FP16: the first one is often far from all others.")};
+  return {
+      integer("outlier_channels", 4096,
+              "Channels that stay FP16, in all layers: those with the largest mean magnitude; of latents the first of X Uk "
+              "(or X Ukv) in singular order."),
+      choice("outlier_source", {"calibration", "weights"},
+             "Outlier channels are measured on the calibration text, or predicted from the weights alone."),
+      choice("rotate", {"none", "hadamard", "random"},
+             "An orthogonal matrix spreads every channel over the row before it is quantized; undone in the weights."),
+      choice("center", {"off", "on"}, "The calibration mean of each channel is subtracted before and added back after."),
+      integer("sink_tokens", 4096,
+              "First tokens of a sequence that stay FP16: the first one is often far from all others.")};
 }
 
 Conditioning conditioningOf(const PolicySpec &spec) {
@@ -115,8 +114,13 @@ Conditioning conditioningOf(const PolicySpec &spec) {
   return c;
 }
 
-std::vector<float> rotation(Conditioning::Rotate kind, Index n) {
-  return kind == Conditioning::Rotate::Hadamard ? hadamard(n) : randomOrthogonal(n);
+const std::vector<float> &rotation(Conditioning::Rotate kind, Index n) {
+  static std::mutex mutex;
+  static std::map<std::pair<Conditioning::Rotate, Index>, std::vector<float>> made; // nodes stay where they are
+  const std::lock_guard lock(mutex);
+  std::vector<float> &t = made[{kind, n}];
+  if (t.empty()) t = kind == Conditioning::Rotate::Hadamard ? hadamard(n) : randomOrthogonal(n);
+  return t;
 }
 
 std::vector<float> conditioningMap(const Conditioning &conditioning, const std::vector<Index> &outliers, Index n) {
@@ -133,7 +137,7 @@ std::vector<float> conditioningMap(const Conditioning &conditioning, const std::
       if (!isOutlier(channel)) unitRow(channel);
     return map;
   }
-  std::vector<float> t = rotation(conditioning.rotate, n);
+  std::vector<float> t = rotation(conditioning.rotate, n); // a copy: its columns are set to 0
   for (const Index channel : outliers)
     for (Index r = 0; r < n; ++r) t[static_cast<std::size_t>(r * n + channel)] = 0;
   map.insert(map.end(), t.begin(), t.end());

@@ -6,10 +6,24 @@ namespace {
 
 constexpr Queue kQueue = Queue::Compute;
 
+std::vector<float> transposed(const std::vector<float> &m, Index rows, Index cols) {
+  std::vector<float> t(m.size());
+  for (Index r = 0; r < rows; ++r)
+    for (Index c = 0; c < cols; ++c) t[static_cast<std::size_t>(c * rows + r)] = m[static_cast<std::size_t>(r * cols + c)];
+  return t;
+}
+
 /// A matrix on the backend, with what owns it.
 struct Matrix {
   ConstView view;
   Buffer owned;
+};
+
+/// What conditioning does to one tensor of a layer: G, once for the way in and for both ways back.
+struct Conditioned {
+  std::vector<float> values; ///< G [width, inner]; empty: nothing is mapped
+  ConstView g;               ///< the same on the backend
+  Buffer owned;              ///< of g, unless the tensor's forward map is g itself
 };
 
 class Builder {
@@ -17,8 +31,18 @@ public:
   Builder(const Model &model, Calibration &calibration, Index layer)
       : m_backend(model.backend()), m_weights(model.layer(layer)), m_calibration(calibration), m_layer(layer) {}
 
-  TensorMaps tensorMaps(const StoredTensor &t, std::vector<Index> &outliers, bool wantBack);
-  AffineMap sideMap(const StoredTensor &t, const RebuiltSide &side, Side which, const std::vector<Index> &outliers);
+  Conditioned condition(const StoredTensor &t);
+  TensorMaps tensorMaps(const StoredTensor &t, Conditioned &conditioned, bool wantBack);
+  AffineMap sideMap(const StoredTensor &t, const RebuiltSide &side, Side which, const Conditioned &conditioned);
+
+  /// The transpose that an absorbed K multiplies queries with.
+  void addColumns(AffineMap &map) {
+    std::vector<float> values(static_cast<std::size_t>(map.matrix.rows * map.matrix.cols));
+    m_backend.download(kQueue, values.data(), map.matrix.data, std::ssize(values) * sizeOf(DType::F32));
+    m_backend.sync(kQueue);
+    Matrix columns = upload(transposed(values, map.matrix.rows, map.matrix.cols), map.matrix.cols, map.matrix.rows);
+    map.columns = columns.view, map.ownedColumns = std::move(columns.owned);
+  }
 
 private:
   Matrix upload(const std::vector<float> &values, Index rows, Index cols) {
@@ -79,40 +103,43 @@ private:
   Index m_layer;
 };
 
-std::vector<float> transposed(const std::vector<float> &m, Index rows, Index cols) {
-  std::vector<float> t(m.size());
-  for (Index r = 0; r < rows; ++r)
-    for (Index c = 0; c < cols; ++c) t[static_cast<std::size_t>(c * rows + r)] = m[static_cast<std::size_t>(r * cols + c)];
-  return t;
-}
-
-TensorMaps Builder::tensorMaps(const StoredTensor &t, std::vector<Index> &outliers, bool wantBack) {
-  TensorMaps maps;
+Conditioned Builder::condition(const StoredTensor &t) {
+  Conditioned result;
   const Conditioning &c = t.conditioning;
-  const Index inner = t.mappedWidth, width = t.spec.width;
+  if (!c.linear()) return result;
+  std::vector<Index> outliers;
   if (c.leadingOutliers) {
     for (Index i = 0; i < c.outlierChannels; ++i) outliers.push_back(i);
   } else if (c.outlierChannels > 0) {
     outliers = m_calibration.outlierChannels(t.source, m_layer, c.outlierChannels, c.outliersByWeights);
   }
-  Matrix forward = map(t.forward, inner);
-  Matrix back = wantBack && t.forward != Map::None ? uColumns(t.forward, inner) : Matrix{};
-  if (c.linear()) {
-    const std::vector<float> values = conditioningMap(c, outliers, inner);
-    const Matrix g = upload(values, width, inner);
-    if (t.forward == Map::None) {
-      forward = upload(values, width, inner);
-      if (wantBack) back = upload(transposed(values, width, inner), inner, width);
-    } else {
-      const Matrix columns = uColumns(t.forward, inner); // G U^T = product(G, U)
-      forward = product(g.view, columns.view);
-      if (wantBack) back = product(columns.view, g.view);
-    }
+  result.values = conditioningMap(c, outliers, t.mappedWidth);
+  Matrix g = upload(result.values, t.spec.width, t.mappedWidth);
+  result.g = g.view, result.owned = std::move(g.owned);
+  return result;
+}
+
+TensorMaps Builder::tensorMaps(const StoredTensor &t, Conditioned &conditioned, bool wantBack) {
+  TensorMaps maps;
+  const Conditioning &c = t.conditioning;
+  const Index inner = t.mappedWidth, width = t.spec.width;
+  Matrix forward, back;
+  if (t.forward == Map::None) {
+    forward = {conditioned.g, std::move(conditioned.owned)};
+    if (wantBack && c.linear()) back = upload(transposed(conditioned.values, width, inner), inner, width);
+  } else if (c.linear()) {
+    const Matrix columns = uColumns(t.forward, inner); // G U^T = product(G, U)
+    forward = product(conditioned.g, columns.view);
+    if (wantBack) back = product(columns.view, conditioned.g);
+  } else {
+    forward = map(t.forward, inner);
+    if (wantBack) back = uColumns(t.forward, inner);
   }
   if (c.center) {
     const std::vector<float> &centre = mean(t.source);
     Matrix row = upload(centre, 1, static_cast<Index>(centre.size()));
-    setBias(maps.forward, negated(forward.view.empty() ? upload(centre, 1, row.view.cols) : product(row.view, forward.view)));
+    setBias(maps.forward,
+            negated(forward.view.empty() ? upload(centre, 1, row.view.cols) : product(row.view, forward.view)));
     if (wantBack) setBias(maps.back, std::move(row));
   }
   set(maps.forward, std::move(forward));
@@ -120,24 +147,18 @@ TensorMaps Builder::tensorMaps(const StoredTensor &t, std::vector<Index> &outlie
   return maps;
 }
 
-AffineMap Builder::sideMap(const StoredTensor &t, const RebuiltSide &side, Side which, const std::vector<Index> &outliers) {
+AffineMap Builder::sideMap(const StoredTensor &t, const RebuiltSide &side, Side which, const Conditioned &conditioned) {
   AffineMap result;
   const Conditioning &c = t.conditioning;
   Matrix m = map(side.map, t.mappedWidth);
-  if (c.linear()) {
-    const std::vector<float> values = conditioningMap(c, outliers, t.mappedWidth);
-    if (m.view.empty()) {
-      m = upload(transposed(values, t.spec.width, t.mappedWidth), t.mappedWidth, t.spec.width);
-    } else {
-      const Matrix g = upload(values, t.spec.width, t.mappedWidth);
-      m = product(m.view, g.view);
-    }
-  }
+  if (c.linear())
+    m = m.view.empty() ? upload(transposed(conditioned.values, t.spec.width, t.mappedWidth), t.mappedWidth, t.spec.width)
+                       : product(m.view, conditioned.g);
   if (c.center) {
     const std::vector<float> &centre = mean(t.source);
     Matrix row = upload(centre, 1, static_cast<Index>(centre.size()));
-    setBias(result, t.source == Source::X ? product(row.view, which == Side::K ? m_weights.wk : m_weights.wv)
-                                          : std::move(row));
+    setBias(result,
+            t.source == Source::X ? product(row.view, which == Side::K ? m_weights.wk : m_weights.wv) : std::move(row));
   }
   set(result, std::move(m));
   return result;
@@ -149,18 +170,21 @@ PreparedLayer prepareLayer(const LayerPlan &plan, const Model &model, Calibratio
   PreparedLayer p;
   p.plan = plan;
   Builder builder(model, calibration, layer);
-  p.outliers.resize(plan.tensors.size());
-  for (std::size_t i = 0; i < plan.tensors.size(); ++i)
-    p.tensors.push_back(builder.tensorMaps(plan.tensors[i], p.outliers[i], plan.chain.has_value()));
+  std::vector<Conditioned> conditioned;
+  for (const StoredTensor &t : plan.tensors) {
+    conditioned.push_back(builder.condition(t));
+    p.tensors.push_back(builder.tensorMaps(t, conditioned.back(), plan.chain.has_value()));
+  }
   if (plan.chain) {
     p.k.matrix = model.layer(layer).wk, p.v.matrix = model.layer(layer).wv;
-    return p;
+  } else {
+    const auto side = [&](const RebuiltSide &s, Side which) {
+      const auto i = static_cast<std::size_t>(s.tensor);
+      return builder.sideMap(plan.tensors[i], s, which, conditioned[i]);
+    };
+    p.k = side(plan.k, Side::K), p.v = side(plan.v, Side::V);
   }
-  const auto side = [&](const RebuiltSide &s, Side which) {
-    const auto i = static_cast<std::size_t>(s.tensor);
-    return builder.sideMap(plan.tensors[i], s, which, p.outliers[i]);
-  };
-  p.k = side(plan.k, Side::K), p.v = side(plan.v, Side::V);
+  if (model.config().ropeFrequency.empty() && !p.k.matrix.empty()) builder.addColumns(p.k);
   return p;
 }
 

@@ -9,7 +9,8 @@ namespace xqs {
 /// A matrix with a row that is added behind it, on the model's backend: y = x W^T + bias. Empty: y = x.
 struct AffineMap {
   ConstView matrix, bias; ///< [outputs, inputs], [1, outputs]; either may be empty
-  Buffer ownedMatrix, ownedBias;
+  ConstView columns;      ///< matrix^T [inputs, outputs]; of K in a model without RoPE, where K can be absorbed
+  Buffer ownedMatrix, ownedBias, ownedColumns;
   bool identity() const { return matrix.empty() && bias.empty(); }
 };
 
@@ -25,7 +26,6 @@ struct PreparedLayer {
   LayerPlan plan;
   std::vector<TensorMaps> tensors;
   AffineMap k, v; ///< stored rows to K (before RoPE, where it comes after) and V; of a chain: the sum's rows to K and V
-  std::vector<std::vector<Index>> outliers; ///< by tensor: the channels that stay FP16
 };
 PreparedLayer prepareLayer(const LayerPlan &plan, const Model &model, Calibration &calibration, Index layer);
 

@@ -269,7 +269,8 @@ MethodInfo planMethod() {
           "Layers, or one side of them, follow policies of their own: plan:0-2=xquant:bits=4;3-29=xquant:bits=2, or plan:@FILE.",
           "this project",
           {},
-          plan};
+          plan,
+          "plan:0-2=xquant:bits=4;*=xquant:bits=2"};
 }
 
 } // namespace xqs

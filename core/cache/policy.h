@@ -40,6 +40,7 @@ struct MethodInfo {
   std::vector<ParameterInfo> parameters;
   /// What a layer stores and how K and V come back; arithmetic only. Throws Usage where the settings do not fit the shape.
   LayerPlan (*plan)(const PolicySpec &, const ModelShape &, Index layer);
+  std::string example = {}; ///< a policy to start from, where parameters alone make none
 };
 
 /// All methods, one line each (registry.cpp).

@@ -1,33 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/activations.h"
 
-#include <fmt/format.h>
+#include "calibrate/float_file.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
-#include <fstream>
+#include <array>
 #include <numeric>
-#include <unistd.h>
 
 namespace xqs {
 namespace {
 
-constexpr char kMagic[8] = {'X', 'Q', 'S', 'A', 'C', 'T', '0', '1'};
-struct FileHeader {
-  char magic[8];
-  std::int64_t layers, d, dkv, tokens;
-  std::uint64_t checksum; ///< FNV-1a of the numbers that follow
-};
+constexpr std::string_view kMagic = "XQSACT01";
 
-std::uint64_t fnv1a(std::uint64_t hash, const std::vector<float> &values) {
-  for (const float v : values) hash = (hash ^ std::bit_cast<std::uint32_t>(v)) * 0x100000001b3ull;
-  return hash;
-}
-std::uint64_t checksum(const Activations &a) {
-  std::uint64_t hash = 0xcbf29ce484222325ull;
-  for (const ChannelStats &c : a.channels) hash = fnv1a(fnv1a(hash, c.mean), c.meanAbs);
-  return hash;
+template <typename Array, typename Owner> std::vector<Array *> arraysOf(Owner &activations) {
+  std::vector<Array *> arrays;
+  for (auto &c : activations.channels) arrays.insert(arrays.end(), {&c.mean, &c.meanAbs});
+  return arrays;
 }
 
 } // namespace
@@ -48,50 +36,23 @@ std::vector<Index> largestChannels(const std::vector<float> &score, Index n) {
 }
 
 bool readActivations(const std::filesystem::path &file, const ModelShape &shape, Activations &out) {
-  std::ifstream in(file, std::ios::binary);
-  FileHeader h{};
-  if (!in.read(reinterpret_cast<char *>(&h), sizeof h) || std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) return false;
-  if (h.layers != shape.layers || h.d != shape.d || h.dkv != shape.dkv()) return false;
   Activations a;
-  a.tokens = h.tokens;
   for (Index i = 0; i < shape.layers * kSources; ++i) {
     const auto width = static_cast<std::size_t>(sourceWidth(static_cast<Source>(i % kSources), shape));
-    ChannelStats c{std::vector<float>(width), std::vector<float>(width)};
-    for (auto *values : {&c.mean, &c.meanAbs})
-      if (!in.read(reinterpret_cast<char *>(values->data()), static_cast<std::streamsize>(width * sizeof(float))))
-        return false;
-    a.channels.push_back(std::move(c));
+    a.channels.push_back({std::vector<float>(width), std::vector<float>(width)});
   }
-  if (h.checksum != checksum(a)) return false;
+  std::array<std::int64_t, 4> numbers{};
+  if (!readFloatFile(file, kMagic, numbers, arraysOf<std::vector<float>>(a))) return false;
+  if (numbers[0] != shape.layers || numbers[1] != shape.d || numbers[2] != shape.dkv()) return false;
+  a.tokens = numbers[3];
   out = std::move(a);
   return true;
 }
 
 bool writeActivations(const std::filesystem::path &file, const Activations &a) {
-  std::error_code error;
-  std::filesystem::create_directories(file.parent_path(), error);
-  const std::filesystem::path temporary = file.string() + fmt::format(".{}", getpid());
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    FileHeader h{{},
-                 std::ssize(a.channels) / kSources,
-                 std::ssize(a.of(Source::X, 0).mean),
-                 std::ssize(a.of(Source::V, 0).mean),
-                 a.tokens,
-                 checksum(a)};
-    std::memcpy(h.magic, kMagic, sizeof kMagic);
-    out.write(reinterpret_cast<const char *>(&h), sizeof h);
-    for (const ChannelStats &c : a.channels)
-      for (const auto *values : {&c.mean, &c.meanAbs})
-        out.write(reinterpret_cast<const char *>(values->data()),
-                  static_cast<std::streamsize>(values->size() * sizeof(float)));
-    if (!out.flush()) {
-      std::filesystem::remove(temporary, error);
-      return false;
-    }
-  }
-  std::filesystem::rename(temporary, file, error);
-  return !error;
+  const std::array<std::int64_t, 4> numbers{std::ssize(a.channels) / kSources, std::ssize(a.of(Source::X, 0).mean),
+                                            std::ssize(a.of(Source::V, 0).mean), a.tokens};
+  return writeFloatFile(file, kMagic, numbers, arraysOf<const std::vector<float>>(a));
 }
 
 } // namespace xqs

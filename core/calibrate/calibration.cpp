@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/calibration.h"
 
+#include "calibrate/float_file.h"
+
 #include <fmt/format.h>
 #include <lapacke.h>
 
-#include <bit>
+#include <array>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <unistd.h>
 
 namespace xqs {
 namespace {
@@ -63,54 +62,21 @@ Svd decompose(std::vector<double> w, Index d, Index width, Index layer) {
   return svd;
 }
 
-constexpr char kMagic[8] = {'X', 'Q', 'S', 'S', 'V', 'D', '0', '1'};
-struct FileHeader {
-  char magic[8];
-  std::int64_t d, width, rank;
-  std::uint64_t checksum; ///< FNV-1a of the numbers that follow
-};
-
-std::uint64_t fnv1a(std::uint64_t hash, const std::vector<float> &values) {
-  for (const float v : values) hash = (hash ^ std::bit_cast<std::uint32_t>(v)) * 0x100000001b3ull;
-  return hash;
-}
-std::uint64_t checksum(const Svd &s) { return fnv1a(fnv1a(fnv1a(0xcbf29ce484222325ull, s.u), s.singular), s.bt); }
+constexpr std::string_view kMagic = "XQSSVD01";
 
 /// False where the file is absent or not this decomposition: it is then computed anew.
 bool readSvd(const std::filesystem::path &file, Svd &svd) {
-  std::ifstream in(file, std::ios::binary);
-  FileHeader h{};
-  if (!in.read(reinterpret_cast<char *>(&h), sizeof h) || std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) return false;
-  if (h.d != svd.d || h.width != svd.width || h.rank != svd.rank) return false;
-  svd.u.resize(static_cast<std::size_t>(h.d * h.rank));
-  svd.singular.resize(static_cast<std::size_t>(h.rank));
-  svd.bt.resize(static_cast<std::size_t>(h.rank * h.width));
-  for (auto *values : {&svd.u, &svd.singular, &svd.bt})
-    if (!in.read(reinterpret_cast<char *>(values->data()), static_cast<std::streamsize>(values->size() * sizeof(float))))
-      return false;
-  return h.checksum == checksum(svd);
+  svd.u.resize(static_cast<std::size_t>(svd.d * svd.rank));
+  svd.singular.resize(static_cast<std::size_t>(svd.rank));
+  svd.bt.resize(static_cast<std::size_t>(svd.rank * svd.width));
+  std::array<std::int64_t, 3> shape{};
+  return readFloatFile(file, kMagic, shape, std::array{&svd.u, &svd.singular, &svd.bt}) &&
+         shape == std::array<std::int64_t, 3>{svd.d, svd.width, svd.rank};
 }
 
-/// Written beside its place and renamed, so that a reader never sees half a file.
 bool writeSvd(const std::filesystem::path &file, const Svd &svd) {
-  std::error_code error;
-  std::filesystem::create_directories(file.parent_path(), error);
-  const std::filesystem::path temporary = file.string() + fmt::format(".{}", getpid());
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    FileHeader h{{}, svd.d, svd.width, svd.rank, checksum(svd)};
-    std::memcpy(h.magic, kMagic, sizeof kMagic);
-    out.write(reinterpret_cast<const char *>(&h), sizeof h);
-    for (const auto *values : {&svd.u, &svd.singular, &svd.bt})
-      out.write(reinterpret_cast<const char *>(values->data()),
-                static_cast<std::streamsize>(values->size() * sizeof(float)));
-    if (!out.flush()) {
-      std::filesystem::remove(temporary, error);
-      return false;
-    }
-  }
-  std::filesystem::rename(temporary, file, error);
-  return !error;
+  return writeFloatFile(file, kMagic, std::array<std::int64_t, 3>{svd.d, svd.width, svd.rank},
+                        std::array{&svd.u, &svd.singular, &svd.bt});
 }
 
 } // namespace

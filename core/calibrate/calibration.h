@@ -64,8 +64,9 @@ private:
   std::map<std::pair<SvdOf, Index>, Svd> m_svd;
   std::string m_measureKey;
   Measure m_measure;
-  Activations m_activations;                  ///< tokens == 0: not measured yet
-  std::vector<std::vector<float>> m_written;  ///< [layer][d]: RMS of what the layers below write into a channel; empty: not yet
+  Activations m_activations; ///< tokens == 0: not measured yet
+  std::vector<std::vector<float>>
+      m_written; ///< [layer][d]: RMS of what the layers below write into a channel; empty: not yet
   std::stop_token m_stop;
   std::string m_warning;
 };

@@ -6,8 +6,9 @@
 namespace xqs {
 
 /// splitmix64's output function (Steele, Lea, Flood, OOPSLA 2014): a hash of a counter, equal on every platform.
+inline constexpr std::uint64_t kMixStep = 0x9e3779b97f4a7c15u; ///< of its counter
 constexpr std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
+  x += kMixStep;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
   return x ^ (x >> 31);
@@ -19,7 +20,7 @@ class Random {
 public:
   explicit Random(std::uint64_t seed) : m_state(mix(seed)) {}
 
-  std::uint64_t next() { return mix(m_state += 0x9e3779b97f4a7c15u); }
+  std::uint64_t next() { return mix(m_state += kMixStep); }
   /// Uniform in [0, n), n > 0: numbers of the last incomplete block of n are drawn again.
   std::uint64_t below(std::uint64_t n) {
     const std::uint64_t reject = (0 - n) % n; // 2^64 mod n

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/runner.h"
 
+#include "cache/layer_plan.h"
 #include "run/machine.h"
 #include "run/run_pass.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace xqs {
@@ -18,8 +20,10 @@ RunResult Runner::run(const RunHooks &hooks) {
   const RunPart part = partOf(m_experiment, shape, m_plan.study.empty() ? allPolicies(m_experiment) : m_plan.policies,
                               std::move(m_plan.stored));
   m_session.setCalibration(m_experiment.calibration);
-  for (const std::size_t i : part.policies)
-    m_session.refuseOverlap(m_experiment.policies[i], m_experiment.window, m_experiment.firstWindow, windows);
+  const auto calibrated = std::find_if(part.policies.begin(), part.policies.end(),
+                                       [&](std::size_t i) { return needsCalibration(m_experiment.policies[i], shape); });
+  if (calibrated != part.policies.end())
+    m_session.refuseOverlap(m_experiment.policies[*calibrated], m_experiment.window, m_experiment.firstWindow, windows);
   if (!part.misfits.empty() && !m_plan.tolerant) throw Error(Code::Usage, part.misfits.front().message);
   for (const std::size_t i : part.policies)
     result.policies.push_back(

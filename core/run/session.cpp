@@ -66,15 +66,15 @@ void Session::setCalibration(const CalibrationSource &source) {
   TextSource text = loadText(source.text);
   std::vector<TokenId> all = m_model->tokenizer().encode(text.bytes);
   // A short model or text is calibrated on what there is.
-  const Index window =
-      std::min({source.window, m_model->config().contextLength, static_cast<Index>(all.size())});
+  const Index window = std::min({source.window, m_model->config().contextLength, static_cast<Index>(all.size())});
   const Index fit = static_cast<Index>(all.size()) / window, first = source.firstWindow;
   const Index count = source.windows > 0 ? source.windows : fit - first;
   if (count < 1 || first + count > fit)
-    throw Error(Code::TextTooShort,
-                fmt::format("calibration text '{}' has {} whole windows of {} tokens; windows {} to {} were asked for: give a "
-                            "longer text or fewer windows",
-                            text.name, fit, window, first, first + std::max<Index>(count, 1) - 1));
+    throw Error(
+        Code::TextTooShort,
+        fmt::format("calibration text '{}' has {} whole windows of {} tokens; windows {} to {} were asked for: give a "
+                    "longer text or fewer windows",
+                    text.name, fit, window, first, first + std::max<Index>(count, 1) - 1));
   m_calibrationTokens.assign(all.begin() + first * window, all.begin() + (first + count) * window);
   m_calibrationHash = sha256Hex(std::as_bytes(std::span(m_calibrationTokens)));
   m_calibrationText = std::move(text);
@@ -88,7 +88,6 @@ void Session::setCalibration(const CalibrationSource &source) {
 }
 
 void Session::refuseOverlap(const PolicySpec &policy, Index window, Index first, Index count) const {
-  if (!needsCalibration(policy, m_model->shape())) return;
   constexpr std::size_t kSame = 32; // tokens in a row that two texts do not share by chance
   const auto scored = tokens().subspan(static_cast<std::size_t>(window * first), static_cast<std::size_t>(window * count));
   const auto hashOf = [](std::span<const TokenId> t) {

@@ -62,8 +62,8 @@ public:
   std::span<const TokenId> calibrationTokens() const { return m_calibrationTokens; }
   const std::string &calibrationHash() const { return m_calibrationHash; } ///< of the tokens measured
   Index calibrationWindows() const { return m_calibrationWindows; }
-  /// Throws Usage where a policy is calibrated on tokens that windows [first, first + count) score: their figures would be too
-  /// good.
+  /// For a policy that needs calibration: throws Usage where it is calibrated on tokens that windows [first, first + count)
+  /// score: their figures would be too good. One check serves all policies of a run; the text is the same.
   void refuseOverlap(const PolicySpec &policy, Index window, Index first, Index count) const;
 
   /// Windows of `window` tokens in the text; the tail is dropped.
