@@ -40,6 +40,8 @@ void printJson(const nlohmann::json &json); ///< one line; NaN and infinities ar
 
 /// Model, text, backend and threads, with the same names everywhere.
 void addSessionOptions(CLI::App &command, SessionOptions &options);
+/// --calibration, --calibration-first-window, --calibration-windows.
+void addCalibrationOptions(CLI::App &command, CalibrationSource &source);
 /// --window, --first-window, --windows (where not null), --policy.
 void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
                       std::vector<std::string> &policies);

@@ -101,6 +101,20 @@ void addSessionOptions(CLI::App &command, SessionOptions &options) {
       ->check(CLI::Range(0, 1024));
 }
 
+void addCalibrationOptions(CLI::App &command, CalibrationSource &source) {
+  command.add_option("--calibration", source.text, "text that conditioning is measured on; never tokens that are scored")
+      ->type_name("F")
+      ->capture_default_str();
+  command.add_option("--calibration-first-window", source.firstWindow, "its windows (of 512 tokens) to skip")
+      ->type_name("K")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
+  command.add_option("--calibration-windows", source.windows, "how many of them; 0: all that fit")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1'000'000));
+}
+
 void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
                       std::vector<std::string> &policies) {
   command.add_option("--window", window, "tokens a window")

@@ -48,6 +48,7 @@ void addEval(CLI::App &app) {
   const auto options = std::make_shared<Options>();
   CLI::App *command = app.add_subcommand("eval", "Teacher-forced perplexity, KL and top-1 agreement of cache policies");
   addSessionOptions(*command, options->session);
+  addCalibrationOptions(*command, options->session.calibration);
   addWindowOptions(*command, options->experiment.window, options->experiment.firstWindow, &options->experiment.windows,
                    options->policies);
   command

@@ -41,6 +41,7 @@ void addLayers(CLI::App &app) {
   CLI::App *command =
       app.add_subcommand("layers", "Open loop of one window: K and V errors a layer, similarity of layers, outliers");
   addSessionOptions(*command, options->session);
+  addCalibrationOptions(*command, options->session.calibration);
   addWindowOptions(*command, options->window, options->firstWindow, nullptr, options->policies);
   command->add_flag("--json", options->json, "one JSON object instead of a table");
   command->footer(policyHelp() + "\n" + exitCodeHelp());

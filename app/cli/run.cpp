@@ -21,7 +21,7 @@ void runExperiment(const Options &options) {
   RunStore store(options.store);
   {
     ProgressLine line;
-    const auto session = openSession({experiment.model, experiment.text, experiment.backend, experiment.threads}, line);
+    const auto session = openSession({experiment.model, experiment.text, experiment.backend, experiment.threads, {}}, line);
     RunHooks hooks;
     hooks.stop = stop;
     hooks.progress = [&](const RunProgress &progress) { line.show(progress); };

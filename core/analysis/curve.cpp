@@ -49,6 +49,10 @@ std::vector<CurvePoint> curvePoints(const std::vector<PolicyRow> &policies, cons
 SeriesOf seriesOf(const std::string &policy) {
   SeriesOf result;
   const std::size_t colon = policy.find(':');
+  if (policy.starts_with("plan:")) { // each plan is a series of its own
+    result.settings = policy.substr(colon + 1);
+    return result;
+  }
   std::string settings = colon == std::string::npos ? "" : policy.substr(colon + 1);
   for (std::size_t begin = 0; begin < settings.size();) {
     const std::size_t end = std::min(settings.find(',', begin), settings.size());

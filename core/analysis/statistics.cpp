@@ -3,9 +3,12 @@
 
 #include "error.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 namespace xqs {
 namespace {
@@ -13,6 +16,23 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kNormalFrom = 20; ///< windows from which the normal quantile is used
 constexpr double kNormal95 = 1.96;
+
+/// SplitMix64 (Steele, Lea, Flood 2014): the standard library's distributions differ between implementations.
+class SplitMix64 {
+public:
+  explicit SplitMix64(std::uint64_t seed) : m_state(seed) {}
+  /// In [0, n), n < 2^32. The bias of the multiplication, n / 2^32, is far below what resampling resolves.
+  std::uint64_t below(std::uint64_t n) { return (next() >> 32) * n >> 32; }
+
+private:
+  std::uint64_t next() {
+    std::uint64_t z = m_state += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+  std::uint64_t m_state;
+};
 
 } // namespace
 
@@ -55,6 +75,40 @@ Estimate meanOf(std::span<const double> values) {
   const double reach = (e.count < kNormalFrom ? studentT95(e.count - 1) : kNormal95) * e.standardError;
   e.low = e.mean - reach, e.high = e.mean + reach;
   return e;
+}
+
+Estimate paired(std::span<const double> a, std::span<const double> b) {
+  XQS_ASSERT(a.size() == b.size());
+  std::vector<double> differences(a.size());
+  std::transform(a.begin(), a.end(), b.begin(), differences.begin(), std::minus<>());
+  return meanOf(differences);
+}
+
+Estimate bootstrapMean(std::span<const double> values, std::uint64_t seed, std::int64_t resamples) {
+  XQS_ASSERT(resamples >= 1);
+  Estimate e = meanOf(values);
+  if (std::isnan(e.low)) return e; // too few values, or not finite ones
+  SplitMix64 random(seed);
+  std::vector<double> means(static_cast<std::size_t>(resamples));
+  for (double &mean : means) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += values[random.below(values.size())];
+    mean = sum / static_cast<double>(values.size());
+  }
+  std::sort(means.begin(), means.end());
+  e.low = quantile(means, 0.025), e.high = quantile(means, 0.975);
+  return e;
+}
+
+bool touchesZero(const Estimate &e) { return !(e.low > 0 || e.high < 0); }
+
+double quantile(std::span<const double> sorted, double fraction) {
+  XQS_ASSERT(!sorted.empty() && fraction >= 0 && fraction <= 1);
+  const double position = fraction * static_cast<double>(sorted.size() - 1);
+  const auto index = static_cast<std::size_t>(position);
+  const double part = position - static_cast<double>(index);
+  if (part == 0) return sorted[index]; // also the last one; and 0 * infinity is not asked for
+  return (1 - part) * sorted[index] + part * sorted[index + 1];
 }
 
 Estimate expOf(const Estimate &logarithm) {

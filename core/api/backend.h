@@ -30,7 +30,7 @@ enum class Purpose : std::uint8_t {
   Activations,
   CacheCodes,    ///< packed codes
   CacheScales,   ///< scales and zeros of packed codes
-  CacheOutliers, ///< channels kept in FP16
+  CacheOutliers, ///< channels and first tokens kept in FP16
   CacheExact,    ///< FP16 rows: residual tokens, FP16 tensors
   Accumulator,   ///< a cross-layer running sum: working memory, listed apart from the cache (method.md 4)
   Scratch,
@@ -80,25 +80,32 @@ struct ExactFrom {
   friend constexpr bool operator==(ExactFrom, ExactFrom) = default;
 };
 
-/// K or V as one query step reads it. Token j is row j of `stored`; where j >= from(query), it is row j - exactBegin of
-/// `exact` instead (which then holds tokens [exactBegin, tokens)).
+/// K or V of tokens [first, first + stored.rows) as one query step reads them. Token j is row j - first of `stored`; where
+/// j >= from(query), it is row j - exactBegin of `exact` instead (which then holds tokens from exactBegin on).
 struct AttentionSide {
-  ConstView stored; ///< [tokens, Hkv * width] fp32
-  ConstView exact;  ///< [tokens - exactBegin, Hkv * width] fp32; empty where `from.never()`
+  ConstView stored; ///< [tokens, heads * width] fp32
+  ConstView exact;  ///< [tokens - (exactBegin - first), heads * width] fp32; empty where `from.never()`
   Index exactBegin = 0;
   ExactFrom from;
+  Index heads = 1; ///< query head h reads head h / (H / heads): Hkv, or 1 where K or V is absorbed
 };
 
-/// Causal attention of n queries at positions firstQuery.. over tokens 0..position.
+/// Causal attention of n queries at positions firstQuery.. over the tokens of one chunk, first to last. A whole context is
+/// one call (`first` = 0 and the last query's token in the chunk) or a call a chunk in ascending order: between calls `out` is
+/// the sum of weights times values and `running` keeps what it was summed with, so that K and V never have to be rebuilt for
+/// all tokens at once. Running softmax: arXiv 2205.14135, sec. 3.1.
 struct AttentionArgs {
   ConstView q; ///< [n, H * dh] fp32, after RoPE
   Index firstQuery = 0;
+  Index first = 0; ///< first token of the chunk; multiple of nothing, but the same cuts give the same bits
   AttentionSide k; ///< width dh, after RoPE
-  AttentionSide v; ///< width dv (dh, or d where V is absorbed)
-  Index heads = 0;
-  Index kvHeads = 0; ///< query head h reads KV head h / (heads / kvHeads)
-  float scale = 1;   ///< 1 / sqrt(dh)
-  View out;          ///< [n, H * dv] fp32
+  AttentionSide v; ///< width dv (dh, or the stored width where V is absorbed)
+  Index heads = 0; ///< H
+  float scale = 1; ///< 1 / sqrt(dh)
+  View running;    ///< [n, 2 H] fp32: maximum and sum, per head; may be empty where one call is the whole context
+  View out;        ///< [n, H * dv] fp32
+  Index end() const { return first + k.stored.rows; }
+  bool last() const { return end() >= firstQuery + q.rows; }
 };
 
 /// One scored position, nats. `kl` = KL(exact || policy) and `sameTop` compare with the exact logits of the same position.
@@ -160,6 +167,8 @@ public:
   virtual const char *name() const = 0;
   virtual std::string device() const = 0; ///< for people: processor, instruction set, threads
   virtual bool hostVisible() const = 0;   ///< host code may read and write buffers directly
+  /// False where this backend is the definition: forms that are equal in exact arithmetic are then never exchanged for speed.
+  virtual bool mayReorder() const { return true; }
 
   // Memory ------------------------------------------------------------------------------------------------------------
   Buffer allocate(Index bytes, Purpose purpose); ///< zero-filled; throws OutOfMemory with bytes needed and what for
@@ -184,6 +193,7 @@ public:
   /// out = x W^T (+ out where `accumulate`). x: [n, k], W: [m, k], out: [n, m].
   virtual void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate = false);
   virtual void add(Queue, ConstView a, ConstView b, View out);         ///< out = a + b; out may be a or b
+  virtual void addRow(Queue, View x, ConstView row);                   ///< x[i, :] += row for every i; row: [1, x.cols]
   virtual void subtract(Queue, ConstView a, ConstView b, View out);    ///< out = a - b; out may be a or b
   virtual void scale(Queue, View x, float factor);                     ///< x *= factor, in place
   virtual void siluMul(Queue, ConstView gate, ConstView up, View out); ///< out = gate * sigmoid(gate) * up; may alias
@@ -199,7 +209,8 @@ public:
   /// Packs rows of x [n, width] into dst rows [firstRow, firstRow + n). Axis::Channel: firstRow and n are multiples of the
   /// group. Per group, in FP32: mn, mx = min, max; scale = fp16((mx - mn) / (2^bits - 1)); zero = fp16(mn); code =
   /// clamp(rint((x - fp32(zero)) / fp32(scale)), 0, 2^bits - 1); scale 0 gives code 0. Scales and zeros beyond FP16 saturate
-  /// and count. (method.md 2)
+  /// and count (method.md 2). A NaN in x is read as 0, an infinity as the largest FP32 of its sign: one broken value spoils
+  /// its group alone, and every backend gives the same codes.
   virtual void quantize(Queue, ConstView x, const PackedView &dst, Index firstRow);
   /// out [range.size(), width] = code * scale + zero, one FP32 multiply and one add (not fused: every backend gives the same
   /// bits), added to out where `accumulate`.
@@ -279,6 +290,7 @@ inline void Backend::rmsNorm(Queue, ConstView, ConstView, float, View) { unsuppo
 inline void Backend::rope(Queue, View, Index, Index, std::span<const double>) { unsupported("rope"); }
 inline void Backend::matmul(Queue, ConstView, ConstView, View, bool) { unsupported("matmul"); }
 inline void Backend::add(Queue, ConstView, ConstView, View) { unsupported("add"); }
+inline void Backend::addRow(Queue, View, ConstView) { unsupported("addRow"); }
 inline void Backend::subtract(Queue, ConstView, ConstView, View) { unsupported("subtract"); }
 inline void Backend::scale(Queue, View, float) { unsupported("scale"); }
 inline void Backend::siluMul(Queue, ConstView, ConstView, View) { unsupported("siluMul"); }
@@ -302,7 +314,7 @@ inline void Backend::similarity(Queue, std::span<const ConstView>, std::span<flo
 // Modules -----------------------------------------------------------------------------------------------------------------
 
 /// Raised on every change of this header.
-constexpr std::uint32_t kBackendAbi = 1;
+constexpr std::uint32_t kBackendAbi = 2;
 
 /// One backend as a table, built in or loaded from `libxqs_<name>.so`, whose only export is
 /// `extern "C" const XqsBackendModule *xqsBackendModule()`.

@@ -38,7 +38,6 @@ struct QuantFormat {
 };
 
 /// A packed tensor [rows = tokens, width = channels], non-owning.
-///< Token or Channel
 /// Layout. Codes lie along the channels of one token whatever the axis: a row is a little-endian bit stream, code c in bits
 /// [c * bits, (c + 1) * bits), so eight codes fill exactly `bits` bytes (3 bits: 32 codes in 3 words) and a row takes
 /// ceil(width * bits / 8) bytes. The axis only decides how scales and zeros are indexed:

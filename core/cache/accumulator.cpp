@@ -16,15 +16,21 @@ Index AccumulatorFormat::rowBytes(Index width) const {
 }
 
 Accumulator::Accumulator(Backend &backend, const AccumulatorFormat &format, Index rows, Index width, Purpose purpose)
-    : m_backend(backend), m_format(format), m_count(rows), m_width(width) {
-  if (format.kind != AccumulatorFormat::Kind::Packed) {
-    m_rows = backend.allocate(rows * format.rowBytes(width), purpose);
+    : m_backend(backend), m_format(format), m_width(width), m_purpose(purpose) {
+  resize(rows);
+}
+
+void Accumulator::resize(Index rows) {
+  m_count = rows;
+  for (Buffer *buffer : {&m_rows, &m_scales, &m_zeros}) *buffer = {}; // given back before more is asked for
+  if (m_format.kind != AccumulatorFormat::Kind::Packed) {
+    m_rows = m_backend.allocate(rows * m_format.rowBytes(m_width), m_purpose);
     return;
   }
-  const Index scaleBytes = rows * format.packed.groupsPerRow(width) * sizeOf(DType::F16);
-  m_rows = backend.allocate(rows * format.packed.codeBytesPerRow(width), purpose);
-  m_scales = backend.allocate(scaleBytes, purpose);
-  m_zeros = backend.allocate(scaleBytes, purpose);
+  const Index scaleBytes = rows * m_format.packed.groupsPerRow(m_width) * sizeOf(DType::F16);
+  m_rows = m_backend.allocate(rows * m_format.packed.codeBytesPerRow(m_width), m_purpose);
+  m_scales = m_backend.allocate(scaleBytes, m_purpose);
+  m_zeros = m_backend.allocate(scaleBytes, m_purpose);
 }
 
 PackedView Accumulator::packed() const {

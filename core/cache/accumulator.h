@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cache/layout.h"
+#include "backend.h"
 
 namespace xqs {
 
@@ -10,6 +10,7 @@ struct AccumulatorFormat {
   enum class Kind : std::uint8_t { F32, F16, Packed } kind = Kind::F32;
   QuantFormat packed; ///< Kind::Packed: per token
   Index rowBytes(Index width) const;
+  friend bool operator==(const AccumulatorFormat &, const AccumulatorFormat &) = default;
 };
 
 /// A running sum [rows, width] in its storage format: what is loaded is what was rounded by the last store.
@@ -21,14 +22,18 @@ public:
   /// Keeps rows [range) as `rows`, which may be what `load` gave.
   void store(TokenRange range, ConstView rows);
   Index bytes() const { return m_rows.bytes() + m_scales.bytes() + m_zeros.bytes(); }
+  Index rows() const { return m_count; }
+  /// Makes room for `rows` rows and forgets what was in them.
+  void resize(Index rows);
 
 private:
   PackedView packed() const;
 
   Backend &m_backend;
   AccumulatorFormat m_format;
-  Index m_count;
+  Index m_count = 0;
   Index m_width;
+  Purpose m_purpose;
   Buffer m_rows, m_scales, m_zeros;
 };
 

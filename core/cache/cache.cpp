@@ -5,98 +5,169 @@
 
 namespace xqs {
 namespace {
-
 constexpr Queue kQueue = Queue::Compute;
-
-class ExactCache final : public Cache {
-public:
-  ExactCache(const Model &model, const CacheSize &size) : Cache(model, size) {
-    for (Index i = 0; i < model.shape().layers; ++i)
-      m_layers.push_back(
-          model.backend().allocate(2 * size.capacity * model.shape().dkv() * sizeOf(DType::F32), Purpose::Activations));
-  }
-  bool needsKv(Index) const override { return true; }
-  void append(Index layer, const LayerInput &input) override {
-    m_model.backend().copy(kQueue, input.kRope, rows(layer, Side::K, {stepFirst(), stepEnd()}));
-    m_model.backend().copy(kQueue, input.v, rows(layer, Side::V, {stepFirst(), stepEnd()}));
-  }
-  void rebuild(Index layer, Side side, Version, TokenRange range, View out) const override {
-    m_model.backend().copy(kQueue, rows(layer, side, range), out);
-  }
-  Index exactBegin(Index, Side) const override { return 0; }
-  ExactFrom exactFrom(Index, Side) const override { return {}; }
-  void attend(Index layer, ConstView q, View out) const override {
-    AttentionArgs args = attentionArgs(q, out);
-    args.k.stored = rows(layer, Side::K, {0, stepEnd()});
-    args.v.stored = rows(layer, Side::V, {0, stepEnd()});
-    m_model.backend().attention(kQueue, args);
-  }
-  void endStep() override { finishStep(); }
-  CacheBytes bytes() const override { return {}; }
-
-private:
-  View rows(Index layer, Side side, TokenRange range) const {
-    const View all = m_layers[static_cast<std::size_t>(layer)].f32(2 * m_size.capacity, m_model.shape().dkv());
-    return all.rowRange((side == Side::K ? 0 : m_size.capacity) + range.begin, range.size());
-  }
-  std::vector<Buffer> m_layers; ///< K rows, then V rows
-};
-
 } // namespace
 
-const char *siteName(Site site) {
-  constexpr const char *kNames[kSites] = {"x", "residual", "delta", "latent_k", "latent_v", "k", "v"};
-  return kNames[static_cast<std::size_t>(site)];
-}
+Cache::Cache(const Model &model, const CacheSize &size, std::vector<std::unique_ptr<LayerGroup>> groups,
+             std::vector<std::size_t> groupOf)
+    : m_model(model), m_size(size), m_groups(std::move(groups)), m_groupOf(std::move(groupOf)) {}
 
 void Cache::beginStep(Index firstToken, Index count) {
-  XQS_ASSERT(firstToken == m_tokens && count > 0 && m_tokens + count <= m_size.capacity && count <= m_size.maxStep);
+  XQS_ASSERT(firstToken == m_tokens && count > 0 && count <= m_size.maxStep);
+  XQS_ASSERT(m_size.state == State::Stream || m_tokens + count <= m_size.capacity);
   m_stepCount = count;
 }
 
-AttentionArgs Cache::attentionArgs(ConstView q, View out) const {
-  const ModelShape &shape = m_model.shape();
-  AttentionArgs args;
-  args.q = q;
-  args.firstQuery = stepFirst();
-  args.heads = shape.heads;
-  args.kvHeads = shape.kvHeads;
-  args.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.dh)));
-  args.out = out;
-  return args;
+void Cache::endStep() {
+  m_tokens += m_stepCount, m_stepCount = 0;
+  for (const auto &group : m_groups) group->endStep(m_tokens);
+}
+
+CacheBytes Cache::bytes() const {
+  CacheBytes sum;
+  for (const auto &group : m_groups) sum += group->bytes(m_tokens);
+  return sum;
+}
+
+void Cache::rebuild(Index layer, Side side, Version version, TokenRange range, View out) const {
+  group(layer).image(layer, side, version, range, out);
+  if (side == Side::K && group(layer).ropeAfter(layer))
+    m_model.rope(kQueue, out, m_model.shape().kvHeads, range.begin);
+}
+
+/// Rebuilding costs dkv w multiply-adds a token, whatever the queries; absorbing makes every query sum rows of w instead of
+/// dh channels.
+bool Cache::absorbs(Index layer, Side side, Index queries) const {
+  const LayerGroup &g = group(layer);
+  if (m_form == AttendForm::Rebuilt || g.map(layer, side).matrix.empty()) return false;
+  // K's map must not stand behind a rotation by position; and a K that is absorbed has one head, so V must have one too.
+  if (side == Side::K && (!m_model.config().ropeFrequency.empty() || !absorbs(layer, Side::V, queries))) return false;
+  if (m_form == AttendForm::Absorbed) return true;
+  const ModelShape &s = m_model.shape();
+  const Index width = g.rowWidth(layer, side);
+  return m_model.backend().mayReorder() && queries * s.heads * (width - s.dh) < s.dkv() * width;
+}
+
+AttentionSide Cache::side(Index layer, Side which, TokenRange chunk, bool absorbed, std::vector<Buffer> &scratch) const {
+  const Index width = absorbed ? group(layer).rowWidth(layer, which) : m_model.shape().dkv();
+  const auto read = [&](Version version, TokenRange range) {
+    scratch.push_back(m_model.backend().allocate(range.size() * width * sizeOf(DType::F32), Purpose::Scratch));
+    const View rows = scratch.back().f32(range.size(), width);
+    if (absorbed)
+      group(layer).rows(layer, which, version, range, rows);
+    else
+      rebuild(layer, which, version, range, rows);
+    return rows;
+  };
+  AttentionSide s;
+  s.heads = absorbed ? 1 : m_model.shape().kvHeads;
+  s.stored = read(Version::Stored, chunk);
+  // With one query the stored form of an open token is its exact one.
+  if (const ExactFrom from = exactFrom(layer, which); !from.never() && m_stepCount > 1) {
+    s.from = from;
+    s.exactBegin = std::clamp(exactBegin(layer, which), chunk.begin, chunk.end);
+    if (s.exactBegin < chunk.end) s.exact = read(Version::Exact, {s.exactBegin, chunk.end});
+  }
+  return s;
+}
+
+/// q_h Wk_h for every head: [n, H * w].
+ConstView Cache::absorbedQueries(Index layer, ConstView q, Buffer &buffer) const {
+  Backend &backend = m_model.backend();
+  const ModelShape &s = m_model.shape();
+  const ConstView map = group(layer).map(layer, Side::K).matrix;
+  buffer = backend.allocate(q.rows * s.heads * map.cols * sizeOf(DType::F32), Purpose::Scratch);
+  const View out = buffer.f32(q.rows, s.heads * map.cols);
+  // matmul multiplies with rows of a matrix: the head's part of the map is transposed by multiplying it with 1.
+  Buffer one = backend.allocate(map.cols * map.cols * sizeOf(DType::F32), Purpose::Scratch);
+  std::vector<float> identity(static_cast<std::size_t>(map.cols * map.cols), 0.0f);
+  for (Index i = 0; i < map.cols; ++i) identity[static_cast<std::size_t>(i * (map.cols + 1))] = 1;
+  backend.upload(kQueue, one.data(), identity.data(), one.bytes());
+  Buffer transposed = backend.allocate(map.cols * s.dh * sizeOf(DType::F32), Purpose::Scratch);
+  for (Index head = 0; head < s.heads; ++head) {
+    const View columns = transposed.f32(map.cols, s.dh);
+    backend.matmul(kQueue, one.f32(map.cols, map.cols), map.rowRange(head / (s.heads / s.kvHeads) * s.dh, s.dh), columns);
+    backend.matmul(kQueue, q.colRange(head * s.dh, s.dh), columns, out.colRange(head * map.cols, map.cols));
+  }
+  return out;
+}
+
+/// out_h = sums_h Wv_h^T + bias: weights sum to one.
+void Cache::unabsorb(Index layer, ConstView sums, View out) const {
+  Backend &backend = m_model.backend();
+  const ModelShape &s = m_model.shape();
+  const AffineMap &map = group(layer).map(layer, Side::V);
+  const Index width = map.matrix.cols;
+  for (Index head = 0; head < s.heads; ++head) {
+    const Index row = head / (s.heads / s.kvHeads) * s.dh;
+    const View part = out.colRange(head * s.dh, s.dh);
+    backend.matmul(kQueue, sums.colRange(head * width, width), map.matrix.rowRange(row, s.dh), part);
+    if (!map.bias.empty()) backend.addRow(kQueue, part, map.bias.colRange(row, s.dh));
+  }
 }
 
 void Cache::attend(Index layer, ConstView q, View out) const {
   Backend &backend = m_model.backend();
-  const Index dkv = m_model.shape().dkv();
-  const TokenRange all{0, stepEnd()};
-  AttentionArgs args = attentionArgs(q, out);
-  std::vector<Buffer> scratch;
-  const auto rebuilt = [&](Side side, Version version, TokenRange range) {
-    scratch.push_back(backend.allocate(range.size() * dkv * sizeOf(DType::F32), Purpose::Scratch));
-    const View rows = scratch.back().f32(range.size(), dkv);
-    rebuild(layer, side, version, range, rows);
-    return rows;
-  };
-  for (const Side side : {Side::K, Side::V}) {
-    AttentionSide &s = side == Side::K ? args.k : args.v;
-    s.stored = rebuilt(side, Version::Stored, all);
-    // With one query the stored form of an open token is its exact one.
-    if (const ExactFrom from = exactFrom(layer, side); !from.never() && m_stepCount > 1) {
-      s.from = from;
-      s.exactBegin = exactBegin(layer, side);
-      s.exact = rebuilt(side, Version::Exact, {s.exactBegin, stepEnd()});
-    }
+  const ModelShape &s = m_model.shape();
+  const bool absorbV = absorbs(layer, Side::V, q.rows), absorbK = absorbs(layer, Side::K, q.rows);
+  Buffer queries, sums, running;
+  AttentionArgs args;
+  args.q = absorbK ? absorbedQueries(layer, q, queries) : q;
+  args.firstQuery = stepFirst();
+  args.heads = s.heads;
+  args.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(s.dh)));
+  args.out = out;
+  if (absorbV) {
+    const Index width = s.heads * group(layer).rowWidth(layer, Side::V);
+    sums = backend.allocate(q.rows * width * sizeOf(DType::F32), Purpose::Scratch);
+    args.out = sums.f32(q.rows, width);
   }
-  backend.attention(kQueue, args);
+  if (stepEnd() > kAttendTokens) {
+    running = backend.allocate(q.rows * 2 * s.heads * sizeOf(DType::F32), Purpose::Scratch);
+    args.running = running.f32(q.rows, 2 * s.heads);
+  }
+  for (Index first = 0; first < stepEnd(); first += kAttendTokens) {
+    const TokenRange chunk{first, std::min(first + kAttendTokens, stepEnd())};
+    std::vector<Buffer> scratch;
+    args.first = first;
+    args.k = side(layer, Side::K, chunk, absorbK, scratch);
+    args.v = side(layer, Side::V, chunk, absorbV, scratch);
+    backend.attention(kQueue, args);
+  }
+  if (absorbV) unabsorb(layer, args.out, out);
+}
+
+Method::Method(const PolicySpec &spec, const Model &model, Calibration &calibration) : m_spec(spec), m_model(model) {
+  for (Index i = 0; i < model.shape().layers; ++i)
+    m_layers.push_back(prepareLayer(layerPlan(spec, model.shape(), i), model, calibration, i));
+}
+
+std::unique_ptr<Cache> Method::makeCache(const CacheSize &size) const {
+  std::vector<std::unique_ptr<LayerGroup>> groups;
+  std::vector<std::size_t> groupOf;
+  for (std::size_t i = 0; i < m_layers.size();) {
+    std::size_t end = i + 1;
+    if (m_layers[i].plan.chain) {
+      while (end < m_layers.size() && m_layers[end].plan.chain && !m_layers[end].plan.chain->base) ++end;
+      groups.push_back(makeChain(m_model, std::span(m_layers).subspan(i, end - i), static_cast<Index>(i), size));
+    } else {
+      groups.push_back(makeStoredLayer(m_model, m_layers[i], size));
+    }
+    groupOf.insert(groupOf.end(), end - i, groups.size() - 1);
+    i = end;
+  }
+  return std::make_unique<Cache>(m_model, size, std::move(groups), std::move(groupOf));
 }
 
 std::unique_ptr<Cache> makeExactCache(const Model &model, const CacheSize &size) {
-  return std::make_unique<ExactCache>(model, size);
+  std::vector<std::unique_ptr<LayerGroup>> groups;
+  groups.push_back(makeExactGroup(model, size));
+  return std::make_unique<Cache>(model, size, std::move(groups),
+                                 std::vector<std::size_t>(static_cast<std::size_t>(model.shape().layers), 0));
 }
 
 std::unique_ptr<Method> prepareMethod(const PolicySpec &spec, const Model &model, Calibration &calibration) {
-  return spec.method().prepare(spec, model, calibration);
+  return std::make_unique<Method>(spec, model, calibration);
 }
 
 } // namespace xqs

@@ -4,14 +4,15 @@
 namespace xqs {
 namespace {
 
-LayerRecipe recipeOf(const PolicySpec &, const ModelShape &shape, Index) {
+LayerPlan plan(const PolicySpec &spec, const ModelShape &shape, Index) {
   TensorSpec rows;
   rows.width = shape.dkv();
-  LayerRecipe r;
-  r.tensors = {{rows, StoredTensor::Source::KRope, Map::None, Site::K}, {rows, StoredTensor::Source::V, Map::None, Site::V}};
-  r.k.tensor = 0, r.v.tensor = 1;
-  r.ropeAfter = false;
-  return r;
+  LayerPlan p;
+  p.tensors = {storedTensor(rows, Source::KRope, Map::None, Site::K, {}, spec),
+               storedTensor(rows, Source::V, Map::None, Site::V, {}, spec)};
+  p.k.tensor = 0, p.v.tensor = 1;
+  p.ropeAfter = false;
+  return p;
 }
 
 } // namespace
@@ -22,8 +23,7 @@ MethodInfo fp16Method() {
           "K (after RoPE) and V in FP16: the baseline that every size is relative to.",
           "arXiv 2508.10395, table 4",
           {},
-          [](const PolicySpec &s, const ModelShape &m) { return recipeLayout(s, m, recipeOf); },
-          [](const PolicySpec &s, const Model &m, Calibration &c) { return prepareRecipe(s, m, c, recipeOf); }};
+          plan};
 }
 
 } // namespace xqs

@@ -8,7 +8,7 @@
 namespace xqs {
 namespace {
 
-LayerRecipe kvRecipe(const PolicySpec &spec, const ModelShape &shape, Index layer, bool original) {
+LayerPlan kvPlan(const PolicySpec &spec, const ModelShape &shape, Index layer, bool original) {
   const Index group = spec.integer("group");
   const Index residual = spec.integer("residual");
   if (original && residual % group != 0)
@@ -16,6 +16,7 @@ LayerRecipe kvRecipe(const PolicySpec &spec, const ModelShape &shape, Index laye
                 fmt::format("policy '{}': residual={} must be 0 or a multiple of group={}, because K is packed in "
                             "blocks of residual tokens",
                             spec.canonical(), residual, group));
+  const Conditioning conditioning = conditioningOf(spec);
   TensorSpec k;
   k.width = shape.dkv();
   k.bits = bitsOfLayer(spec, layer);
@@ -24,21 +25,14 @@ LayerRecipe kvRecipe(const PolicySpec &spec, const ModelShape &shape, Index laye
   k.stream.block = original && residual > 0 ? residual : group;
   TensorSpec v = k;
   v.axis = Axis::Token;
-  v.segment = original ? shape.dh : 0;
+  v.segment = original && !conditioning.linear() ? shape.dh : 0; // a conditioned row has no heads
   v.stream = {0, residual};
-  LayerRecipe r;
-  r.tensors = {{k, original ? StoredTensor::Source::KRope : StoredTensor::Source::K, Map::None, Site::K},
-               {v, StoredTensor::Source::V, Map::None, Site::V}};
-  r.k.tensor = 0, r.v.tensor = 1;
-  r.ropeAfter = !original;
-  return r;
-}
-
-LayerRecipe original(const PolicySpec &spec, const ModelShape &shape, Index layer) {
-  return kvRecipe(spec, shape, layer, true);
-}
-LayerRecipe star(const PolicySpec &spec, const ModelShape &shape, Index layer) {
-  return kvRecipe(spec, shape, layer, false);
+  LayerPlan p;
+  p.tensors = {storedTensor(k, original ? Source::KRope : Source::K, Map::None, Site::K, conditioning, spec),
+               storedTensor(v, Source::V, Map::None, Site::V, conditioning, spec)};
+  p.k.tensor = 0, p.v.tensor = 1;
+  p.ropeAfter = !original;
+  return p;
 }
 
 } // namespace
@@ -48,9 +42,9 @@ MethodInfo kiviMethod() {
           "KIVI",
           "K after RoPE per channel, V per token within each head; newest tokens stay FP16 while decoding.",
           "arXiv 2402.02750, sec. 3",
-          {bitsParameter(), groupParameter(32), firstLayersParameter(0), firstBitsParameter(), residualParameter(128)},
-          [](const PolicySpec &s, const ModelShape &m) { return recipeLayout(s, m, original); },
-          [](const PolicySpec &s, const Model &m, Calibration &c) { return prepareRecipe(s, m, c, original); }};
+          withConditioning(
+              {bitsParameter(), groupParameter(32), firstLayersParameter(0), firstBitsParameter()}, 128),
+          [](const PolicySpec &s, const ModelShape &m, Index layer) { return kvPlan(s, m, layer, true); }};
 }
 
 MethodInfo kiviStarMethod() {
@@ -58,9 +52,9 @@ MethodInfo kiviStarMethod() {
           "KIVI*",
           "K before RoPE per channel, V per token across all KV heads: the stronger baseline of the XQuant paper.",
           "arXiv 2508.10395, sec. 4",
-          {bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter(), residualParameter(0)},
-          [](const PolicySpec &s, const ModelShape &m) { return recipeLayout(s, m, star); },
-          [](const PolicySpec &s, const Model &m, Calibration &c) { return prepareRecipe(s, m, c, star); }};
+          withConditioning(
+              {bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter()}, 0),
+          [](const PolicySpec &s, const ModelShape &m, Index layer) { return kvPlan(s, m, layer, false); }};
 }
 
 } // namespace xqs

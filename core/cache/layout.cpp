@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/layout.h"
 
+#include "cache/layer_plan.h"
+
 #include <fmt/format.h>
 
 namespace xqs {
@@ -28,58 +30,76 @@ CacheBytes formatBits(const TensorSpec &spec, Index tokens, Index closed) {
   }
   b.codes = closed * spec.packedWidth() * spec.bits;
   b.scales = spec.format().scaleCount(closed, spec.packedWidth()) * 32;
-  b.outliers = tokens * spec.outliers * 16;
+  b.outliers = std::min(tokens, spec.sinks) * spec.width * 16 + tokens * spec.outliers * 16;
   b.residual = (tokens - closed) * spec.packedWidth() * 16;
   return b;
 }
 
-TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size) {
+TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size, Index tokens) {
   TensorRows rows;
   if (spec.fp16()) {
-    rows.half = size.capacity;
+    rows.half = grownRows(tokens, size.capacity, blockRows(spec));
     return rows;
   }
-  rows.packed = spec.closedAt(size.capacity, size.state);
-  rows.outliers = spec.outliers > 0 ? size.capacity : 0;
+  rows.sinks = spec.sinks;
+  rows.packed = grownRows(spec.closedAt(tokens, size.state), spec.closedAt(size.capacity, size.state), blockRows(spec));
+  if (spec.outliers > 0) rows.outliers = grownRows(tokens, size.capacity, kBlockTokens);
   if (size.state == State::All) {
     rows.exactAtRest = size.capacity - rows.packed;
   } else if (!spec.stream.never()) {
-    rows.exactAtRest = std::min(size.capacity, spec.stream.block > 0 ? spec.stream.block - 1 : spec.stream.window);
-    rows.exactInStep = std::min(size.capacity, rows.exactAtRest + size.maxStep) - rows.exactAtRest;
+    rows.exactAtRest = spec.stream.block > 0 ? spec.stream.block - 1 : spec.stream.window;
+    rows.exactInStep = size.maxStep;
   }
   return rows;
 }
 
 CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &size) {
   CacheBytes b = formatBits(spec, tokens, spec.closedAt(tokens, size.state));
-  const TensorRows rows = tensorRows(spec, size);
-  const Index rowBytes = spec.packedWidth() * sizeOf(DType::F16);
-  b.allocated = rows.half * spec.width * sizeOf(DType::F16) + rows.outliers * spec.outliers * sizeOf(DType::F16) +
+  const TensorRows rows = tensorRows(spec, size, tokens);
+  const Index half = sizeOf(DType::F16), rowBytes = spec.packedWidth() * half;
+  b.allocated = (rows.half + rows.sinks) * spec.width * half + rows.outliers * spec.outliers * half +
                 rows.exactAtRest * rowBytes;
   if (!spec.fp16())
     b.allocated += rows.packed * spec.format().codeBytesPerRow(spec.packedWidth()) +
-                   2 * sizeOf(DType::F16) * spec.format().scaleCount(rows.packed, spec.packedWidth());
+                   2 * half * spec.format().scaleCount(rows.packed, spec.packedWidth());
   b.scratch = rows.exactInStep * rowBytes;
   return b;
 }
 
-CacheBytes footprint(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state) {
-  const CacheLayout layout = spec.method().layout(spec, shape);
-  const CacheSize size{tokens, tokens, state};
+Index exactSumRows(const ExactFrom &exact, const CacheSize &size) {
+  if (size.state == State::All || exact.never()) return 0;
+  return (exact.block > 0 ? exact.block - 1 : exact.window) + size.maxStep;
+}
+
+Index sumBytes(const CacheLayout::Sum &sum, Index tokens, const CacheSize &size) {
+  return sum.rowBytes * (grownRows(tokens, size.capacity, kBlockTokens) + exactSumRows(sum.exact, size));
+}
+
+CacheBytes footprint(const CacheLayout &layout, Index tokens, const CacheSize &size) {
   CacheBytes sum;
   for (const auto &layer : layout.layers)
     for (const TensorSpec &tensor : layer) sum += tensorBytes(tensor, tokens, size);
-  sum.accumulator = layout.accumulatorRowBytes * (tokens + accumulatorExactRows(layout, size));
+  for (const CacheLayout::Sum &s : layout.sums) sum.accumulator += sumBytes(s, tokens, size);
   return sum;
 }
 
-Index accumulatorExactRows(const CacheLayout &layout, const CacheSize &size) {
-  if (size.state == State::All || layout.accumulatorExact.never()) return 0;
-  TensorSpec chain;
-  chain.bits = 2; // any packed width: only the rows are asked for
-  chain.stream = layout.accumulatorExact;
-  const TensorRows rows = tensorRows(chain, size);
-  return rows.exactAtRest + rows.exactInStep;
+CacheBytes footprint(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state) {
+  return footprint(cacheLayout(spec, shape), tokens, {tokens, tokens, state});
+}
+
+CacheLayout cacheLayout(const PolicySpec &spec, const ModelShape &shape) {
+  CacheLayout layout;
+  for (Index i = 0; i < shape.layers; ++i) {
+    const LayerPlan plan = layerPlan(spec, shape, i);
+    auto &tensors = layout.layers.emplace_back();
+    for (const StoredTensor &t : plan.tensors) {
+      tensors.push_back(t.spec);
+      if (t.conditioning.linear()) layout.forwardMacs += t.spec.width * sourceWidth(t.source, shape);
+    }
+    if (plan.chain && plan.chain->base)
+      layout.sums.push_back({plan.chain->accumulator.rowBytes(shape.d), plan.chain->exact});
+  }
+  return layout;
 }
 
 Index fp16KvBytes(const ModelShape &shape, Index tokens) {
@@ -94,8 +114,7 @@ double relativeSize(const PolicySpec &spec, const ModelShape &shape, Index token
 double relativeSizeMha(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state) {
   ModelShape mha = shape;
   mha.kvHeads = mha.heads;
-  if (!spec.has("source") || spec.choice("source") != "auto") return relativeSize(spec, mha, tokens, state);
-  return relativeSize(spec.with("source", shape.mha() ? "x" : "latent"), mha, tokens, state);
+  return relativeSize(spec.withAutoSource(shape.mha() ? "x" : "latent"), mha, tokens, state);
 }
 
 } // namespace xqs

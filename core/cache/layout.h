@@ -21,12 +21,13 @@ enum class Version : std::uint8_t { Stored, Exact };
 
 /// One stored tensor [tokens, width] of a layer.
 struct TensorSpec {
-  Index width = 0;
-  int bits = 16; ///< 16: FP16 rows without scales
+  Index width = 0; ///< of a stored row: FP16 outlier channels first, then what is quantized
+  int bits = 16;   ///< 16: FP16 rows without scales
   Index group = 128;
   Axis axis = Axis::Token;
   Index segment = 0;  ///< see QuantFormat
   Index outliers = 0; ///< channels 0..outliers-1 stay FP16 and own no scales
+  Index sinks = 0;    ///< the first tokens stay FP16 besides and do not widen their group
   ExactFrom stream;   ///< State::Stream: from which token on a query reads FP16 rows
 
   Index packedWidth() const { return width - outliers; }
@@ -43,7 +44,7 @@ struct TensorSpec {
 /// Sizes of a cache. The parts are format bits (exact, what the method's arithmetic says); `allocated` is what the
 /// allocator gave for it, in bytes; accumulator and scratch are working memory in bytes, not part of the cache size.
 struct CacheBytes {
-  Index codes = 0, scales = 0, outliers = 0, residual = 0; ///< bits
+  Index codes = 0, scales = 0, outliers = 0, residual = 0; ///< bits; outliers: FP16 channels and FP16 first tokens
   Index allocated = 0;                                     ///< bytes
   Index accumulator = 0;                                   ///< bytes
   Index scratch = 0;                                       ///< bytes: FP16 rows of the step in progress (State::Stream)
@@ -53,41 +54,65 @@ struct CacheBytes {
   friend bool operator==(const CacheBytes &, const CacheBytes &) = default;
 };
 
-/// How large a cache is made: it holds up to `capacity` tokens, appended at most `maxStep` at a time.
+/// How a cache is made: memory for `capacity` tokens at once, more in blocks of kBlockTokens as they come (State::Stream;
+/// a window of State::All is one step of `capacity` tokens); at most `maxStep` tokens are appended at a time.
 struct CacheSize {
   Index capacity = 0;
   Index maxStep = 0;
   State state = State::All;
 };
+constexpr Index kBlockTokens = 256;
 
 /// Everything a policy stores, layer by layer: the one source of `footprint`, of allocation and of `bytes`.
 struct CacheLayout {
+  /// A cross-layer running sum: working memory.
+  struct Sum {
+    Index rowBytes = 0; ///< a token
+    ExactFrom exact;    ///< State::Stream: open tokens need a second sum
+  };
   std::vector<std::vector<TensorSpec>> layers;
-  Index accumulatorRowBytes = 0; ///< a cross-layer sum's bytes a token (0: none)
-  ExactFrom accumulatorExact;    ///< State::Stream: open tokens need a second sum
+  std::vector<Sum> sums;
+  /// Work a new token costs beyond the paper's: maps of conditioning, multiply-adds of all layers.
+  Index forwardMacs = 0;
 };
 
-/// Rows that a tensor's buffers hold in a cache of `size`.
+/// Rows that `needed` rows take where `reserved` are there at once and more come in blocks of `block`.
+constexpr Index grownRows(Index needed, Index reserved, Index block) {
+  return needed <= reserved ? reserved : reserved + (needed - reserved + block - 1) / block * block;
+}
+/// Rows of one block of a tensor: whole groups.
+constexpr Index blockRows(const TensorSpec &spec) {
+  const Index unit = spec.axis == Axis::Channel && !spec.fp16() ? spec.group : 1;
+  return (kBlockTokens + unit - 1) / unit * unit;
+}
+
+/// Rows that a tensor's buffers hold in a cache of `size` with `tokens` tokens.
 struct TensorRows {
   Index half = 0;        ///< FP16 tensors: all tokens
   Index packed = 0;      ///< packed tokens
   Index outliers = 0;    ///< tokens with FP16 outlier channels
+  Index sinks = 0;       ///< FP16 first tokens
   Index exactAtRest = 0; ///< FP16 rows of open tokens
   Index exactInStep = 0; ///< FP16 rows more while a step is in progress
 };
-TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size);
+TensorRows tensorRows(const TensorSpec &spec, const CacheSize &size, Index tokens);
 
 /// Format bits of `tokens` tokens of which `closed` are packed.
 CacheBytes formatBits(const TensorSpec &spec, Index tokens, Index closed);
 
 /// Ledger of one tensor holding `tokens` tokens in a cache of `size`.
 CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &size);
-/// Tokens that the second sum of a cross-layer accumulator holds (0 in State::All).
-Index accumulatorExactRows(const CacheLayout &layout, const CacheSize &size);
+/// Tokens that the second sum of a chain holds (0 in State::All); bounded, whatever the length.
+Index exactSumRows(const ExactFrom &exact, const CacheSize &size);
+/// Bytes of both sums of a chain.
+Index sumBytes(const CacheLayout::Sum &sum, Index tokens, const CacheSize &size);
 
+/// What a policy stores in a model of this shape. Throws Usage where the settings do not fit.
+CacheLayout cacheLayout(const PolicySpec &spec, const ModelShape &shape);
 /// Cost of a policy for one sequence of `tokens` tokens scored in one step, before anything runs. Pure arithmetic; equal to
 /// `Cache::bytes()` and to the allocator's count (tested).
 CacheBytes footprint(const PolicySpec &spec, const ModelShape &shape, Index tokens, State state);
+CacheBytes footprint(const CacheLayout &layout, Index tokens, const CacheSize &size);
 /// FP16 KV of the model itself: layers * 2 * tokens * dkv * 2 bytes.
 Index fp16KvBytes(const ModelShape &shape, Index tokens);
 /// Footprint over FP16 KV.

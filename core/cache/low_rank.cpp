@@ -8,19 +8,19 @@
 namespace xqs {
 namespace {
 
-LayerRecipe recipeOf(const PolicySpec &spec, const ModelShape &shape, Index) {
+LayerPlan plan(const PolicySpec &spec, const ModelShape &shape, Index) {
   TensorSpec rows;
   rows.width = spec.integer("rank");
   const Index full = std::min(shape.d, shape.dkv());
   if (rows.width > full)
     throw Error(Code::Usage, fmt::format("policy '{}': rank={} is above the full rank {} of this model's Wk and Wv",
                                          spec.canonical(), rows.width, full));
-  LayerRecipe r;
-  r.tensors = {{rows, StoredTensor::Source::X, Map::Uk, Site::LatentK},
-               {rows, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
-  r.k = {0, Map::SBk};
-  r.v = {1, Map::SBv};
-  return r;
+  LayerPlan p;
+  p.tensors = {storedTensor(rows, Source::X, Map::Uk, Site::LatentK, {}, spec),
+               storedTensor(rows, Source::X, Map::Uv, Site::LatentV, {}, spec)};
+  p.k = {0, Map::SBk};
+  p.v = {1, Map::SBv};
+  return p;
 }
 
 } // namespace
@@ -35,8 +35,7 @@ MethodInfo lowRankMethod() {
           "X on the first singular directions of Wk and of Wv, in FP16.",
           "baselines: arXiv 2407.21118, sec. 3",
           {rank},
-          [](const PolicySpec &s, const ModelShape &m) { return recipeLayout(s, m, recipeOf); },
-          [](const PolicySpec &s, const Model &m, Calibration &c) { return prepareRecipe(s, m, c, recipeOf); }};
+          plan};
 }
 
 } // namespace xqs

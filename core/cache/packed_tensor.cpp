@@ -9,39 +9,56 @@ constexpr Queue kQueue = Queue::Compute;
 }
 
 PackedTensor::PackedTensor(Backend &backend, const TensorSpec &spec, const CacheSize &size)
-    : m_backend(backend), m_spec(spec), m_size(size), m_rows(tensorRows(spec, size)) {
-  const Index width = spec.packedWidth();
+    : m_backend(backend), m_spec(spec), m_size(size), m_rows(tensorRows(spec, size, 0)),
+      m_packed(m_rows.packed, blockRows(spec)), m_half(m_rows.half, blockRows(spec)),
+      m_outliers(m_rows.outliers, kBlockTokens) {
   if (spec.fp16()) {
-    m_half = backend.allocate(m_rows.half * spec.width * sizeOf(DType::F16), Purpose::CacheCodes);
+    m_half.reserve(0, [&](Index rows) { return makeHalf(rows, spec.width, Purpose::CacheCodes); });
     return;
   }
-  const Index scaleBytes = spec.format().scaleCount(m_rows.packed, width) * sizeOf(DType::F16);
-  m_codes = backend.allocate(m_rows.packed * spec.format().codeBytesPerRow(width), Purpose::CacheCodes);
-  m_scales = backend.allocate(scaleBytes, Purpose::CacheScales);
-  m_zeros = backend.allocate(scaleBytes, Purpose::CacheScales);
-  m_outliers = backend.allocate(m_rows.outliers * spec.outliers * sizeOf(DType::F16), Purpose::CacheOutliers);
-  m_exact = backend.allocate((m_rows.exactAtRest + m_rows.exactInStep) * width * sizeOf(DType::F16), Purpose::CacheExact);
-  m_packed = {
-      spec.format(), m_codes.data(), reinterpret_cast<Half *>(m_scales.data()), reinterpret_cast<Half *>(m_zeros.data()),
-      m_rows.packed, width};
+  packRows(0, {}); // what is reserved
+  if (spec.outliers > 0)
+    m_outliers.reserve(0, [&](Index rows) { return makeHalf(rows, spec.outliers, Purpose::CacheOutliers); });
+  m_sinks = makeHalf(spec.sinks, spec.width, Purpose::CacheOutliers);
+  m_exact = makeHalf(m_rows.exactAtRest + m_rows.exactInStep, spec.packedWidth(), Purpose::CacheExact);
+}
+
+PackedTensor::Half PackedTensor::makeHalf(Index rows, Index width, Purpose purpose) const {
+  Half half{m_backend.allocate(rows * width * sizeOf(DType::F16), purpose), {}};
+  half.rows = half.buffer.view(DType::F16, rows, width);
+  return half;
+}
+
+void PackedTensor::appendHalf(GrowingRows<Half> &to, Index first, ConstView rows, Purpose purpose) {
+  to.reserve(first + rows.rows, [&](Index count) { return makeHalf(count, rows.cols, purpose); });
+  to.forRange({first, first + rows.rows}, [&](const Half &block, TokenRange part, Index before) {
+    m_backend.convert(kQueue, rows.rowRange(before, part.size()), block.rows.rowRange(part.begin, part.size()));
+  });
+}
+
+void PackedTensor::readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const {
+  from.forRange(range, [&](const Half &block, TokenRange part, Index before) {
+    m_backend.convert(kQueue, block.rows.rowRange(part.begin, part.size()), out.rowRange(before, part.size()));
+  });
 }
 
 bool PackedTensor::windowed() const { return m_size.state == State::Stream && !m_spec.fp16() && !m_spec.stream.never(); }
 
+void PackedTensor::storeSinks(Index first, ConstView rows) {
+  const Index count = std::clamp<Index>(m_spec.sinks - first, 0, rows.rows);
+  if (count > 0) m_backend.convert(kQueue, rows.rowRange(0, count), m_sinks.rows.rowRange(first, count));
+}
+
 void PackedTensor::append(Index first, ConstView rows) {
-  XQS_ASSERT(rows.cols == m_spec.width && first + rows.rows <= m_size.capacity);
+  XQS_ASSERT(rows.cols == m_spec.width);
   const Index end = first + rows.rows;
   if (m_spec.fp16()) {
-    m_backend.convert(kQueue, rows, m_half.view(DType::F16, m_rows.half, m_spec.width).rowRange(first, rows.rows));
+    appendHalf(m_half, first, rows, Purpose::CacheCodes);
     m_closed = end;
     return;
   }
-  if (m_spec.outliers > 0)
-    m_backend.convert(kQueue, rows.colRange(0, m_spec.outliers),
-                      m_outliers.view(DType::F16, m_rows.outliers, m_spec.outliers).rowRange(first, rows.rows));
-  const ConstView body = rows.colRange(m_spec.outliers, m_spec.packedWidth());
   if (windowed()) {
-    storeExact(first, body);
+    storeExact(first, rows);
     closeTo(m_spec.stream(end - 1));
     return;
   }
@@ -50,24 +67,62 @@ void PackedTensor::append(Index first, ConstView rows) {
                                          "use state stream for other steps",
                                          m_spec.group));
   const Index target = m_size.state == State::Stream ? end : m_spec.closedAt(end, m_size.state);
-  pack(first, body.rowRange(0, target - first));
+  storeSinks(first, rows);
+  if (m_spec.outliers > 0) appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
+  packRows(first, body(rows).rowRange(0, target - first));
   m_exactBegin = m_exactEnd = target;
-  if (end > target) storeExact(target, body.rowRange(target - first, end - target));
+  if (end > target) {
+    m_exactEnd = end;
+    m_backend.convert(kQueue, body(rows).rowRange(target - first, end - target), m_exact.rows.rowRange(0, end - target));
+  }
 }
 
 void PackedTensor::storeExact(Index first, ConstView rows) {
+  storeSinks(first, rows);
+  if (m_spec.outliers > 0) appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
   if (m_exactBegin == m_exactEnd) m_exactBegin = m_exactEnd = first;
-  XQS_ASSERT(first == m_exactEnd && first - m_exactBegin + rows.rows <= m_rows.exactAtRest + m_rows.exactInStep);
-  const View all = m_exact.view(DType::F16, m_rows.exactAtRest + m_rows.exactInStep, m_spec.packedWidth());
-  m_backend.convert(kQueue, rows, all.rowRange(first - m_exactBegin, rows.rows));
+  XQS_ASSERT(first == m_exactEnd && first - m_exactBegin + rows.rows <= m_exact.rows.rows);
+  m_backend.convert(kQueue, body(rows), m_exact.rows.rowRange(first - m_exactBegin, rows.rows));
   m_exactEnd = first + rows.rows;
 }
 
 void PackedTensor::pack(Index first, ConstView rows) {
-  XQS_ASSERT(first == m_closed);
   if (rows.rows == 0) return;
-  m_backend.quantize(kQueue, rows, m_packed, first);
-  m_closed = first + rows.rows;
+  packRows(first, body(rows));
+  // The FP16 channels of an open token were those of the exact chain.
+  if (m_spec.outliers > 0)
+    appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
+}
+
+void PackedTensor::packRows(Index first, ConstView rows) {
+  const Index width = m_spec.packedWidth(), end = first + rows.rows;
+  m_packed.reserve(end, [&](Index count) {
+    const Index scaleBytes = m_spec.format().scaleCount(count, width) * sizeOf(DType::F16);
+    Packed p{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
+             m_backend.allocate(scaleBytes, Purpose::CacheScales), m_backend.allocate(scaleBytes, Purpose::CacheScales), {}};
+    p.view = {m_spec.format(), p.codes.data(), reinterpret_cast<xqs::Half *>(p.scales.data()),
+              reinterpret_cast<xqs::Half *>(p.zeros.data()), count, width};
+    return p;
+  });
+  if (rows.rows == 0) return;
+  XQS_ASSERT(first == m_closed);
+  Buffer scratch;
+  if (m_spec.axis == Axis::Channel && first < m_spec.sinks) rows = withoutSinks(first, rows, scratch);
+  m_packed.forRange({first, end}, [&](const Packed &block, TokenRange part, Index before) {
+    m_backend.quantize(kQueue, rows.rowRange(before, part.size()), block.view, part.begin);
+  });
+  m_closed = end;
+}
+
+/// Rows in which the first token that is no sink stands for the sinks, whose range would widen the group's.
+ConstView PackedTensor::withoutSinks(Index first, ConstView rows, Buffer &scratch) const {
+  scratch = m_backend.allocate(rows.rows * rows.cols * sizeOf(DType::F32), Purpose::Scratch);
+  const View copy = scratch.f32(rows.rows, rows.cols);
+  m_backend.copy(kQueue, rows, copy);
+  const Index plain = m_spec.sinks - first;
+  if (plain >= rows.rows) return copy;
+  for (Index r = 0; r < plain; ++r) m_backend.copy(kQueue, rows.rowRange(plain, 1), copy.rowRange(r, 1));
+  return copy;
 }
 
 void PackedTensor::closeTo(Index token) {
@@ -76,16 +131,13 @@ void PackedTensor::closeTo(Index token) {
   const Buffer scratch = m_backend.allocate(range.size() * m_spec.packedWidth() * sizeOf(DType::F32), Purpose::Scratch);
   const View rows = scratch.f32(range.size(), m_spec.packedWidth());
   m_backend.convert(kQueue, exactRows(range), rows);
-  pack(range.begin, rows);
+  packRows(range.begin, rows);
 }
 
 void PackedTensor::dropClosed() {
   if (m_closed <= m_exactBegin || m_exactBegin == m_exactEnd) return;
   const Index keep = m_exactEnd - std::min(m_closed, m_exactEnd);
-  if (keep > 0) {
-    const View all = m_exact.view(DType::F16, m_rows.exactAtRest + m_rows.exactInStep, m_spec.packedWidth());
-    m_backend.copy(kQueue, exactRows({m_exactEnd - keep, m_exactEnd}), all.rowRange(0, keep));
-  }
+  if (keep > 0) m_backend.copy(kQueue, exactRows({m_exactEnd - keep, m_exactEnd}), m_exact.rows.rowRange(0, keep));
   m_exactBegin = m_exactEnd - keep;
 }
 
@@ -97,30 +149,29 @@ void PackedTensor::endStep(Index tokens) {
 
 ConstView PackedTensor::exactRows(TokenRange range) const {
   XQS_ASSERT(range.begin >= m_exactBegin && range.end <= m_exactEnd);
-  return m_exact.view(DType::F16, m_rows.exactAtRest + m_rows.exactInStep, m_spec.packedWidth())
-      .rowRange(range.begin - m_exactBegin, range.size());
+  return m_exact.rows.rowRange(range.begin - m_exactBegin, range.size());
 }
 
 void PackedTensor::read(Version version, TokenRange range, View out) const {
-  if (m_spec.fp16()) {
-    m_backend.convert(kQueue, m_half.view(DType::F16, m_rows.half, m_spec.width).rowRange(range.begin, range.size()), out);
-    return;
-  }
-  if (m_spec.outliers > 0)
-    m_backend.convert(kQueue,
-                      m_outliers.view(DType::F16, m_rows.outliers, m_spec.outliers).rowRange(range.begin, range.size()),
-                      out.colRange(0, m_spec.outliers));
-  const View body = out.colRange(m_spec.outliers, m_spec.packedWidth());
+  if (m_spec.fp16()) return readHalf(m_half, range, out);
+  if (m_spec.outliers > 0) readHalf(m_outliers, range, out.colRange(0, m_spec.outliers));
+  const View packed = body(out);
   const Index split = version == Version::Exact ? range.begin : std::clamp(m_closed, range.begin, range.end);
-  if (split > range.begin)
-    m_backend.dequantize(kQueue, m_packed, {range.begin, split}, body.rowRange(0, split - range.begin));
+  m_packed.forRange({range.begin, split}, [&](const Packed &block, TokenRange part, Index before) {
+    m_backend.dequantize(kQueue, block.view, part, packed.rowRange(before, part.size()));
+  });
   if (range.end > split)
-    m_backend.convert(kQueue, exactRows({split, range.end}), body.rowRange(split - range.begin, range.end - split));
+    m_backend.convert(kQueue, exactRows({split, range.end}), packed.rowRange(split - range.begin, range.end - split));
+  if (const Index sinks = std::min(m_spec.sinks, range.end) - range.begin; sinks > 0)
+    m_backend.convert(kQueue, m_sinks.rows.rowRange(range.begin, sinks), out.rowRange(0, sinks));
 }
 
 void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, View out) const {
-  if (!m_spec.fp16() && m_spec.outliers == 0 && version == Version::Stored && range.end <= m_closed) {
-    m_backend.dequantMatmul(kQueue, m_packed, range, w, out);
+  const bool allPacked = !m_spec.fp16() && m_spec.outliers == 0 && range.begin >= m_spec.sinks && range.end <= m_closed;
+  if (allPacked && version == Version::Stored) {
+    m_packed.forRange(range, [&](const Packed &block, TokenRange part, Index before) {
+      m_backend.dequantMatmul(kQueue, block.view, part, w, out.rowRange(before, part.size()));
+    });
     return;
   }
   const Buffer scratch = m_backend.allocate(range.size() * m_spec.width * sizeOf(DType::F32), Purpose::Scratch);
@@ -132,8 +183,12 @@ void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, Vi
 CacheBytes PackedTensor::bytes(Index tokens) const {
   CacheBytes b = formatBits(m_spec, tokens, m_spec.fp16() ? tokens : m_closed);
   const Index inStep = m_rows.exactInStep * m_spec.packedWidth() * sizeOf(DType::F16);
-  b.allocated =
-      m_half.bytes() + m_codes.bytes() + m_scales.bytes() + m_zeros.bytes() + m_outliers.bytes() + m_exact.bytes() - inStep;
+  b.allocated = m_sinks.buffer.bytes() + m_exact.buffer.bytes() - inStep;
+  m_packed.forRange({0, m_packed.rows()}, [&](const Packed &p, TokenRange, Index) {
+    b.allocated += p.codes.bytes() + p.scales.bytes() + p.zeros.bytes();
+  });
+  for (const auto *rows : {&m_half, &m_outliers})
+    rows->forRange({0, rows->rows()}, [&](const Half &h, TokenRange, Index) { b.allocated += h.buffer.bytes(); });
   b.scratch = inStep;
   return b;
 }

@@ -5,8 +5,40 @@
 
 namespace xqs {
 
+/// Buffers of rows that grow: `reserved` rows at once, more in blocks. A row of one tensor may lie in several buffers (codes,
+/// scales, zeros), which grow together.
+template <typename Block> class GrowingRows {
+public:
+  GrowingRows(Index reserved, Index blockRows) : m_reserved(reserved), m_blockRows(blockRows) {}
+  /// Makes room for `rows` rows; `make(rows)` gives a new block.
+  template <typename Make> void reserve(Index rows, const Make &make) {
+    while (m_rows < rows || (m_blocks.empty() && m_reserved > 0)) {
+      const Index more = m_blocks.empty() && m_reserved > 0 ? m_reserved : m_blockRows;
+      m_blocks.push_back(make(more));
+      m_starts.push_back(m_rows);
+      m_rows += more;
+    }
+  }
+  /// fn(block, range inside it, rows of `range` before it) for every block that `range` touches.
+  template <typename Fn> void forRange(TokenRange range, const Fn &fn) const {
+    XQS_ASSERT(range.empty() || range.end <= m_rows);
+    for (std::size_t i = 0; i < m_blocks.size(); ++i) {
+      const Index begin = m_starts[i], end = i + 1 < m_blocks.size() ? m_starts[i + 1] : m_rows;
+      const TokenRange part{std::max(range.begin, begin), std::min(range.end, end)};
+      if (!part.empty()) fn(m_blocks[i], TokenRange{part.begin - begin, part.end - begin}, part.begin - range.begin);
+    }
+  }
+  Index rows() const { return m_rows; }
+
+private:
+  Index m_reserved, m_blockRows, m_rows = 0;
+  std::vector<Block> m_blocks;
+  std::vector<Index> m_starts;
+};
+
 /// One stored tensor [tokens, width] of one layer: packed codes of closed tokens, FP16 rows of open ones, FP16 outlier
-/// channels of all. Tokens close in order; what `read` gives comes from these bytes alone.
+/// channels of all, FP16 rows of the first tokens (sinks), which are read instead of their codes. Tokens close in order; what
+/// `read` gives comes from these bytes alone.
 ///
 ///   tokens   0 ......... closed ......... end
 ///   stored   [ packed    )[ FP16 rows     )
@@ -40,14 +72,30 @@ public:
   void dropClosed();                      ///< forgets FP16 rows of closed tokens
 
 private:
+  struct Packed {
+    Buffer codes, scales, zeros;
+    PackedView view;
+  };
+  struct Half {
+    Buffer buffer;
+    View rows;
+  };
+  Half makeHalf(Index rows, Index width, Purpose purpose) const;
+  void appendHalf(GrowingRows<Half> &to, Index first, ConstView rows, Purpose purpose);
+  void readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const;
+  void packRows(Index first, ConstView body);
+  ConstView withoutSinks(Index first, ConstView rows, Buffer &scratch) const;
   ConstView exactRows(TokenRange range) const;
+  template <typename Rows> Rows body(Rows rows) const { return rows.colRange(m_spec.outliers, m_spec.packedWidth()); }
+  void storeSinks(Index first, ConstView rows);
 
   Backend &m_backend;
   TensorSpec m_spec;
   CacheSize m_size;
   TensorRows m_rows;
-  Buffer m_codes, m_scales, m_zeros, m_half, m_outliers, m_exact;
-  PackedView m_packed;
+  GrowingRows<Packed> m_packed;
+  GrowingRows<Half> m_half, m_outliers;
+  Half m_sinks, m_exact;
   Index m_closed = 0;
   Index m_exactBegin = 0;
   Index m_exactEnd = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/policy.h"
 
+#include "cache/plan.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -65,6 +67,7 @@ PolicySpec PolicySpec::parse(std::string_view text) {
   for (const MethodInfo &m : methodRegistry())
     if (m.name == name) spec.m_method = &m;
   if (spec.m_method == nullptr) fail(text, fmt::format("unknown method '{}'; known: {}", name, methodNames()));
+  if (name == kPlanMethod) return parsePlan(text);
   const auto &parameters = spec.m_method->parameters;
 
   std::string_view rest = colon == std::string_view::npos ? std::string_view{} : text.substr(colon + 1);
@@ -117,6 +120,17 @@ PolicySpec PolicySpec::with(std::string_view parameter, std::string_view value) 
   std::vector<std::string> items;
   for (const auto &[key, old] : m_values) items.push_back(fmt::format("{}={}", key, key == parameter ? value : old));
   return parse(items.empty() ? m_method->name : fmt::format("{}:{}", m_method->name, fmt::join(items, ",")));
+}
+
+PolicySpec PolicySpec::withAutoSource(std::string_view source) const {
+  if (!m_entries) return has("source") && choice("source") == "auto" ? with("source", source) : *this;
+  std::vector<PlanEntry> entries = *m_entries;
+  for (PlanEntry &entry : entries) entry.policy = entry.policy.withAutoSource(source);
+  return makePlan(std::move(entries));
+}
+
+std::span<const PlanEntry> PolicySpec::entries() const {
+  return m_entries ? std::span(*m_entries) : std::span<const PlanEntry>();
 }
 
 } // namespace xqs

@@ -13,11 +13,10 @@
 
 namespace xqs {
 
-class Model;
-class Calibration;
-class Method;
-struct CacheLayout;
+struct LayerPlan;
 class PolicySpec;
+
+enum class Side : std::uint8_t { K, V };
 
 /// One parameter of a method: what the command line's help, the window's form and validation are made from.
 struct ParameterInfo {
@@ -32,22 +31,24 @@ struct ParameterInfo {
   std::string range() const;               ///< "2, 3, 4, 8 or 16", "1 to 4096", "auto, x or latent"
 };
 
-/// One cache method. `layout` and `prepare` are called with a valid spec of this method.
+/// One cache method. `plan` is called with a valid spec of this method.
 struct MethodInfo {
   std::string name;    ///< "xquant-cl"
   std::string title;   ///< "XQuant-CL": legends
   std::string meaning; ///< one sentence
   std::string source;  ///< paper, section
   std::vector<ParameterInfo> parameters;
-  /// What is stored in each layer; arithmetic only. Throws Usage where the settings do not fit the model's shape.
-  CacheLayout (*layout)(const PolicySpec &, const ModelShape &);
-  std::unique_ptr<Method> (*prepare)(const PolicySpec &, const Model &, Calibration &);
+  /// What a layer stores and how K and V come back; arithmetic only. Throws Usage where the settings do not fit the shape.
+  LayerPlan (*plan)(const PolicySpec &, const ModelShape &, Index layer);
 };
 
 /// All methods, one line each (registry.cpp).
 std::span<const MethodInfo> methodRegistry();
 
-/// A method with its settings: `name[:parameter=value,...]`, parameters in any order. Immutable.
+struct PlanEntry;
+
+/// A method with its settings: `name[:parameter=value,...]`, parameters in any order; or a plan that gives layers different
+/// ones (plan.h). Immutable.
 class PolicySpec {
 public:
   /// Throws Usage for unknown names, unknown, duplicate, empty, missing or out-of-range parameters; lists the valid ones.
@@ -61,11 +62,17 @@ public:
   const std::string &choice(std::string_view name) const;
   /// The same policy with one parameter set otherwise; throws as parse does.
   PolicySpec with(std::string_view parameter, std::string_view value) const;
+  /// The same with source=auto replaced, in every layer of a plan.
+  PolicySpec withAutoSource(std::string_view source) const;
+  /// The entries of a plan; empty for any other method.
+  std::span<const PlanEntry> entries() const;
   /// Every parameter's value as text, defaults filled in.
   const std::map<std::string, std::string, std::less<>> &values() const { return m_values; }
 
 private:
+  friend PolicySpec makePlan(std::vector<PlanEntry> entries);
   const MethodInfo *m_method = nullptr;
+  std::shared_ptr<const std::vector<PlanEntry>> m_entries;
   std::map<std::string, std::string, std::less<>> m_values;
   std::string m_canonical;
 };

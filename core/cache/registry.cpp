@@ -5,7 +5,7 @@ namespace xqs {
 
 std::span<const MethodInfo> methodRegistry() {
   static const std::vector<MethodInfo> kMethods = {
-      fp16Method(), kiviMethod(), kiviStarMethod(), xquantMethod(), xquantClMethod(), lowRankMethod(),
+      fp16Method(), kiviMethod(), kiviStarMethod(), xquantMethod(), xquantClMethod(), lowRankMethod(), planMethod(),
   };
   return kMethods;
 }
@@ -63,6 +63,12 @@ ParameterInfo residualParameter(std::int64_t defaultValue) {
   p.defaultValue = std::to_string(defaultValue);
   p.meaning = "Newest tokens that per-token tensors keep in FP16 while decoding; ignored in state all.";
   return p;
+}
+
+std::vector<ParameterInfo> withConditioning(std::vector<ParameterInfo> parameters, std::int64_t residualDefault) {
+  for (ParameterInfo &p : conditioningParameters()) parameters.push_back(std::move(p));
+  parameters.push_back(residualParameter(residualDefault));
+  return parameters;
 }
 
 int bitsOfLayer(const PolicySpec &spec, Index layer) {

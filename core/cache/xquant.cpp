@@ -3,8 +3,6 @@
 // outlier channel of X Uk).
 #include "cache/methods.h"
 
-#include <fmt/format.h>
-
 namespace xqs {
 
 bool storesLatents(const PolicySpec &spec, const ModelShape &shape) {
@@ -12,62 +10,41 @@ bool storesLatents(const PolicySpec &spec, const ModelShape &shape) {
   return source == "latent" || (source == "auto" && !shape.mha());
 }
 
-LayerRecipe xquantRecipe(const PolicySpec &spec, const ModelShape &shape, int bits, Index outliers) {
+LayerPlan xquantPlan(const PolicySpec &spec, const ModelShape &shape, int bits) {
+  Conditioning conditioning = conditioningOf(spec);
   TensorSpec tensor;
   tensor.bits = bits;
   tensor.group = spec.integer("group");
   tensor.stream = {0, spec.integer("residual")};
-  LayerRecipe r;
+  LayerPlan p;
   if (!storesLatents(spec, shape)) {
-    if (outliers > 0)
-      throw Error(Code::Usage,
-                  fmt::format("policy '{}': outlier_channels needs latents; use source=latent", spec.canonical()));
     tensor.width = shape.d;
-    r.tensors = {{tensor, StoredTensor::Source::X, Map::None, Site::X}};
-    r.k.map = Map::Wk, r.v.map = Map::Wv;
-    return r;
+    p.tensors = {storedTensor(tensor, Source::X, Map::None, Site::X, conditioning, spec)};
+    p.k.map = Map::Wk, p.v.map = Map::Wv;
+    return p;
   }
   tensor.width = std::min(shape.d, shape.dkv());
-  if (outliers >= tensor.width)
-    throw Error(Code::Usage, fmt::format("policy '{}': outlier_channels={} leaves nothing to quantize of {} latent channels",
-                                         spec.canonical(), outliers, tensor.width));
   TensorSpec k = tensor;
   k.axis = Axis::Channel;
   k.stream = {k.group, 0};
-  k.outliers = bits == 16 ? 0 : outliers;
-  r.tensors = {{k, StoredTensor::Source::X, Map::Uk, Site::LatentK},
-               {tensor, StoredTensor::Source::X, Map::Uv, Site::LatentV}};
-  r.k = {0, Map::SBk};
-  r.v = {1, Map::SBv};
-  return r;
-}
-
-namespace {
-
-LayerRecipe recipeOf(const PolicySpec &spec, const ModelShape &shape, Index layer) {
-  return xquantRecipe(spec, shape, bitsOfLayer(spec, layer), spec.integer("outlier_channels"));
-}
-
-ParameterInfo outlierChannelsParameter() {
-  ParameterInfo p;
-  p.name = "outlier_channels";
-  p.min = 0, p.max = 4096;
-  p.defaultValue = "0";
-  p.meaning = "Channels 0 to n-1 of X Uk that stay FP16, in all layers (latents only): 16 bits each instead of a code.";
+  conditioning.leadingOutliers = true; // all of them sit in the first channels of X Uk (appendix B); X Uv has none
+  Conditioning vConditioning = conditioning;
+  vConditioning.outlierChannels = 0;
+  p.tensors = {storedTensor(k, Source::X, Map::Uk, Site::LatentK, conditioning, spec),
+               storedTensor(tensor, Source::X, Map::Uv, Site::LatentV, vConditioning, spec)};
+  p.k = {0, Map::SBk};
+  p.v = {1, Map::SBv};
   return p;
 }
-
-} // namespace
 
 MethodInfo xquantMethod() {
   return {"xquant",
           "XQuant",
           "Stores the attention input X (or its latents) and rebuilds K and V from it.",
           "arXiv 2508.10395, sec. 3.1 and 3.2",
-          {bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter(), sourceParameter(),
-           outlierChannelsParameter(), residualParameter(0)},
-          [](const PolicySpec &s, const ModelShape &m) { return recipeLayout(s, m, recipeOf); },
-          [](const PolicySpec &s, const Model &m, Calibration &c) { return prepareRecipe(s, m, c, recipeOf); }};
+          withConditioning({bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter(),
+                            sourceParameter()}, 0),
+          [](const PolicySpec &s, const ModelShape &m, Index layer) { return xquantPlan(s, m, bitsOfLayer(s, layer)); }};
 }
 
 } // namespace xqs

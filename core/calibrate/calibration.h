@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "calibrate/activations.h"
 #include "model/model.h"
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -35,6 +37,16 @@ public:
 
   /// Computed or loaded on first use. Throws Cancelled.
   const Svd &svd(SvdOf what, Index layer);
+  /// Statistics of the calibration text, measured or loaded on first use. Throws Usage where no text was given, Cancelled.
+  const ChannelStats &channels(Source source, Index layer);
+  /// The n outlier channels of a source: the largest mean magnitude on the calibration text, or predicted from the weights
+  /// alone: K and V by the first row of B^T (arXiv 2508.10395 appendix B), X and the residual stream by the norm weights and
+  /// by what embedding and layers below write into each channel. Ascending.
+  std::vector<Index> outlierChannels(Source source, Index layer, Index n, bool byWeights);
+  /// What `channels` measures with; `key` names text and tokens, for the file that keeps the result.
+  using Measure = std::function<Activations(std::stop_token)>;
+  void setMeasure(std::string key, Measure measure);
+
   void setStop(std::stop_token stop) { m_stop = std::move(stop); }
   const std::string &warning() const { return m_warning; }
 
@@ -43,10 +55,17 @@ public:
 
 private:
   std::filesystem::path fileOf(SvdOf what, Index layer) const;
+  const Activations &activations();
+  const std::vector<std::vector<float>> &writtenMagnitudes();
+  std::vector<float> weightScore(Source source, Index layer);
 
   const Model &m_model;
   std::filesystem::path m_folder;
   std::map<std::pair<SvdOf, Index>, Svd> m_svd;
+  std::string m_measureKey;
+  Measure m_measure;
+  Activations m_activations;                  ///< tokens == 0: not measured yet
+  std::vector<std::vector<float>> m_written;  ///< [layer][d]: RMS of what the layers below write into a channel; empty: not yet
   std::stop_token m_stop;
   std::string m_warning;
 };

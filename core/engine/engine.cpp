@@ -51,7 +51,6 @@ void Engine::reserve(Index lanes, Index tokens) {
 void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop) {
   XQS_ASSERT(!lanes.empty() && !tokens.empty());
   const auto count = static_cast<Index>(lanes.size());
-  const Index first = lanes.front().cache->tokens();
   reserve(count, static_cast<Index>(tokens.size()));
   Backend &backend = m_model.backend();
   const ModelConfig &config = m_model.config();
@@ -59,12 +58,13 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
 
   const View residual = rows(m_residual, 0, count, d);
   for (Index lane = 0; lane < count; ++lane) {
-    lanes[static_cast<std::size_t>(lane)].cache->beginStep(first, m_tokens);
-    embed(lanes[static_cast<std::size_t>(lane)], tokens, rows(m_residual, lane, 1, d));
+    const Lane &l = lanes[static_cast<std::size_t>(lane)];
+    l.cache->beginStep(l.cache->tokens(), m_tokens);
+    embed(l, l.tokens.empty() ? tokens : l.tokens, rows(m_residual, lane, 1, d));
   }
   for (Index layer = 0; layer < config.shape.layers; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
-    attentionBlock(lanes, layer, first);
+    attentionBlock(lanes, layer);
     feedForwardBlock(count, layer);
   }
   backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
@@ -88,7 +88,7 @@ void Engine::embed(const Lane &lane, std::span<const TokenId> tokens, View out) 
   backend.upload(kQueue, out.data, host.data(), bytes);
 }
 
-void Engine::attentionBlock(std::span<const Lane> lanes, Index layer, Index first) {
+void Engine::attentionBlock(std::span<const Lane> lanes, Index layer) {
   Backend &backend = m_model.backend();
   const ModelConfig &config = m_model.config();
   const ModelShape &s = config.shape;
@@ -105,11 +105,11 @@ void Engine::attentionBlock(std::span<const Lane> lanes, Index layer, Index firs
     const Lane &lane = lanes[static_cast<std::size_t>(i)];
     LayerInput input{rows(m_residual, i, 1, s.d), rows(m_normed, i, 1, s.d), {}, {}, {}};
     backend.setTag({static_cast<std::int16_t>(layer), static_cast<std::int16_t>(i), "qkv"});
-    backend.rope(kQueue, rows(m_q, i, 1, dq), s.heads, first, config.ropeFrequency);
+    const Index first = lane.cache->stepFirst();
+    m_model.rope(kQueue, rows(m_q, i, 1, dq), s.heads, first);
     if (lane.cache->needsKv(layer) || lane.trace != nullptr) computeKv(i, layer, first, input);
     if (lane.trace != nullptr) keep(*lane.trace, layer, input);
     backend.setTag({static_cast<std::int16_t>(layer), static_cast<std::int16_t>(i), "cache"});
-    lane.cache->prefetch(layer);
     lane.cache->append(layer, input);
     lane.cache->advance(layer);
     if (lane.visit) lane.visit(layer, *lane.cache);
@@ -128,7 +128,7 @@ void Engine::computeKv(Index lane, Index layer, Index first, LayerInput &input) 
   backend.matmul(kQueue, input.normed, m_model.layer(layer).wk, k);
   backend.matmul(kQueue, input.normed, m_model.layer(layer).wv, v);
   backend.copy(kQueue, k, kRope);
-  backend.rope(kQueue, kRope, s.kvHeads, first, m_model.config().ropeFrequency);
+  m_model.rope(kQueue, kRope, s.kvHeads, first);
   input.k = k, input.kRope = kRope, input.v = v;
 }
 

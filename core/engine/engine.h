@@ -38,20 +38,21 @@ struct Lane {
   ExactTrace *trace = nullptr; ///< filled with the first tokens that this lane computes, where given
   /// Called after each layer's advance, where given: the only moment at which every method can rebuild that layer.
   std::function<void(Index layer, const Cache &)> visit;
+  /// This lane's own tokens, as many as the step's; empty: the step's. Lanes need not hold equally many tokens.
+  std::span<const TokenId> tokens;
   /// Embedded rows are multiplied by 1 + perturbation * u, u uniform in [-1, 1) from `seed`: what rounding of another order of
   /// summation would do, for the noise floor (findings: 1e-6).
   float perturbation = 0;
   std::uint64_t seed = 1;
 };
 
-/// The forward pass, once, for prefill and decode. All lanes advance through the layers together over the same tokens: their
-/// rows lie behind each other in one activation matrix, so one tile of weights serves all lanes. Not thread-safe.
+/// The forward pass, once, for prefill and decode. All lanes advance through the layers together by equally many tokens:
+/// their rows lie behind each other in one activation matrix, so one tile of weights serves all lanes. Not thread-safe.
 class Engine {
 public:
   explicit Engine(const Model &model) : m_model(model) {}
 
-  /// Feeds `tokens` at positions cache->tokens().. to every lane (all lanes hold equally many tokens) and leaves the normed
-  /// final hidden states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step
+  /// Feeds `tokens` (or a lane's own) at positions cache->tokens().. to every lane and leaves the normed final hidden states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step
   /// and must be dropped).
   void step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop = {});
 
@@ -62,10 +63,10 @@ public:
 
 private:
   void reserve(Index lanes, Index tokens);
-  void embed(const Lane &lane, std::span<const TokenId> tokens, View out);
   /// Rows of `lanes` lanes from `lane` on.
   View rows(const Buffer &buffer, Index lane, Index lanes, Index width) const;
-  void attentionBlock(std::span<const Lane> lanes, Index layer, Index first);
+  void attentionBlock(std::span<const Lane> lanes, Index layer);
+  void embed(const Lane &lane, std::span<const TokenId> tokens, View out);
   void computeKv(Index lane, Index layer, Index first, LayerInput &input);
   void keep(const ExactTrace &trace, Index layer, const LayerInput &input);
   void feedForwardBlock(Index lanes, Index layer);

@@ -55,7 +55,7 @@ std::vector<WindowEvaluator::Result> WindowEvaluator::run(std::span<const Method
   std::vector<Lane> lanes;
   for (std::size_t i = 0; i < methods.size(); ++i) {
     results[i].cache = methods[i]->makeCache({n, n, m_state});
-    Lane lane{results[i].cache.get(), nullptr, {}, options.perturbation, options.seed};
+    Lane lane{results[i].cache.get(), nullptr, {}, {}, options.perturbation, options.seed};
     if (options.visit)
       lane.visit = [&options, i](Index layer, const Cache &cache) { options.visit(i, layer, cache); };
     lanes.push_back(std::move(lane));

@@ -80,6 +80,9 @@ private:
   Buffer m_exactHidden, m_exactLogits, m_logits;
 };
 
+/// Channel statistics of the exact model over the windows of a calibration text. Throws Cancelled.
+Activations measureActivations(const Model &model, std::span<const TokenId> tokens, Index window, std::stop_token stop = {});
+
 /// Relative Frobenius errors of one layer; x is NaN where the method rebuilds no X.
 struct LayerError {
   double k = 0, v = 0, x = 0;

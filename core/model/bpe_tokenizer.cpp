@@ -52,7 +52,8 @@ std::optional<std::string> decodeSpelling(std::string_view text) {
 } // namespace
 
 BpeTokenizer::BpeTokenizer(const PreTokenizerSpec &spec, Vocabulary vocabulary, const std::vector<std::string_view> &merges)
-    : m_preTokenizer(spec), m_bytes(std::move(vocabulary.tokens)), m_unknown(vocabulary.unknown), m_bos(vocabulary.bos) {
+    : Tokenizer(SpecialTokens(vocabulary)), m_preTokenizer(spec), m_bytes(std::move(vocabulary.tokens)),
+      m_unknown(vocabulary.unknown) {
   m_byteToken.fill(kNone);
   m_words.reserve(m_bytes.size());
   for (std::size_t id = 0; id < m_bytes.size(); ++id) {
@@ -136,9 +137,9 @@ void BpeTokenizer::encodeWord(std::string_view word, std::vector<TokenId> &out) 
   for (std::int64_t i = 0; i < n; i = at(i).next) out.push_back(at(i).id == kNone ? *m_unknown : at(i).id);
 }
 
-std::vector<TokenId> BpeTokenizer::encode(std::string_view text) const {
-  std::vector<TokenId> ids;
-  if (m_bos) ids.push_back(*m_bos);
+void BpeTokenizer::encodeText(std::string_view given, bool, std::vector<TokenId> &ids) const {
+  const std::string normalized = m_preTokenizer.spec().nfc ? nfc(given) : std::string();
+  const std::string_view text = m_preTokenizer.spec().nfc ? normalized : given;
   std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>> seen; // word of `text` -> range of ids
   m_preTokenizer.split(text, [&](std::string_view word) {
     if (const auto it = seen.find(word); it != seen.end()) {
@@ -150,7 +151,6 @@ std::vector<TokenId> BpeTokenizer::encode(std::string_view text) const {
     if (word.size() <= kLongestCachedWord && seen.size() < kMostCachedWords)
       seen.emplace(word, std::pair(begin, ids.size()));
   });
-  return ids;
 }
 
 std::string BpeTokenizer::decode(TokenId id) const {

@@ -22,7 +22,6 @@ public:
 
   std::string name() const override { return m_preTokenizer.spec().name; }
   TokenId vocabSize() const override { return static_cast<TokenId>(m_bytes.size()); }
-  std::vector<TokenId> encode(std::string_view text) const override;
   std::string decode(TokenId id) const override;
 
 private:
@@ -30,6 +29,7 @@ private:
     std::int32_t rank;
     TokenId result;
   };
+  void encodeText(std::string_view text, bool afterSpecial, std::vector<TokenId> &ids) const override;
   void addMerges(const std::vector<std::string_view> &merges);
   const Merge *merge(TokenId left, TokenId right) const;
   void encodeWord(std::string_view word, std::vector<TokenId> &out) const;
@@ -39,7 +39,7 @@ private:
   std::unordered_map<std::string_view, TokenId> m_words; ///< normal tokens by their bytes (views of m_bytes)
   std::unordered_map<std::uint64_t, Merge> m_merges;     ///< by left id and right id
   std::array<TokenId, 256> m_byteToken{};                ///< -1 where a byte has no token
-  std::optional<TokenId> m_unknown, m_bos;
+  std::optional<TokenId> m_unknown;
 };
 
 } // namespace xqs

@@ -5,23 +5,22 @@
 
 namespace xqs {
 
-/// One token a byte: id = byte % vocab. For synthetic models; decoding gives the byte back where the vocabulary has 256
-/// tokens.
+/// One token a byte: id = byte % vocab. For synthetic models, without special tokens; decoding gives the byte back where the
+/// vocabulary has 256 tokens.
 class ByteTokenizer final : public Tokenizer {
 public:
-  explicit ByteTokenizer(TokenId vocab) : m_vocab(vocab) {}
+  explicit ByteTokenizer(TokenId vocab) : Tokenizer({}), m_vocab(vocab) {}
 
   std::string name() const override { return "bytes"; }
   TokenId vocabSize() const override { return m_vocab; }
-  std::vector<TokenId> encode(std::string_view text) const override {
-    std::vector<TokenId> ids;
-    ids.reserve(text.size());
-    for (const char c : text) ids.push_back(static_cast<unsigned char>(c) % m_vocab);
-    return ids;
-  }
   std::string decode(TokenId id) const override { return std::string(1, static_cast<char>(id & 0xff)); }
 
 private:
+  void encodeText(std::string_view text, bool, std::vector<TokenId> &ids) const override {
+    ids.reserve(ids.size() + text.size());
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c) % m_vocab);
+  }
+
   TokenId m_vocab;
 };
 

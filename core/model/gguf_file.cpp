@@ -18,6 +18,9 @@ constexpr int kMaxArrayNesting = 4;
 constexpr std::uint64_t kSmallestValue = 8 + 1 + 4 + 1;          // key length, key, type, payload
 constexpr std::uint64_t kSmallestTensor = 8 + 1 + 4 + 8 + 4 + 8; // name length, name, dimensions, one of them, type, offset
 constexpr std::uint64_t kDefaultAlignment = 32;
+constexpr std::uint64_t kLargestHeader = std::uint64_t{1} << 29; // the largest vocabularies take about 20 MB
+constexpr std::uint64_t kFirstHeaderRead = 1 << 16;
+constexpr Index kDequantizeBytes = 1 << 18; // of a tensor at a time: stays in a core's cache
 constexpr const char *kConvert = "convert the model again with a current converter";
 
 /// Bytes of one scalar, 0 for strings and arrays.
@@ -33,18 +36,20 @@ std::string quoted(std::string_view name) { return "'" + printable(name) + "'"; 
 
 } // namespace
 
-/// Reads forward through the mapping; every read is checked against what is left.
+/// Reads the header forward; every read is checked against what is left of the file.
 class GgufFile::Cursor {
 public:
-  explicit Cursor(const GgufFile &file) : m_file(file) {}
+  explicit Cursor(GgufFile &file) : m_file(file) {}
 
   std::uint64_t position() const { return m_position; }
-  std::uint64_t left() const { return m_file.bytes().size() - m_position; }
+  std::uint64_t left() const { return m_file.m_file.size() - m_position; }
 
+  /// The next bytes, valid until more is taken.
   const std::byte *take(std::uint64_t bytes, const std::string &what) {
     if (bytes > left())
       m_file.bad(fmt::format("the file ends inside {} ({} bytes needed, {} left)", what, bytes, left()), m_position);
-    const std::byte *data = m_file.bytes().data() + m_position;
+    fetch(m_position + bytes, what);
+    const std::byte *data = m_file.m_header.data() + m_position;
     m_position += bytes;
     return data;
   }
@@ -53,6 +58,7 @@ public:
     std::memcpy(&value, take(sizeof(T), what), sizeof(T));
     return value;
   }
+  /// Valid until more is taken.
   std::string_view text(const std::string &what) {
     const auto length = read<std::uint64_t>("the length of " + what);
     return {reinterpret_cast<const char *>(take(length, what)), static_cast<std::size_t>(length)};
@@ -91,14 +97,25 @@ public:
   }
 
 private:
-  const GgufFile &m_file;
+  /// Makes the header at least `end` bytes long, at most the file's size; grows by doubling.
+  void fetch(std::uint64_t end, const std::string &what) {
+    std::vector<std::byte> &header = m_file.m_header;
+    const std::uint64_t have = header.size();
+    if (end <= have) return;
+    if (end > kLargestHeader)
+      m_file.bad(fmt::format("{} makes the header longer than {} bytes", what, kLargestHeader), m_position);
+    header.resize(std::min(m_file.m_file.size(), std::max({end, 2 * have, kFirstHeaderRead})));
+    m_file.m_file.read(have, std::span(header).subspan(have));
+  }
+
+  GgufFile &m_file;
   std::uint64_t m_position = 0;
 };
 
 GgufFile::GgufFile(const std::string &path) : m_file(path) {
   Cursor cursor(*this);
-  if (bytes().empty()) bad("the file is empty", 0);
-  if (bytes().size() < 4 || std::memcmp(cursor.take(4, "the magic"), "GGUF", 4) != 0)
+  if (m_file.size() == 0) bad("the file is empty", 0);
+  if (m_file.size() < 4 || std::memcmp(cursor.take(4, "the magic"), "GGUF", 4) != 0)
     bad("this is not a GGUF file (its first bytes are not 'GGUF')", 0, "give a model in GGUF format");
   const auto version = cursor.read<std::uint32_t>("the version");
   if ((version & 0xffff) == 0) bad("this GGUF file is big-endian", 4, "convert it for little-endian machines");
@@ -110,12 +127,14 @@ GgufFile::GgufFile(const std::string &path) : m_file(path) {
   if (integer("split.count").value_or(1) > 1)
     unsupported("this is one part of a model that is split over several files", "join the parts with gguf-split --merge");
   readTensors(cursor, tensors);
+  m_header.resize(cursor.position());
+  m_header.shrink_to_fit();
 }
 
 void GgufFile::readValues(Cursor &cursor, std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t at = cursor.position();
-    const std::string_view key = cursor.text(fmt::format("the key of metadata value {}", i));
+    const std::string key(cursor.text(fmt::format("the key of metadata value {}", i)));
     if (key.empty()) bad(fmt::format("metadata value {} has no key", i), at);
     const std::string what = "metadata " + quoted(key);
     GgufValue value;
@@ -124,9 +143,9 @@ void GgufFile::readValues(Cursor &cursor, std::uint64_t count) {
     cursor.skip(value.type, what);
     if (value.type == GgufType::Array) {
       std::uint32_t elementType;
-      std::memcpy(&elementType, bytes().data() + value.offset, 4);
+      std::memcpy(&elementType, m_header.data() + value.offset, 4);
       value.elementType = static_cast<GgufType>(elementType);
-      std::memcpy(&value.count, bytes().data() + value.offset + 4, 8);
+      std::memcpy(&value.count, m_header.data() + value.offset + 4, 8);
       value.offset += 12;
     }
     if (!m_values.emplace(key, value).second) bad(what + " is there twice", at);
@@ -177,7 +196,7 @@ void GgufFile::placeTensors(std::uint64_t headerEnd, std::span<const std::uint64
     bad(fmt::format("the alignment {} is not a power of two", given), values().find("general.alignment")->second.offset);
   const auto alignment = static_cast<std::uint64_t>(given);
   const std::uint64_t start = (headerEnd + alignment - 1) / alignment * alignment;
-  const std::uint64_t size = bytes().size();
+  const std::uint64_t size = m_file.size();
   for (std::size_t i = 0; i < m_tensors.size(); ++i) {
     GgufTensor &t = m_tensors[i];
     const std::string what = "tensor " + quoted(t.name);
@@ -189,14 +208,15 @@ void GgufFile::placeTensors(std::uint64_t headerEnd, std::span<const std::uint64
       bad(fmt::format("{} ({} blocks of {} bytes at offset {}) lies beyond the file's {} bytes", what, blocks,
                       t.type->blockBytes, offsets[i], size),
           t.infoOffset);
-    t.data = bytes().subspan(start + offsets[i], blocks * static_cast<std::uint64_t>(t.type->blockBytes));
+    t.dataOffset = start + offsets[i];
+    t.dataBytes = blocks * static_cast<std::uint64_t>(t.type->blockBytes);
   }
   std::vector<std::size_t> order(m_tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::sort(order, {}, [&](std::size_t i) { return m_tensors[i].data.data(); });
+  std::ranges::sort(order, {}, [&](std::size_t i) { return m_tensors[i].dataOffset; });
   for (std::size_t i = 1; i < order.size(); ++i) {
     const GgufTensor &before = m_tensors[order[i - 1]], &after = m_tensors[order[i]];
-    if (before.data.data() + before.data.size() > after.data.data())
+    if (before.dataOffset + before.dataBytes > after.dataOffset)
       bad("tensors " + quoted(before.name) + " and " + quoted(after.name) + " overlap", after.infoOffset);
   }
 }
@@ -204,6 +224,19 @@ void GgufFile::placeTensors(std::uint64_t headerEnd, std::span<const std::uint64
 const GgufTensor *GgufFile::find(std::string_view tensor) const {
   const auto it = m_tensorIndex.find(tensor);
   return it == m_tensorIndex.end() ? nullptr : &m_tensors[it->second];
+}
+
+void GgufFile::dequantize(const GgufTensor &tensor, std::span<float> out) const {
+  XQS_ASSERT(static_cast<Index>(out.size()) == tensor.elements);
+  const BlockType &type = *tensor.type;
+  const Index blocks = tensor.elements / type.blockElements, most = kDequantizeBytes / type.blockBytes;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(std::min(blocks, most) * type.blockBytes));
+  for (Index block = 0; block < blocks; block += most) {
+    const Index count = std::min(most, blocks - block);
+    m_file.read(tensor.dataOffset + static_cast<std::uint64_t>(block * type.blockBytes),
+                std::span(bytes).first(static_cast<std::size_t>(count * type.blockBytes)));
+    type.dequantize(bytes.data(), count, out.data() + block * type.blockElements);
+  }
 }
 
 const GgufValue *GgufFile::value(std::string_view key) const {
@@ -216,14 +249,14 @@ std::optional<std::string_view> GgufFile::string(std::string_view key) const {
   if (v == nullptr) return std::nullopt;
   if (v->type != GgufType::String) bad("metadata " + quoted(key) + " is not text", v->offset);
   std::uint64_t length;
-  std::memcpy(&length, bytes().data() + v->offset, 8);
-  return std::string_view(reinterpret_cast<const char *>(bytes().data()) + v->offset + 8, length);
+  std::memcpy(&length, m_header.data() + v->offset, 8);
+  return std::string_view(reinterpret_cast<const char *>(m_header.data()) + v->offset + 8, length);
 }
 
 std::optional<std::int64_t> GgufFile::integer(std::string_view key) const {
   const GgufValue *v = value(key);
   if (v == nullptr) return std::nullopt;
-  const std::byte *p = bytes().data() + v->offset;
+  const std::byte *p = m_header.data() + v->offset;
   const auto as = [&]<typename T>(T number) {
     std::memcpy(&number, p, sizeof number);
     return number;
@@ -249,7 +282,7 @@ std::optional<std::int64_t> GgufFile::integer(std::string_view key) const {
 std::optional<double> GgufFile::number(std::string_view key) const {
   const GgufValue *v = value(key);
   if (v == nullptr) return std::nullopt;
-  const std::byte *p = bytes().data() + v->offset;
+  const std::byte *p = m_header.data() + v->offset;
   if (v->type == GgufType::F32) {
     float number;
     std::memcpy(&number, p, sizeof number);
@@ -267,7 +300,7 @@ std::optional<bool> GgufFile::boolean(std::string_view key) const {
   const GgufValue *v = value(key);
   if (v == nullptr) return std::nullopt;
   if (v->type != GgufType::Bool) bad("metadata " + quoted(key) + " is not true or false", v->offset);
-  return std::to_integer<int>(bytes()[v->offset]) != 0;
+  return std::to_integer<int>(m_header[v->offset]) != 0;
 }
 
 const GgufValue *GgufFile::arrayOf(std::string_view key, GgufType a, GgufType b) const {
@@ -282,7 +315,7 @@ std::vector<std::string_view> GgufFile::strings(std::string_view key) const {
   if (v == nullptr) return {};
   std::vector<std::string_view> list;
   list.reserve(v->count);
-  const char *p = reinterpret_cast<const char *>(bytes().data()) + v->offset;
+  const char *p = reinterpret_cast<const char *>(m_header.data()) + v->offset;
   for (std::uint64_t i = 0; i < v->count; ++i) {
     std::uint64_t length;
     std::memcpy(&length, p, 8);
@@ -296,7 +329,7 @@ std::vector<float> GgufFile::floats(std::string_view key) const {
   const GgufValue *v = arrayOf(key, GgufType::F32, GgufType::F32);
   if (v == nullptr) return {};
   std::vector<float> list(v->count);
-  if (!list.empty()) std::memcpy(list.data(), bytes().data() + v->offset, list.size() * sizeof(float));
+  if (!list.empty()) std::memcpy(list.data(), m_header.data() + v->offset, list.size() * sizeof(float));
   return list;
 }
 
@@ -304,7 +337,7 @@ std::vector<std::int32_t> GgufFile::integers(std::string_view key) const {
   const GgufValue *v = arrayOf(key, GgufType::I32, GgufType::U32);
   if (v == nullptr) return {};
   std::vector<std::int32_t> list(v->count);
-  if (!list.empty()) std::memcpy(list.data(), bytes().data() + v->offset, list.size() * sizeof(std::int32_t));
+  if (!list.empty()) std::memcpy(list.data(), m_header.data() + v->offset, list.size() * sizeof(std::int32_t));
   return list;
 }
 

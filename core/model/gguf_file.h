@@ -3,7 +3,7 @@
 
 #include "dequantize_blocks.h"
 #include "error.h"
-#include "mapped_file.h"
+#include "input_file.h"
 
 #include <array>
 #include <cstdint>
@@ -31,23 +31,27 @@ struct GgufTensor {
   const BlockType *type = nullptr;
   std::array<Index, 4> dims{1, 1, 1, 1}; ///< innermost first; unused ones are 1
   Index elements = 0;
-  std::uint64_t infoOffset = 0;    ///< byte offset of its description, for messages
-  std::span<const std::byte> data; ///< inside the mapping, exactly the tensor's blocks
+  std::uint64_t infoOffset = 0; ///< byte offset of its description, for messages
+  std::uint64_t dataOffset = 0; ///< byte offset of its first block in the file
+  std::uint64_t dataBytes = 0;
 };
 
-/// A GGUF container, version 2 or 3, little-endian, memory-mapped. No field of the file is trusted: opening checks every
-/// count, length, name and extent against the file's size before anything is allocated for it, so a file that opens can be
-/// read without further checks. Layout: ggml docs/gguf.md.
+/// A GGUF container, version 2 or 3, little-endian. The header (metadata and descriptions of tensors) is kept, a tensor's
+/// data are read when asked for. No field of the file is trusted: opening checks every count, length, name and extent
+/// against the file's size before anything is allocated for it, so a file that opens can be read without further checks,
+/// unless it shrinks. Layout: ggml docs/gguf.md.
 class GgufFile {
 public:
   /// Throws NotFound, Unreadable, BadFile ("<file>: <what> at byte <offset>: <what to do>") and Unsupported (tensor types).
   explicit GgufFile(const std::string &path);
 
   const std::string &path() const { return m_file.path(); }
-  std::span<const std::byte> bytes() const { return m_file.bytes(); }
+  const InputFile &file() const { return m_file; }
   const std::map<std::string, GgufValue, std::less<>> &values() const { return m_values; }
   const std::vector<GgufTensor> &tensors() const { return m_tensors; } ///< in file order
   const GgufTensor *find(std::string_view tensor) const;
+  /// Rebuilds a tensor's values: out [tensor.elements] fp32. Throws Unreadable. Safe to call from several threads.
+  void dequantize(const GgufTensor &tensor, std::span<float> out) const;
 
   // Metadata. nullopt or empty where the key is absent; BadFile naming the key where it has another type.
   std::optional<std::string_view> string(std::string_view key) const;
@@ -72,7 +76,8 @@ private:
   const GgufValue *value(std::string_view key) const;
   const GgufValue *arrayOf(std::string_view key, GgufType a, GgufType b) const;
 
-  MappedFile m_file;
+  InputFile m_file;
+  std::vector<std::byte> m_header; ///< the file's first bytes; offsets in the file are offsets here
   std::map<std::string, GgufValue, std::less<>> m_values;
   std::vector<GgufTensor> m_tensors;
   std::map<std::string_view, std::size_t> m_tensorIndex; ///< views of m_tensors' names

@@ -80,6 +80,7 @@ GgufReader::GgufReader(const std::string &path) : m_file(path) {
   bindTensors();
   readRope();
   summarizeTypes();
+  m_config.chatTemplate = m_file.string("tokenizer.chat_template").value_or("");
   m_tokenizer = openGgufTokenizer(m_file);
   if (m_tokenizer->vocabSize() != m_config.vocab)
     m_file.bad(
@@ -171,7 +172,7 @@ void GgufReader::readRope() {
     m_file.bad(fmt::format("tensor '{}' has {} elements, not {}", kRopeFactors, factors->elements, dh / 2),
                factors->infoOffset);
   std::vector<float> values(m_config.ropeFrequency.size());
-  factors->type->dequantize(factors->data.data(), factors->elements / factors->type->blockElements, values.data());
+  m_file.dequantize(*factors, values);
   for (std::size_t j = 0; j < values.size(); ++j) {
     if (!(values[j] > 0 && std::isfinite(values[j])))
       m_file.bad(fmt::format("tensor '{}' holds {} at {}", kRopeFactors, values[j], j), factors->infoOffset);
@@ -230,7 +231,7 @@ void GgufReader::summarizeTypes() {
 }
 
 const std::string &GgufReader::hash() const {
-  std::call_once(m_hashOnce, [this] { m_hash = sha256Hex(m_file.bytes()); });
+  std::call_once(m_hashOnce, [this] { m_hash = sha256Hex(m_file.file()); });
   return m_hash;
 }
 
@@ -239,12 +240,12 @@ void GgufReader::read(Weight weight, Index layer, std::span<float> out) const {
   const LayerTensors &tensors = isPerLayer(weight) ? m_layers[static_cast<std::size_t>(layer)] : m_global;
   const GgufTensor *tensor = tensors[static_cast<std::size_t>(weight)];
   XQS_ASSERT(tensor != nullptr && static_cast<Index>(out.size()) == tensor->elements);
-  tensor->type->dequantize(tensor->data.data(), tensor->elements / tensor->type->blockElements, out.data());
+  m_file.dequantize(*tensor, out);
   constexpr std::uint32_t kExponent = 0x7f800000; // all ones: infinity or NaN
   for (std::size_t i = 0; i < out.size(); ++i)
     if ((std::bit_cast<std::uint32_t>(out[i]) & kExponent) == kExponent)
       m_file.bad(fmt::format("tensor '{}' holds a value that is not finite (element {})", tensor->name, i),
-                 static_cast<std::uint64_t>(tensor->data.data() - m_file.bytes().data()));
+                 tensor->dataOffset);
 }
 
 } // namespace xqs

@@ -21,7 +21,8 @@ public:
   const ModelConfig &config() const override { return m_config; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return m_tokenizer; }
   const std::string &hash() const override;
-  /// Also throws BadFile naming the tensor where a rebuilt value is not finite. Safe to call from several threads.
+  /// Throws Unreadable where the file shrank, BadFile naming the tensor where a rebuilt value is not finite. Safe to call
+  /// from several threads.
   void read(Weight weight, Index layer, std::span<float> out) const override;
 
 private:

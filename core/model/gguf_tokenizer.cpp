@@ -42,10 +42,11 @@ Vocabulary readVocabulary(const GgufFile &file, bool addBos) {
   if (!v.unknown)
     if (const auto it = std::ranges::find(v.types, TokenType::Unknown); it != v.types.end())
       v.unknown = static_cast<TokenId>(it - v.types.begin());
-  if (file.boolean("tokenizer.ggml.add_bos_token").value_or(addBos)) {
-    v.bos = tokenId(file, "tokenizer.ggml.bos_token_id", size);
-    if (!v.bos) file.bad("a BOS is asked for and metadata 'tokenizer.ggml.bos_token_id' is missing", 0, kConvert);
-  }
+  v.bos = tokenId(file, "tokenizer.ggml.bos_token_id", size);
+  v.eos = tokenId(file, "tokenizer.ggml.eos_token_id", size);
+  v.eot = tokenId(file, "tokenizer.ggml.eot_token_id", size);
+  v.addBos = file.boolean("tokenizer.ggml.add_bos_token").value_or(addBos);
+  if (v.addBos && !v.bos) file.bad("a BOS is asked for and metadata 'tokenizer.ggml.bos_token_id' is missing", 0, kConvert);
   return v;
 }
 

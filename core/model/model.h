@@ -41,6 +41,10 @@ public:
   ConstView outputNorm() const { return m_outputNorm; }         ///< [1, d]
   ConstView output() const { return m_output; }                 ///< [vocab, d]; the embedding where tied
   Index parameters() const { return m_parameters; }
+  /// RoPE of x [n, heads * dh] at positions first.., in place; nothing in a model without positions.
+  void rope(Queue queue, View x, Index heads, Index first) const {
+    if (!m_config.ropeFrequency.empty()) m_backend->rope(queue, x, heads, first, m_config.ropeFrequency);
+  }
 
 private:
   Model() = default;

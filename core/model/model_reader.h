@@ -17,10 +17,10 @@ namespace xqs {
 /// What a method's cost depends on.
 struct ModelShape {
   Index layers = 0;
-  Index d = 0;     ///< hidden size
-  Index heads = 0; ///< H
+  Index d = 0;       ///< hidden size
+  Index heads = 0;   ///< H
   Index kvHeads = 0; ///< Hkv
-  Index dh = 0;    ///< head size
+  Index dh = 0;      ///< head size
   Index dkv() const { return kvHeads * dh; }
   bool mha() const { return heads == kvHeads; }
 };
@@ -36,8 +36,10 @@ struct ModelConfig {
   Index contextLength = 0; ///< trained for; longer windows are refused
   float rmsEps = 1e-5f;
   double ropeBase = 10000;
-  std::vector<double> ropeFrequency; ///< dh / 2 angular frequencies, scaling applied: base^(-2j/dh) / factor_j
+  std::vector<double> ropeFrequency; ///< dh / 2 angular frequencies, scaling applied: base^(-2j/dh) / factor_j;
+                                     ///< empty: no RoPE
   bool tiedOutput = false;
+  std::string chatTemplate;   ///< Jinja, as the file has it (see chat_template.h); empty: none
   float residualStrength = 1; ///< synthetic models only: x + strength * f(x) becomes strength * x + f(x)
 };
 
@@ -78,8 +80,8 @@ struct ModelFormat {
 
 /// One line a format, asked in order; the last takes everything.
 std::span<const ModelFormat> modelFormats();
-/// Opens a GGUF file or a "synthetic:..." description. Throws NotFound, Unreadable, BadFile, Unsupported with file, tensor or
-/// key, byte offset and remedy.
+/// Opens a GGUF file or a "synthetic:..." description. Throws NotFound, Unreadable, BadFile, Unsupported with file, tensor
+/// or key, byte offset and remedy.
 std::unique_ptr<ModelReader> openModel(const std::string &location);
 
 } // namespace xqs

@@ -14,8 +14,7 @@
 namespace xqs {
 namespace {
 
-// Sources: GPT-2's encoder.py; tokenizer.json of SmolLM2, Llama 3 and Qwen2.5. Qwen2 normalizes to NFC before; files that
-// are not NFC already get other tokens there.
+// Sources: GPT-2's encoder.py; tokenizer.json of SmolLM2, Llama 3 and Qwen2.5.
 constexpr const char *kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr const char *kLlama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -23,10 +22,10 @@ constexpr const char *kQwen2 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 constexpr PreTokenizerSpec kPreTokenizers[] = {
-    {"gpt2", "gpt-2", nullptr, kGpt2, false, false},
-    {"smollm", "smollm", R"(\p{N})", kGpt2, false, false},
-    {"llama-bpe", "llama-bpe llama3 llama-v3", nullptr, kLlama3, true, true},
-    {"qwen2", "qwen2 deepseek-r1-qwen", nullptr, kQwen2, false, false},
+    {"gpt2", "gpt-2", nullptr, kGpt2, false, false, false},
+    {"smollm", "smollm", R"(\p{N})", kGpt2, false, false, false},
+    {"llama-bpe", "llama-bpe llama3 llama-v3", nullptr, kLlama3, true, true, false},
+    {"qwen2", "qwen2 deepseek-r1-qwen", nullptr, kQwen2, false, false, true},
 };
 
 } // namespace

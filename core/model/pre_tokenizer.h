@@ -18,6 +18,7 @@ struct PreTokenizerSpec {
   const char *pattern;      ///< PCRE2
   bool wholeWords;          ///< a word that is a token is not merged up from bytes (Hugging Face: ignore_merges)
   bool addBos;              ///< where the file does not say
+  bool nfc;                 ///< text is brought to Unicode normalization form C before it is cut
 };
 
 std::span<const PreTokenizerSpec> preTokenizers();

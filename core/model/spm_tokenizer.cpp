@@ -31,8 +31,8 @@ std::string replaceAll(std::string_view text, std::string_view from, std::string
 } // namespace
 
 SpmTokenizer::SpmTokenizer(Vocabulary vocabulary, bool addSpacePrefix)
-    : m_pieces(std::move(vocabulary.tokens)), m_scores(std::move(vocabulary.scores)), m_unknown(vocabulary.unknown),
-      m_bos(vocabulary.bos), m_addSpacePrefix(addSpacePrefix) {
+    : Tokenizer(SpecialTokens(vocabulary)), m_pieces(std::move(vocabulary.tokens)), m_scores(std::move(vocabulary.scores)),
+      m_unknown(vocabulary.unknown), m_addSpacePrefix(addSpacePrefix) {
   m_byteToken.fill(-1);
   m_normal.reserve(m_pieces.size());
   m_bytes.reserve(m_pieces.size());
@@ -48,12 +48,10 @@ SpmTokenizer::SpmTokenizer(Vocabulary vocabulary, bool addSpacePrefix)
       throw Error(Code::BadFile, "the vocabulary has neither a token for every byte nor an unknown token");
 }
 
-std::vector<TokenId> SpmTokenizer::encode(std::string_view text) const {
-  std::vector<TokenId> ids;
-  if (m_bos) ids.push_back(*m_bos);
-  if (text.empty()) return ids;
-  mergeInto((m_addSpacePrefix ? std::string(kSpace) : std::string()) + replaceAll(text, " ", kSpace), ids);
-  return ids;
+void SpmTokenizer::encodeText(std::string_view text, bool afterSpecial, std::vector<TokenId> &ids) const {
+  if (text.empty()) return;
+  const bool prefix = m_addSpacePrefix && !(afterSpecial && std::string_view(" \t\r\n").find(text[0]) != text.npos);
+  mergeInto((prefix ? std::string(kSpace) : std::string()) + replaceAll(text, " ", kSpace), ids);
 }
 
 void SpmTokenizer::mergeInto(const std::string &escaped, std::vector<TokenId> &ids) const {

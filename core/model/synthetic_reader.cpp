@@ -2,6 +2,7 @@
 #include "synthetic_reader.h"
 
 #include "byte_tokenizer.h"
+#include "random.h"
 #include "sha256.h"
 #include "utf8.h"
 #include "weights.h"
@@ -30,9 +31,9 @@ constexpr Setting kSettings[] = {
     {"layers", 1, 512, 4, true},     {"d", 2, 65536, 64, true},           {"heads", 1, 1024, 4, true},
     {"kv_heads", 1, 1024, 0, true},  {"head_dim", 2, 1024, 0, true},      {"ffn", 1, 262144, 0, true},
     {"vocab", 2, 262144, 256, true}, {"context", 2, 1048576, 4096, true}, {"seed", 0, 4294967295.0, 1, true},
-    {"residual", 0, 100, 1, false},
+    {"residual", 0, 100, 1, false},  {"rope", 0, 1, 1, true},
 };
-enum Key { Layers, D, Heads, KvHeads, HeadDim, Ffn, Vocab, Context, Seed, Residual, KeyCount };
+enum Key { Layers, D, Heads, KvHeads, HeadDim, Ffn, Vocab, Context, Seed, Residual, Rope, KeyCount };
 static_assert(std::size(kSettings) == KeyCount);
 
 [[noreturn]] void usage(const std::string &what) {
@@ -64,14 +65,6 @@ Values parse(std::string_view text) {
     value = parsed;
   }
   return values;
-}
-
-// splitmix64's output function (Steele, Lea, Flood, OOPSLA 2014), here as a hash of a counter.
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
 }
 
 // Mean 0, deviation 1: the sum of four 16-bit uniforms, an exact integer, and one rounding.
@@ -134,11 +127,11 @@ SyntheticReader::SyntheticReader(const std::string &location) {
   c.name = fmt::format("synthetic: {} layers, d {}, {} heads, {} key/value heads, seed {}", s.layers, s.d, s.heads,
                        s.kvHeads, m_seed);
   c.weightTypes = fmt::format("generated ({})", 3 + 9 * s.layers);
-  c.ropeFrequency = ropeFrequencies(c.ropeBase, s.dh);
+  if (whole(Rope) != 0) c.ropeFrequency = ropeFrequencies(c.ropeBase, s.dh);
   m_tokenizer = std::make_shared<ByteTokenizer>(static_cast<TokenId>(c.vocab));
   const std::string text =
-      fmt::format("xqscope synthetic {}: {} {} {} {} {} {} {} {} {} {}", kGenerator, s.layers, s.d, s.heads, s.kvHeads, s.dh,
-                  c.ffn, c.vocab, c.contextLength, m_seed, c.residualStrength);
+      fmt::format("xqscope synthetic {}: {} {} {} {} {} {} {} {} {} {}{}", kGenerator, s.layers, s.d, s.heads, s.kvHeads, s.dh,
+                  c.ffn, c.vocab, c.contextLength, m_seed, c.residualStrength, whole(Rope) != 0 ? "" : " without RoPE");
   m_hash = sha256Hex(std::as_bytes(std::span(text)));
 }
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "tokenizer.h"
-
+#include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace xqs {
+
+using TokenId = std::int32_t;
 
 /// What a token is, as numbered in GGUF's `tokenizer.ggml.token_type`. Only Normal tokens come out of text; Byte tokens
 /// stand for bytes that no Normal token holds.
@@ -17,7 +20,10 @@ struct Vocabulary {
   std::vector<TokenType> types;    ///< same length
   std::vector<float> scores;       ///< same length; SentencePiece only: higher merges first
   std::optional<TokenId> unknown;  ///< stands for what cannot be encoded
-  std::optional<TokenId> bos;      ///< put first where present
+  std::optional<TokenId> bos;      ///< begins a text
+  bool addBos = true;              ///< whether `encode` puts it first
+  std::optional<TokenId> eos;      ///< ends a text
+  std::optional<TokenId> eot;      ///< ends a turn of a chat
 };
 
 } // namespace xqs

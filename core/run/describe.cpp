@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <span>
 
 namespace xqs {
@@ -58,9 +57,10 @@ RunRow describeRun(const Session &session, const Experiment &experiment, Index w
   row.threads = session.threads(), row.seed = experiment.seed;
   row.version = XQS_VERSION, row.libraries = libraryVersions();
   row.spec = toJson(experiment).dump();
-  const CalibrationTokens calibration = calibrationTokens(session.model().tokenizer(), experiment.calibration);
-  row.calibrationText = calibration.text.name, row.calibrationTextHash = calibration.text.sha256;
-  row.calibrationTokensHash = calibration.tokensHash, row.calibrationWindows = calibration.windows;
+  const RunInputs &inputs = session.inputs();
+  row.calibrationText = inputs.calibrationText().name, row.calibrationTextHash = inputs.calibrationText().sha256;
+  row.calibrationTokensHash = inputs.calibrationHash();
+  row.calibrationWindows = static_cast<std::int64_t>(inputs.calibrationTokens().size()) / inputs.calibrationWindow();
   row.studyKey = studyKey(experiment, row.modelHash, row.tokensHash, row.calibrationTokensHash);
   return row;
 }
@@ -72,19 +72,6 @@ std::string studyKey(const Experiment &experiment, const std::string &modelHash,
                   kMethodVersion, modelHash, tokensHash, experiment.window, protocolName(experiment.protocol),
                   stateName(experiment.state), calibrationTokensHash, experiment.seed, experiment.backend);
   return sha256Hex(std::as_bytes(std::span(text)));
-}
-
-CalibrationTokens calibrationTokens(const Tokenizer &tokenizer, const CalibrationSource &source) {
-  CalibrationTokens result;
-  result.text = loadText(source.text);
-  const std::vector<TokenId> tokens = tokenizer.encode(result.text.bytes);
-  const Index fit = static_cast<Index>(tokens.size()) / source.window;
-  const Index first = std::min(source.firstWindow, fit);
-  result.windows = std::min(source.windows > 0 ? source.windows : fit, fit - first);
-  const auto used = std::span(tokens).subspan(static_cast<std::size_t>(first * source.window),
-                                              static_cast<std::size_t>(result.windows * source.window));
-  result.tokensHash = sha256Hex(std::as_bytes(used));
-  return result;
 }
 
 PolicyRow describePolicy(const PolicySpec &spec, const ModelShape &shape, Index window, State state, std::int64_t index) {

@@ -106,7 +106,7 @@ LayersResult runLayers(Session &session, std::span<const TokenId> tokens, std::s
   LayersResult result;
   result.layers = model.shape().layers;
   for (const PolicySpec &policy : policies) // settings that do not fit the model are told before anything is computed
-    policy.method().layout(policy, model.shape());
+    cacheLayout(policy, model.shape());
   if (report) report("exact model");
   const auto trace = traceExact(model, tokens, stop);
   for (std::size_t i = 0; i < policies.size(); ++i) {

@@ -13,9 +13,13 @@ RunResult Runner::run(const RunHooks &hooks) {
   const SessionOptions &options = m_session.options(); // what is recorded is what runs
   m_experiment.model = options.model, m_experiment.text = options.text;
   m_experiment.backend = options.backend, m_experiment.threads = options.threads;
+  m_experiment.calibration = options.calibration;
   const ModelShape &shape = m_session.model().shape();
   const Index windows = m_session.planWindows(m_experiment.window, m_experiment.firstWindow, m_experiment.windows);
-  const RunPart part = partOf(m_experiment, shape, m_plan.study.empty() ? allPolicies(m_experiment) : m_plan.policies,
+  const auto check = [&](const PolicySpec &policy) {
+    m_session.inputs().refuseMisfit(policy, m_experiment.window, m_experiment.firstWindow, windows);
+  };
+  const RunPart part = partOf(m_experiment, check, m_plan.study.empty() ? allPolicies(m_experiment) : m_plan.policies,
                               std::move(m_plan.stored));
   if (!part.misfits.empty() && !m_plan.tolerant) throw Error(Code::Usage, part.misfits.front().message);
   for (const std::size_t i : part.policies)

@@ -70,13 +70,6 @@ RunRow describeRun(const Session &session, const Experiment &experiment, Index w
 /// SHA-256 of everything that moves a run's figures, given its policies and windows; hex.
 std::string studyKey(const Experiment &experiment, const std::string &modelHash, const std::string &tokensHash,
                      const std::string &calibrationTokensHash);
-/// The tokens that `source` names, as the session takes them.
-struct CalibrationTokens {
-  TextSource text;
-  Index windows = 0;
-  std::string tokensHash; ///< as RunRow::tokensHash
-};
-CalibrationTokens calibrationTokens(const Tokenizer &tokenizer, const CalibrationSource &source);
 /// A policy's ledger for a window, from arithmetic alone.
 PolicyRow describePolicy(const PolicySpec &spec, const ModelShape &shape, Index window, State state, std::int64_t index);
 

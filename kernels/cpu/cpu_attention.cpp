@@ -35,15 +35,16 @@ struct Split {
 
 class TileWork {
 public:
-  TileWork(const AttentionArgs &a, Index kvHead, Index firstRow, Index count, Scratch &s)
-      : m_a(a), m_s(s), m_kvHead(kvHead), m_firstRow(firstRow), m_count(count), m_group(a.heads / a.kvHeads),
+  TileWork(const AttentionArgs &a, Index kHead, Index firstRow, Index count, Scratch &s)
+      : m_a(a), m_s(s), m_kHead(kHead), m_firstRow(firstRow), m_count(count), m_group(a.heads / a.k.heads),
         m_rows(count * m_group), m_dh(a.q.cols / a.heads), m_dv(a.out.cols / a.heads), m_first(a.firstQuery + firstRow),
         m_last(m_first + count - 1) {}
 
   void run() {
     gatherQueries();
-    for (Index begin = 0; begin <= m_last; begin += kKeyTile) {
-      const Index end = std::min(begin + kKeyTile, m_last + 1);
+    const Index chunkEnd = std::min(m_a.end(), m_last + 1);
+    for (Index begin = m_a.first; begin < chunkEnd; begin += kKeyTile) {
+      const Index end = std::min(begin + kKeyTile, chunkEnd);
       score(begin, end);
       softmax(begin, end);
       weigh(begin, end);
@@ -62,10 +63,17 @@ private:
     m_s.scores.resize(rows * kKeyTile);
     m_s.out.assign(rows * static_cast<std::size_t>(m_dv), 0.0f);
     m_s.state.assign(rows, {-INFINITY, 0});
-    for (Index row = 0; row < m_rows; ++row)
+    for (Index row = 0; row < m_rows; ++row) {
       simd::scale(m_a.q.row(m_firstRow + row % m_count) + head(row) * m_dh, m_a.scale, m_dh, m_s.q.data() + row * m_dh);
+      if (m_a.first == 0) continue;
+      const float *state = running(row), *sum = outRow(row);
+      m_s.state[static_cast<std::size_t>(row)] = {state[0], state[1]};
+      std::copy(sum, sum + m_dv, m_s.out.data() + row * m_dv);
+    }
   }
-  Index head(Index row) const { return m_kvHead * m_group + row / m_count; }
+  Index head(Index row) const { return m_kHead * m_group + row / m_count; }
+  float *outRow(Index row) const { return m_a.out.row(m_firstRow + row % m_count) + head(row) * m_dv; }
+  float *running(Index row) const { return m_a.running.row(m_firstRow + row % m_count) + 2 * head(row); }
 
   Split split(const AttentionSide &side, Index begin, Index end) const {
     if (side.from.never()) return {end, end};
@@ -77,7 +85,8 @@ private:
   /// its own.
   void score(Index begin, Index end) {
     const Split s = split(m_a.k, begin, end);
-    if (s.storedEnd > begin) scoreSide(m_a.k.stored.rowRange(begin, s.storedEnd - begin), m_s.scores.data());
+    if (s.storedEnd > begin)
+      scoreSide(m_a.k.stored.rowRange(begin - m_a.first, s.storedEnd - begin), m_s.scores.data());
     if (s.exactBegin == end) return;
     const ConstView exact = m_a.k.exact.rowRange(s.exactBegin - m_a.k.exactBegin, end - s.exactBegin);
     if (!mixed(s)) return scoreSide(exact, m_s.scores.data() + (s.exactBegin - begin));
@@ -90,7 +99,7 @@ private:
   }
   void scoreSide(ConstView k, float *scores) {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(m_rows), static_cast<int>(k.rows),
-                static_cast<int>(m_dh), 1, m_s.q.data(), static_cast<int>(m_dh), k.row(0) + m_kvHead * m_dh,
+                static_cast<int>(m_dh), 1, m_s.q.data(), static_cast<int>(m_dh), k.row(0) + m_kHead * m_dh,
                 static_cast<int>(k.stride), 0, scores, static_cast<int>(kKeyTile));
   }
 
@@ -122,26 +131,35 @@ private:
         std::fill(weights + from, weights + (end - begin), 0.0f);
       }
     }
-    if (s.storedEnd > begin) weighSide(m_a.v.stored.rowRange(begin, s.storedEnd - begin), m_s.scores.data());
+    if (s.storedEnd > begin)
+      weighSide(m_a.v.stored.rowRange(begin - m_a.first, s.storedEnd - begin), m_s.scores.data());
     if (s.exactBegin < end)
       weighSide(m_a.v.exact.rowRange(s.exactBegin - m_a.v.exactBegin, end - s.exactBegin),
                 exactWeights + (s.exactBegin - begin));
   }
   void weighSide(ConstView v, const float *weights) {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(m_rows), static_cast<int>(m_dv),
-                static_cast<int>(v.rows), 1, weights, static_cast<int>(kKeyTile), v.row(0) + m_kvHead * m_dv,
+                static_cast<int>(v.rows), 1, weights, static_cast<int>(kKeyTile), v.row(0) + m_kHead * m_a.v.heads / m_a.k.heads * m_dv,
                 static_cast<int>(v.stride), 1, m_s.out.data(), static_cast<int>(m_dv));
   }
 
   void writeOut() {
-    for (Index row = 0; row < m_rows; ++row)
-      simd::scale(m_s.out.data() + row * m_dv, 1.0f / m_s.state[static_cast<std::size_t>(row)].sum, m_dv,
-                  m_a.out.row(m_firstRow + row % m_count) + head(row) * m_dv);
+    const bool last = m_a.last();
+    for (Index row = 0; row < m_rows; ++row) {
+      const simd::Softmax &state = m_s.state[static_cast<std::size_t>(row)];
+      const float *sum = m_s.out.data() + row * m_dv;
+      if (last) {
+        simd::scale(sum, 1.0f / state.sum, m_dv, outRow(row));
+        continue;
+      }
+      std::copy(sum, sum + m_dv, outRow(row));
+      running(row)[0] = state.max, running(row)[1] = state.sum;
+    }
   }
 
   const AttentionArgs &m_a;
   Scratch &m_s;
-  const Index m_kvHead, m_firstRow, m_count, m_group, m_rows, m_dh, m_dv;
+  const Index m_kHead, m_firstRow, m_count, m_group, m_rows, m_dh, m_dv;
   const Index m_first, m_last; ///< tokens of the first and the last query
 };
 
@@ -150,12 +168,12 @@ private:
 void CpuBackend::attention(Queue, const AttentionArgs &args) {
   checkAttention(args);
   const Op op(*this, "attention", attentionBytes(args), attentionFlops(args));
-  const Index height = queryTile(args.heads / args.kvHeads);
+  const Index height = queryTile(args.heads / args.k.heads);
   const Index down = (args.q.rows + height - 1) / height;
-  m_pool.parallelFor(down * args.kvHeads, [&](Index tile) {
+  m_pool.parallelFor(down * args.k.heads, [&](Index tile) {
     thread_local Scratch scratch;
-    const Index row = (down - 1 - tile / args.kvHeads) * height; // late queries see most tokens: start with them
-    TileWork(args, tile % args.kvHeads, row, std::min(height, args.q.rows - row), scratch).run();
+    const Index row = (down - 1 - tile / args.k.heads) * height; // late queries see most tokens: start with them
+    TileWork(args, tile % args.k.heads, row, std::min(height, args.q.rows - row), scratch).run();
   });
 }
 

@@ -118,6 +118,16 @@ void HostBackend::add(Queue, ConstView a, ConstView b, View out) {
   });
 }
 
+void HostBackend::addRow(Queue, View x, ConstView row) {
+  XQS_ASSERT(isF32(x) && isF32(row) && row.rows == 1 && row.cols == x.cols);
+  const Op op(*this, "addRow", 2 * bytesOf(x) + bytesOf(row), static_cast<double>(x.rows * x.cols));
+  forRows(x.rows, elementwiseTile(x.cols), [&](Index begin, Index end) {
+    const float *y = row.row(0);
+    for (Index r = begin; r < end; ++r)
+      for (Index c = 0; c < x.cols; ++c) x.row(r)[c] += y[c];
+  });
+}
+
 void HostBackend::subtract(Queue, ConstView a, ConstView b, View out) {
   XQS_ASSERT(isF32(a) && isF32(b) && isF32(out) && sameShape(a, b) && sameShape(a, out));
   const Op op(*this, "subtract", 3 * bytesOf(a), static_cast<double>(a.rows * a.cols));

@@ -21,6 +21,7 @@ public:
   void embed(Queue, ConstView table, std::span<const std::int32_t> tokens, View out) override;
   void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency) override;
   void add(Queue, ConstView a, ConstView b, View out) override;
+  void addRow(Queue, View x, ConstView row) override;
   void subtract(Queue, ConstView a, ConstView b, View out) override;
   void scale(Queue, View x, float factor) override;
   std::int64_t takeSaturated() override { return m_saturated.exchange(0); }

@@ -31,8 +31,7 @@ inline GroupScale groupScale(float min, float max, int levels) {
   return g;
 }
 
-/// What the quantizer reads for x: NaN is 0 and infinities are the largest FP32, so that one broken value spoils its group
-/// alone and every backend gives the same codes.
+/// What the quantizer reads for x (docs of `Backend::quantize`).
 inline float finite(float x) { return x != x ? 0.0f : std::clamp(x, -FLT_MAX, FLT_MAX); }
 inline bool isFinite(float x) { return x >= -FLT_MAX && x <= FLT_MAX; }
 

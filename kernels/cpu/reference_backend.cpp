@@ -23,33 +23,49 @@ float dot(const float *a, const float *b, Index n) {
   return sum[0];
 }
 
-/// The row of token `j` that query `t` reads, at channel `column`.
-const float *tokenRow(const AttentionSide &side, Index exactFromToken, Index j, Index column) {
-  return (j < exactFromToken ? side.stored.row(j) : side.exact.row(j - side.exactBegin)) + column;
+/// The row of token `j` that a query reads, at channel `column`.
+const float *tokenRow(const AttentionArgs &a, const AttentionSide &side, Index exactFromToken, Index j, Index column) {
+  return (j < exactFromToken ? side.stored.row(j - a.first) : side.exact.row(j - side.exactBegin)) + column;
 }
 
-/// One query, one head: scores over tokens 0..t in order, softmax with the maximum taken out, weighted sum in order.
+/// One query, one head, the chunk's tokens up to the query's own in order. What was summed before is brought to the new
+/// maximum; the last chunk divides by the sum of weights.
 void attendOne(const AttentionArgs &a, Index i, Index head, std::vector<float> &weight) {
-  const Index t = a.firstQuery + i, kvHead = head / (a.heads / a.kvHeads);
+  const Index t = a.firstQuery + i, end = std::min(t + 1, a.end());
   const Index dh = a.q.cols / a.heads, dv = a.out.cols / a.heads;
   const Index kFrom = exactFrom(a.k, t), vFrom = exactFrom(a.v, t);
+  const Index kColumn = head / (a.heads / a.k.heads) * dh, vColumn = head / (a.heads / a.v.heads) * dv;
   const float *q = a.q.row(i) + head * dh;
-  weight.resize(static_cast<std::size_t>(t + 1));
-  float *w = weight.data();
-  float max = -INFINITY;
-  for (Index j = 0; j <= t; ++j) {
-    w[j] = dot(q, tokenRow(a.k, kFrom, j, kvHead * dh), dh) * a.scale;
-    max = std::max(max, w[j]);
-  }
-  float sum = 0;
-  for (Index j = 0; j <= t; ++j) sum += w[j] = std::exp(w[j] - max);
   float *out = a.out.row(i) + head * dv;
-  std::fill_n(out, dv, 0.0f);
-  for (Index j = 0; j <= t; ++j) {
-    const float *v = tokenRow(a.v, vFrom, j, kvHead * dv);
-    for (Index c = 0; c < dv; ++c) out[c] += w[j] * v[c];
+  float max = -INFINITY, sum = 0;
+  if (a.first == 0)
+    std::fill_n(out, dv, 0.0f);
+  else
+    max = a.running.row(i)[2 * head], sum = a.running.row(i)[2 * head + 1];
+  if (a.first < end) {
+    weight.resize(static_cast<std::size_t>(end - a.first));
+    float *w = weight.data() - a.first;
+    float newMax = max;
+    for (Index j = a.first; j < end; ++j) {
+      w[j] = dot(q, tokenRow(a, a.k, kFrom, j, kColumn), dh) * a.scale;
+      newMax = std::max(newMax, w[j]);
+    }
+    if (newMax > max && a.first > 0) {
+      const float factor = std::exp(max - newMax);
+      sum *= factor;
+      for (Index c = 0; c < dv; ++c) out[c] *= factor;
+    }
+    max = newMax;
+    for (Index j = a.first; j < end; ++j) sum += w[j] = std::exp(w[j] - max);
+    for (Index j = a.first; j < end; ++j) {
+      const float *v = tokenRow(a, a.v, vFrom, j, vColumn);
+      for (Index c = 0; c < dv; ++c) out[c] += w[j] * v[c];
+    }
   }
-  for (Index c = 0; c < dv; ++c) out[c] /= sum;
+  if (a.last())
+    for (Index c = 0; c < dv; ++c) out[c] /= sum;
+  else
+    a.running.row(i)[2 * head] = max, a.running.row(i)[2 * head + 1] = sum;
 }
 
 } // namespace

@@ -14,6 +14,7 @@ public:
 
   const char *name() const override { return "reference"; }
   std::string device() const override;
+  bool mayReorder() const override { return false; }
 
   void rmsNorm(Queue, ConstView x, ConstView weight, float eps, View out) override;
   void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate) override;

@@ -33,7 +33,7 @@ TEST(SmolLM2, StreamEqualsTokenByTokenDecodingBitForBitOnTheReferenceBackend) {
     std::vector<Lane> lanes;
     for (const auto &method : methods) {
       caches.push_back(method->makeCache({64, 64, State::Stream}));
-      lanes.push_back({caches.back().get(), nullptr, {}});
+      lanes.emplace_back().cache = caches.back().get();
     }
     Engine engine(*model);
     std::vector<std::vector<float>> all(methods.size());

@@ -3,6 +3,7 @@
 
 #include "calibrate/calibration.h"
 #include "cpu_backends.h"
+#include "engine/evaluate.h"
 #include "model/model.h"
 
 #include <memory>
@@ -19,17 +20,6 @@ inline BackendOwner makeBackend(const XqsBackendModule *module, int threads) {
   return {module->create(threads), module->destroy};
 }
 
-/// A model on a backend of its own, with decompositions in memory only.
-struct SmallModel {
-  explicit SmallModel(const std::string &location, const XqsBackendModule *module = referenceBackendModule(),
-                      int threads = 2)
-      : backend(makeBackend(module, threads)), model(Model::load(*openModel(location), *backend)),
-        calibration(*model, std::filesystem::path()) {}
-  BackendOwner backend;
-  std::unique_ptr<Model> model;
-  Calibration calibration;
-};
-
 /// Seeded token ids.
 inline std::vector<TokenId> randomTokens(Index count, Index vocab, std::uint64_t seed = 1) {
   std::vector<TokenId> tokens;
@@ -39,6 +29,21 @@ inline std::vector<TokenId> randomTokens(Index count, Index vocab, std::uint64_t
   }
   return tokens;
 }
+
+/// A model on a backend of its own, with decompositions in memory only.
+struct SmallModel {
+  explicit SmallModel(const std::string &location, const XqsBackendModule *module = referenceBackendModule(),
+                      int threads = 2)
+      : backend(makeBackend(module, threads)), model(Model::load(*openModel(location), *backend)),
+        calibration(*model, std::filesystem::path()) {
+    calibration.setMeasure("random tokens", [this](std::stop_token) {
+      return measureActivations(*model, randomTokens(256, model->config().vocab, 99), 128);
+    });
+  }
+  BackendOwner backend;
+  std::unique_ptr<Model> model;
+  Calibration calibration;
+};
 
 /// Host copy of a view of a host-visible backend.
 inline std::vector<float> values(ConstView view) {
@@ -76,6 +81,19 @@ inline std::vector<std::string> contractPolicies(bool mha) {
       "xquant-cl:bits=3,group=32,source=latent,delta_axis=channel,domain=residual",
       "xquant-cl:bits=2,group=32,source=latent,residual=11,base=latent,domain=residual",
       "low-rank:rank=16",
+      "kivi-star:bits=2,group=32,outlier_channels=3,rotate=hadamard,center=on,sink_tokens=2,residual=4",
+      "kivi:bits=2,group=16,residual=32,outlier_channels=2,outlier_source=weights,sink_tokens=5",
+      "xquant:bits=2,group=32,source=x,outlier_channels=4,sink_tokens=1",
+      "xquant:bits=3,group=32,source=x,outlier_channels=3,rotate=hadamard,center=on,sink_tokens=1,residual=6",
+      "xquant:bits=3,group=32,source=x,rotate=random,outlier_source=weights,outlier_channels=2",
+      "xquant:bits=2,group=32,source=latent,outlier_channels=2,rotate=hadamard,center=on,sink_tokens=3",
+      "xquant-cl:bits=2,group=32,source=x,outlier_channels=4,sink_tokens=1,residual=7",
+      "xquant-cl:bits=2,group=32,source=x,domain=residual,outlier_channels=4,rotate=hadamard,sink_tokens=1",
+      "xquant-cl:bits=3,group=32,source=x,delta_axis=channel,outlier_channels=2,rotate=random,center=on,sink_tokens=3",
+      "xquant-cl:bits=3,group=32,source=latent,base=latent,outlier_channels=2,rotate=hadamard,center=on,residual=5",
+      "plan:0=xquant:bits=4,group=32;1.k=kivi-star:bits=2,group=32;1.v=xquant:bits=3,group=32,source=latent;"
+      "2-4=xquant-cl:bits=2,group=32,source=x,residual=4",
+      "plan:1-2=xquant-cl:bits=2,group=32,source=x;3-4=xquant-cl:bits=3,group=32,source=x,delta_axis=channel",
   };
   if (!mha) {
     all.insert(all.end(),

@@ -48,7 +48,7 @@ TEST(Policies, JsonSaysEverythingAFormNeeds) {
         EXPECT_TRUE(p.contains("allowed") || p.at("min") <= p.at("max")) << p;
     }
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"fp16", "kivi", "kivi-star", "xquant", "xquant-cl", "low-rank"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"fp16", "kivi", "kivi-star", "xquant", "xquant-cl", "low-rank", "plan"}));
 }
 
 TEST(Info, DescribesAModelAndTheBackends) {

@@ -87,14 +87,14 @@ TEST_F(Serve, CancelEndsARunAndKeepsWhatIsFinished) {
   do progress = m_engine.until("progress");
   while (!progress.is_null() && progress["done"] < 2);
   m_engine.send({{"cmd", "cancel"}});
-  const auto asked = std::chrono::steady_clock::now();
   const json ended = m_engine.until("run-ended");
   EXPECT_EQ(ended["status"], "cancelled");
-  EXPECT_LT(std::chrono::steady_clock::now() - asked, std::chrono::seconds(10));
   m_engine.send(kSmallRun); // the session is usable again
   EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
   quit();
-  EXPECT_GE(count(stored()["window_result"], started["run"].get<std::int64_t>()), 2u);
+  const std::size_t kept = count(stored()["window_result"], started["run"].get<std::int64_t>());
+  EXPECT_GE(kept, 2u);
+  EXPECT_LT(kept, progress["total"].get<std::size_t>()) << "it ran on to its end";
 }
 
 TEST_F(Serve, APauseHoldsTheRunAndAnswersPreviews) {
@@ -103,9 +103,8 @@ TEST_F(Serve, APauseHoldsTheRunAndAnswersPreviews) {
   ASSERT_FALSE(m_engine.until("run-started").is_null());
   m_engine.send({{"cmd", "pause"}});
   m_engine.send({{"cmd", "preview"}, {"policy", "kivi-star:bits=3"}});
-  EXPECT_EQ(m_engine.until("preview")["policy"], "kivi-star:bits=3");
-  while (!m_engine.next(std::chrono::seconds(1)).is_null()) continue; // what was on its way when the pause arrived
-  EXPECT_TRUE(m_engine.next(std::chrono::seconds(1)).is_null());
+  EXPECT_EQ(m_engine.until("preview")["policy"], "kivi-star:bits=3"); // answered by the run's thread, which waits
+  EXPECT_TRUE(m_engine.next(std::chrono::seconds(2)).is_null());
   m_engine.send({{"cmd", "resume"}});
   EXPECT_FALSE(m_engine.until("progress").is_null());
   m_engine.send({{"cmd", "cancel"}});
@@ -119,9 +118,10 @@ TEST_F(Serve, TheNewestOfWaitingPreviewsIsAnswered) {
   for (const char *policy : {"kivi-star:bits=2", "kivi-star:bits=3", "kivi-star:bits=4"})
     burst += json{{"cmd", "preview"}, {"policy", policy}}.dump() + "\n";
   m_engine.sendText(burst);
-  json last;
-  for (json event = m_engine.next(); !event.is_null(); event = m_engine.next(std::chrono::seconds(2))) last = event;
-  EXPECT_EQ(last["policy"], "kivi-star:bits=4");
+  json preview;
+  do preview = m_engine.until("preview");
+  while (!preview.is_null() && preview["policy"] != "kivi-star:bits=4");
+  EXPECT_FALSE(preview.is_null());
   quit();
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -52,4 +53,63 @@ TEST(Statistics, OneValueHasNoIntervalAndNothingIsHidden) {
   EXPECT_TRUE(std::isnan(meanOf({}).mean));
   const Estimate infinite = meanOf(std::vector<double>{1, std::numeric_limits<double>::infinity()});
   EXPECT_TRUE(std::isinf(infinite.mean) && std::isnan(infinite.high));
+}
+
+TEST(Statistics, PairedValuesCancelWhatTheyShare) {
+  const std::vector<double> a = {1.1, 5.3, 9.2}, b = {1, 5, 9};
+  const Estimate e = paired(a, b);
+  EXPECT_NEAR(e.mean, 0.2, 1e-15);
+  EXPECT_NEAR(e.standardError, 0.1 / std::sqrt(3.0), 1e-15);
+  EXPECT_LT(e.standardError, meanOf(a).standardError / 10);
+}
+
+TEST(Statistics, AnIntervalWithoutZeroIsADifference) {
+  EXPECT_FALSE(touchesZero({1, 0.1, 0.8, 1.2, 5}));
+  EXPECT_FALSE(touchesZero({-1, 0.1, -1.2, -0.8, 5}));
+  EXPECT_TRUE(touchesZero({0.1, 0.1, -0.1, 0.3, 5}));
+  EXPECT_TRUE(touchesZero({0.1, 0.1, 0, 0.2, 5}));
+  EXPECT_TRUE(touchesZero(meanOf(std::vector<double>{7}))); // no interval
+}
+
+TEST(Statistics, QuantilesLieBetweenNeighbours) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> values = {0, 10, 20, 40, infinity};
+  EXPECT_EQ(quantile(values, 0), 0);
+  EXPECT_EQ(quantile(values, 0.5), 20);
+  EXPECT_EQ(quantile(values, 0.625), 30);
+  EXPECT_EQ(quantile(values, 0.75), 40); // exactly there: the infinite neighbour has no part in it
+  EXPECT_EQ(quantile(values, 1), infinity);
+  EXPECT_EQ(quantile(std::vector<double>{3}, 0.3), 3);
+}
+
+TEST(Statistics, TheBootstrapOfCoinsIsBinomial) {
+  // Half of 100 values are 1: means of resamples are Binomial(100, 1/2) / 100, whose 2.5 and 97.5 % points are 0.40 and
+  // 0.60.
+  std::vector<double> values(100, 0.0);
+  std::fill_n(values.begin(), 50, 1.0);
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const Estimate e = bootstrapMean(values, seed);
+    EXPECT_NEAR(e.low, 0.40, 0.0101) << seed;
+    EXPECT_NEAR(e.high, 0.60, 0.0101) << seed;
+    EXPECT_EQ(e.mean, 0.5);
+  }
+}
+
+TEST(Statistics, TheBootstrapFollowsASkewAndRepeats) {
+  std::vector<double> values;
+  for (int i = 1; i <= 40; ++i) values.push_back(-std::log(i / 41.0)); // exponential
+  values.push_back(30);
+  const Estimate e = bootstrapMean(values, 1), again = bootstrapMean(values, 1), other = bootstrapMean(values, 2);
+  EXPECT_GT(e.high - e.mean, 1.2 * (e.mean - e.low));
+  EXPECT_TRUE(e.low == again.low && e.high == again.high);
+  EXPECT_NE(e.low, other.low);
+  EXPECT_NEAR(e.low, other.low, 0.05 * (e.high - e.low));
+}
+
+TEST(Statistics, TheBootstrapOfLittleOrBrokenData) {
+  const Estimate constant = bootstrapMean(std::vector<double>{2, 2, 2}, 1);
+  EXPECT_TRUE(constant.low == 2 && constant.high == 2);
+  EXPECT_TRUE(std::isnan(bootstrapMean(std::vector<double>{2}, 1).low));
+  EXPECT_TRUE(std::isnan(bootstrapMean({}, 1).mean));
+  EXPECT_TRUE(std::isnan(bootstrapMean(std::vector<double>{1, std::nan(""), 2}, 1).high));
 }

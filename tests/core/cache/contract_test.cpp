@@ -63,7 +63,8 @@ protected:
     std::vector<float> all;
     Index first = 0;
     for (const Index count : steps) {
-      const Lane lane{cache.get(), nullptr, {}};
+      Lane lane;
+      lane.cache = cache.get();
       engine.step({&lane, 1}, std::span(tokens).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
       const std::vector<float> part = test::values(engine.hidden(0));
       all.insert(all.end(), part.begin(), part.end());
@@ -84,7 +85,8 @@ TEST_P(PolicyContract, FootprintIsWhatTheCacheHoldsAndTheAllocatorCounted) {
       const CacheBytes predicted = footprint(spec, m.model->shape(), tokens, state);
       Engine engine(*m.model);
       const auto cache = method->makeCache({tokens, tokens, state});
-      const Lane lane{cache.get(), nullptr, {}};
+      Lane lane;
+      lane.cache = cache.get();
       engine.step({&lane, 1}, test::randomTokens(tokens, 256));
       const CacheBytes held = cache->bytes();
       EXPECT_EQ(held.codes, predicted.codes);
@@ -142,6 +144,25 @@ TEST_P(PolicyContract, RebuildsFromItsPackedBytesAlone) {
   cache->endStep();
 }
 
+TEST_P(PolicyContract, GrowsByTheLedgersBytes) {
+  const std::vector<TokenId> tokens = test::randomTokens(700, 256, 21);
+  const CacheSize size{40, 300, State::Stream};
+  const Index before = allocatedCacheBytes(), sumBefore = m.backend->allocated(Purpose::Accumulator);
+  const auto cache = method->makeCache(size);
+  Engine engine(*m.model);
+  Lane lane;
+  lane.cache = cache.get();
+  std::size_t first = 0;
+  for (const Index count : {40, 1, 300, 1, 300, 58}) {
+    engine.step({&lane, 1}, std::span(tokens).subspan(first, static_cast<std::size_t>(count)));
+    first += static_cast<std::size_t>(count);
+    const CacheBytes predicted = footprint(cacheLayout(spec, m.model->shape()), cache->tokens(), size);
+    EXPECT_EQ(cache->bytes(), predicted) << cache->tokens();
+    EXPECT_EQ(allocatedCacheBytes() - before, predicted.allocated + predicted.scratch) << cache->tokens();
+    EXPECT_EQ(m.backend->allocated(Purpose::Accumulator) - sumBefore, predicted.accumulator) << cache->tokens();
+  }
+}
+
 class QuantizedPolicy : public PolicyContract {};
 
 TEST_P(QuantizedPolicy, ErrorsShrinkWithBits) {
@@ -189,6 +210,88 @@ TEST(Identity, WithoutQuantizationEveryMethodGivesKAndVBack) {
           "xquant-cl:bits=16,first_bits=16,source=x,accumulator=fp16"}) {
       EXPECT_LT(worstError(m, policy, State::All), 3e-3) << policy << (mha ? " MHA" : " GQA");
     }
+  }
+}
+
+TEST(Identity, ConditioningAloneLosesNothing) {
+  // 8 bits in groups of 8 are close to no quantization; each step of conditioning must not add to that error.
+  for (const bool mha : {false, true})
+    for (const char *policy : {"kivi-star:bits=8,first_bits=8,group=8", "xquant:bits=8,first_bits=8,group=8,source=x",
+                               "xquant:bits=8,first_bits=8,group=8,source=latent",
+                               "xquant-cl:bits=8,first_bits=8,group=8,source=x",
+                               "xquant-cl:bits=8,first_bits=8,group=8,source=x,domain=residual",
+                               "xquant-cl:bits=8,first_bits=8,group=8,source=latent"}) {
+      SmallModel &m = modelOf(mha);
+      const double plain = worstError(m, policy, State::All);
+      for (const char *settings : {",outlier_channels=3", ",outlier_channels=3,outlier_source=weights", ",rotate=hadamard",
+                                   ",rotate=random,outlier_channels=2", ",center=on", ",sink_tokens=4",
+                                   ",center=on,rotate=hadamard,outlier_channels=3,sink_tokens=2"})
+        EXPECT_LT(worstError(m, std::string(policy) + settings, State::All), 1.5 * plain + 1e-3)
+            << policy << settings << (mha ? " MHA" : " GQA");
+    }
+}
+
+/// Attention output of one step of `queries` tokens behind a prefix, in a given form.
+std::vector<float> attended(SmallModel &m, const std::string &policy, AttendForm form, Index queries) {
+  const auto method = prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration);
+  const auto cache = method->makeCache({64, 600, State::Stream});
+  cache->setAttendForm(form);
+  Engine engine(*m.model);
+  Lane lane;
+  lane.cache = cache.get();
+  const std::vector<TokenId> tokens = test::randomTokens(560 + queries, 256, 23);
+  engine.step({&lane, 1}, std::span(tokens).first(560));
+  engine.step({&lane, 1}, std::span(tokens).subspan(560));
+  return test::values(engine.hidden(0));
+}
+
+TEST(Absorbed, EqualsTheRebuiltFormWithinRounding) {
+  SmallModel gqa(test::kGqaModel), withoutRope(std::string(test::kGqaModel) + ",rope=0");
+  for (SmallModel *m : {&gqa, &withoutRope}) // without RoPE K is absorbed too
+    for (const char *policy : {"xquant:bits=4,group=32,source=x", "xquant:bits=3,group=32", "low-rank:rank=16",
+                               "xquant:bits=3,group=32,source=x,outlier_channels=3,rotate=hadamard,center=on,sink_tokens=2",
+                               "xquant-cl:bits=3,group=32,source=x", "xquant-cl:bits=3,group=32,domain=residual,source=x"})
+      for (const Index queries : {1, 5}) {
+        const std::vector<float> rebuilt = attended(*m, policy, AttendForm::Rebuilt, queries);
+        const std::vector<float> absorbed = attended(*m, policy, AttendForm::Absorbed, queries);
+        EXPECT_NE(rebuilt, absorbed) << policy; // else nothing was absorbed
+        double error = 0, size = 0;
+        for (std::size_t i = 0; i < rebuilt.size(); ++i) {
+          error += std::pow(rebuilt[i] - absorbed[i], 2);
+          size += std::pow(rebuilt[i], 2);
+        }
+        // A code may lie on a tie in a later layer, so not every element is equal to rounding; their norm is.
+        EXPECT_LT(std::sqrt(error / size), 2e-3) << policy << ", " << queries << " queries";
+      }
+}
+
+TEST(Plans, AreTheMethodsTheyName) {
+  SmallModel &m = modelOf(false);
+  const std::vector<std::pair<std::string, std::string>> equal = {
+      {"plan:*=xquant:bits=3,group=32", "xquant:bits=3,group=32,first_layers=0"},
+      {"plan:*.v=kivi-star:bits=3,group=32;*.k=kivi-star:bits=3,group=32", "kivi-star:bits=3,group=32,first_layers=0"},
+      {"plan:0-4=xquant-cl:bits=2,group=32,source=x", "xquant-cl:bits=2,group=32,source=x,first_layers=1"},
+      {"plan:0-1=xquant:bits=4,group=32,source=x;2-4=xquant-cl:bits=2,group=32,source=x",
+       "xquant-cl:bits=2,group=32,source=x"},
+      {"plan:7=fp16", ""}};
+  const std::vector<TokenId> tokens = test::randomTokens(96, 256, 31);
+  ExactTrace trace(*m.model, 96);
+  WindowEvaluator(*m.model, State::All).exact(tokens, &trace);
+  const auto errors = [&](const std::string &policy) {
+    std::vector<double> all;
+    for (const LayerError &e :
+         openLoop(*prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration), trace, State::All))
+      all.insert(all.end(), {e.k, e.v});
+    return all;
+  };
+  for (const auto &[plan, policy] : equal) {
+    if (policy.empty()) {
+      EXPECT_THROW(cacheLayout(PolicySpec::parse(plan), m.model->shape()), Error);
+      continue;
+    }
+    EXPECT_EQ(errors(plan), errors(policy)) << plan;
+    EXPECT_EQ(footprint(PolicySpec::parse(plan), m.model->shape(), 96, State::All).formatBits(),
+              footprint(PolicySpec::parse(policy), m.model->shape(), 96, State::All).formatBits());
   }
 }
 

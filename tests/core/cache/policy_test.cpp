@@ -120,7 +120,9 @@ TEST(Footprint, SettingsThatDoNotFitTheModelAreRefusedByName) {
     }
   };
   check("low-rank:rank=193", "full rank 192");
-  check("xquant:bits=4,source=x,outlier_channels=1", "source=latent");
+  check("xquant:bits=4,source=x,outlier_channels=576", "nothing to quantize");
+  check("plan:30=fp16", "beyond the model's last");
+  check("plan:3.k=xquant-cl:bits=4", "give it both sides");
   check("xquant:bits=4,outlier_channels=192", "nothing to quantize");
   check("xquant-cl:bits=4,source=x,base=latent", "base=full");
   check("xquant-cl:bits=4,delta_axis=channel,residual=4", "delta_axis=token");

@@ -10,9 +10,7 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
-#include <chrono>
 #include <fstream>
-#include <iostream>
 #include <random>
 
 namespace xqs {
@@ -96,6 +94,26 @@ TEST(BpeTokenizer, wholeWordsWhereThePreTokenizerSaysSo) {
   EXPECT_THAT(make("gpt-2", {"abc"}, {}).encode("abc"), ElementsAre('a', 'b', 'c'));
 }
 
+// "é" as one character and as "e" with an accent behind it. Examples of Unicode Standard Annex 15, figures 3 to 5.
+TEST(BpeTokenizer, composesWhereThePreTokenizerSaysSo) {
+  const std::string composed = "caf\u00e9 d\u1e69\n", decomposed = "cafe\u0301 ds\u0323\u0307\n";
+  const auto text = [](const BpeTokenizer &t, const std::string &given) {
+    std::string all;
+    for (const TokenId id : t.encode(given)) all += t.decode(id);
+    return all;
+  };
+  const BpeTokenizer qwen = make("qwen2", {}, {});
+  EXPECT_EQ(text(qwen, decomposed), composed);
+  EXPECT_EQ(text(qwen, composed), composed);
+  EXPECT_EQ(text(qwen, "ds\u0307\u0323"), "d\u1e69");                  // marks in the other order
+  EXPECT_EQ(text(qwen, "\u212b \u1112\u1161\u11ab"), "\u00c5 \ud55c"); // the angstrom sign; Hangul
+  EXPECT_EQ(text(qwen, "\ufb01"), "\ufb01");                           // a ligature is not canonically "fi"
+  EXPECT_EQ(text(qwen, "e\xff\u0301\n\u0301"), "e\xff\u0301\n\u0301"); // nothing composes across a foreign byte
+  EXPECT_EQ(text(qwen, std::string("a\0e\u0301", 5)), std::string("a\0\u00e9", 4));
+  EXPECT_EQ(text(make("llama-bpe", {}, {}), decomposed), decomposed);
+  EXPECT_EQ(text(make("smollm", {}, {}), decomposed), decomposed);
+}
+
 TEST(BpeTokenizer, bosOnceInFront) { EXPECT_THAT(make("gpt-2", {"<s>"}, {}, 256).encode("ab"), ElementsAre(256, 'a', 'b')); }
 
 TEST(BpeTokenizer, refusesInconsistentVocabularies) {
@@ -103,7 +121,8 @@ TEST(BpeTokenizer, refusesInconsistentVocabularies) {
   EXPECT_THROW(make("gpt-2", {"ab"}, {"ab"}), Error);    // no pair
   EXPECT_THROW(make("gpt-2", {"ab"}, {"a b c"}), Error); // a space is not spelled so
   EXPECT_THROW(make("gpt-2", {"ab"}, {""}), Error);
-  Vocabulary v{{"a"}, {TokenType::Normal}, {}, {}, {}};
+  Vocabulary v;
+  v.tokens = {"a"}, v.types = {TokenType::Normal};
   EXPECT_THROW(BpeTokenizer(*findPreTokenizer("gpt-2"), v, {}), Error); // bytes without a token
   v.unknown = 0;
   EXPECT_THAT(BpeTokenizer(*findPreTokenizer("gpt-2"), v, {}).encode("ab"), ElementsAre(0, 0));
@@ -146,12 +165,11 @@ TEST(BpeTokenizer, agreesWithThePlainDefinition) {
   }
 }
 
+// Quadratic work would be some 10^12 steps: the test would end by its time limit in CTest.
 TEST(BpeTokenizer, longWordsTakeNoQuadraticTime) {
   const BpeTokenizer t = make("gpt-2", {"aa", "aaaa"}, {"a a", "aa aa"});
-  const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(t.encode(std::string(1'000'000, 'a')).size(), 250'000u);
   EXPECT_EQ(t.encode(std::string(1'000'000, ' ')).size(), 1'000'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 TEST(BpeTokenizer, smolLm2IdsOfWikiText) {
@@ -163,17 +181,13 @@ TEST(BpeTokenizer, smolLm2IdsOfWikiText) {
   ASSERT_EQ(sha256Hex(std::as_bytes(std::span(text))), golden["text_sha256"]);
   const auto reader = openModel(model);
   if (reader->hash() != golden["model_sha256"]) GTEST_SKIP() << model << " is another model than the golden figures'";
-  const auto start = std::chrono::steady_clock::now();
   const std::vector<TokenId> ids = reader->tokenizer()->encode(text);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  std::cout << "tokenized " << text.size() << " bytes in " << seconds.count() << " s\n";
   ASSERT_EQ(ids.size(), golden["n_tokens"].get<std::size_t>());
   EXPECT_EQ(std::vector<TokenId>(ids.begin(), ids.begin() + 64), golden["first_64_token_ids"].get<std::vector<TokenId>>());
   EXPECT_EQ(sha256Hex(std::as_bytes(std::span(ids))), golden["token_ids_sha256_le_int32"]);
   std::string back;
   for (const TokenId id : ids) back += reader->tokenizer()->decode(id);
   EXPECT_EQ(back, text);
-  EXPECT_LT(seconds.count(), 10);
 }
 
 } // namespace

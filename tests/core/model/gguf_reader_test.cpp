@@ -56,6 +56,35 @@ TEST_F(GgufReaderTest, configuration) {
   EXPECT_EQ(reader->hash(), sha256Hex(std::as_bytes(std::span(bytes))));
 }
 
+// Whatever of the file is gone when the weights are read: a message, no SIGBUS. What is still there can be read.
+TEST_F(GgufReaderTest, aFileThatShrinksAfterOpening) {
+  const std::uint64_t whole = test::tinyLlama().bytes().size(), header = test::tinyLlama().header().size();
+  for (const std::uint64_t left : {std::uint64_t{0}, header / 2, header, (header + whole) / 2, whole - 1}) {
+    SCOPED_TRACE(left);
+    const auto reader = open(test::tinyLlama());
+    std::filesystem::resize_file(m_dir / "m.gguf", left);
+    const auto message = [](const auto &read) -> std::string {
+      try {
+        read();
+        return "read";
+      } catch (const Error &error) {
+        return std::string(errorName(error.code())) + ": " + error.what();
+      }
+    };
+    const auto shrunk = AllOf(HasSubstr("unreadable: "), HasSubstr("m.gguf: byte "),
+                              HasSubstr(std::to_string(whole) + " that the file had when it was opened"));
+    std::vector<float> first(261 * 8), last(12 * 8); // tensors of the file
+    EXPECT_THAT(message([&] { reader->read(Weight::WDown, 1, last); }), shrunk);
+    EXPECT_THAT(message([&] { reader->hash(); }), shrunk);
+    const std::string embedding = message([&] { reader->read(Weight::TokenEmbedding, -1, first); });
+    if (left > header + 32 + first.size() * sizeof(float))
+      EXPECT_EQ(embedding, "read");
+    else
+      EXPECT_THAT(embedding, shrunk);
+    EXPECT_THAT(reader->tokenizer()->encode("hello"), testing::ElementsAre(260));
+  }
+}
+
 TEST_F(GgufReaderTest, weights) {
   GgufBuilder b = test::tinyLlama();
   std::string values;

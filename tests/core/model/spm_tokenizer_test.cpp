@@ -30,7 +30,8 @@ TEST(SpmTokenizer, golden) {
 
 /// <unk>, <s>, the bytes (id 2 + byte), then "U+2581" 258, "a" 259, "U+2581 a" 260.
 Vocabulary small() {
-  Vocabulary v{{"<unk>", "<s>"}, {TokenType::Unknown, TokenType::Control}, {}, 0, {}};
+  Vocabulary v;
+  v.tokens = {"<unk>", "<s>"}, v.types = {TokenType::Unknown, TokenType::Control}, v.unknown = 0;
   for (int byte = 0; byte < 256; ++byte) {
     char text[8];
     std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
@@ -62,7 +63,8 @@ TEST(SpmTokenizer, spacesBytesAndBos) {
 }
 
 TEST(SpmTokenizer, refusesAVocabularyThatCannotSpellEverything) {
-  Vocabulary v{{"a"}, {TokenType::Normal}, {0}, {}, {}};
+  Vocabulary v;
+  v.tokens = {"a"}, v.types = {TokenType::Normal}, v.scores = {0};
   EXPECT_THROW(SpmTokenizer(v, true), Error);
 }
 

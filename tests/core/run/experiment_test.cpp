@@ -47,7 +47,8 @@ TEST(Experiment, AnUnknownKeyIsNamedAndTheValidOnesListed) {
 TEST(Experiment, TheDefaultShowsEveryMethodFamily) {
   std::vector<std::string> families;
   for (const PolicySpec &policy : defaultExperiment().policies) families.push_back(policy.method().name);
-  for (const MethodInfo &method : methodRegistry()) EXPECT_THAT(families, testing::Contains(method.name));
+  for (const MethodInfo &method : methodRegistry())
+    if (method.name != "plan") EXPECT_THAT(families, testing::Contains(method.name)); // a plan is made of the others
   EXPECT_EQ(families.front(), "fp16"); // the reference point comes first
 }
 

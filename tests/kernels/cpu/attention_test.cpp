@@ -37,7 +37,7 @@ struct Side {
   float at(Index query, Index j, Index column) const {
     return j >= from(query) ? exact.at(j - begin, column) : stored.at(j, column);
   }
-  AttentionSide side() const { return {stored.view(), exact.view(), begin, from}; }
+  AttentionSide side(Index heads) const { return {stored.view(), exact.view(), begin, from, heads}; }
 };
 
 struct Problem {
@@ -52,8 +52,12 @@ struct Problem {
     q.fill(rng, 2);
   }
   AttentionArgs args() const {
-    return {q.view(),  c.firstQuery, k.side(), v.side(), c.heads, c.kvHeads, 1 / std::sqrt(static_cast<float>(c.dh)),
-            out.view()};
+    AttentionArgs a;
+    a.q = q.view(), a.firstQuery = c.firstQuery, a.heads = c.heads;
+    a.k = k.side(c.kvHeads), a.v = v.side(c.kvHeads);
+    a.scale = 1 / std::sqrt(static_cast<float>(c.dh));
+    a.out = out.view();
+    return a;
   }
 };
 
@@ -134,6 +138,48 @@ TYPED_TEST(Attention, SameBitsForAnyNumberOfThreads) {
       EXPECT_TRUE(sameBits(first, p.out.values())) << c << ", " << threads << " threads";
     }
   }
+}
+
+/// Tokens [first, end) of a side.
+AttentionSide cut(const AttentionSide &whole, Index first, Index end) {
+  AttentionSide s = whole;
+  s.stored = whole.stored.rowRange(first, end - first);
+  if (s.from.never()) return s;
+  s.exactBegin = std::clamp(whole.exactBegin, first, end);
+  s.exact = whole.exact.rowRange(s.exactBegin - whole.exactBegin, end - s.exactBegin);
+  return s;
+}
+
+TYPED_TEST(Attention, ChunkByChunkAgainstDouble) {
+  const BackendPtr b = make(TypeParam::module());
+  for (const Case &c : kCases)
+    for (const Index step : {100, 257}) {
+      Problem p(*b, c);
+      const AttentionArgs whole = p.args();
+      Matrix running(*b, c.n, 2 * c.heads);
+      for (Index first = 0; first < c.firstQuery + c.n; first += step) {
+        const Index end = std::min(first + step, c.firstQuery + c.n);
+        AttentionArgs part = whole;
+        part.first = first;
+        part.running = running.view();
+        part.k = cut(whole.k, first, end), part.v = cut(whole.v, first, end);
+        b->attention(Queue::Compute, part);
+      }
+      checkAgainstDouble(p, c.n > 130 ? 7 : 1);
+    }
+}
+
+TYPED_TEST(Attention, OneValueHeadForAllQueryHeads) {
+  const BackendPtr b = make(TypeParam::module());
+  // Every KV head holds the same values: reading one of them for all gives the same sums.
+  Problem p(*b, {40, 30, 6, 3, 32, 48, kNever, kNever});
+  for (Index j = 0; j < 70; ++j)
+    for (Index x = 0; x < 48; ++x) p.v.stored.at(j, 48 + x) = p.v.stored.at(j, 96 + x) = p.v.stored.at(j, x);
+  AttentionArgs args = p.args();
+  args.v.stored = args.v.stored.colRange(0, 48);
+  args.v.heads = 1;
+  b->attention(Queue::Compute, args);
+  checkAgainstDouble(p, 1);
 }
 
 TYPED_TEST(Attention, BrokenKeyIsSeen) {

@@ -69,8 +69,11 @@ std::vector<float> everything(Backend &b) {
   b.add(Queue::Compute, x, y, out), keep(out);
   b.subtract(Queue::Compute, x, y, out), keep(out);
   b.siluMul(Queue::Compute, x, y, out), keep(out);
-  const AttentionSide side{x.view(), y.view().rowRange(0, 300), 0, {128, 0}};
-  b.attention(Queue::Compute, {x.view(), 0, side, side, 3, 3, 0.125f, out.view()}), keep(out);
+  AttentionArgs args;
+  args.q = x.view(), args.heads = 3, args.scale = 0.125f, args.out = out.view();
+  args.k = args.v = {x.view(), y.view().rowRange(0, 300), 0, {128, 0}, 3};
+  b.attention(Queue::Compute, args), keep(out);
+  b.addRow(Queue::Compute, out, weight), keep(out);
   std::vector<std::int32_t> targets(300, 3);
   std::vector<Score> scores(300);
   b.score(Queue::Compute, x, y, targets, scores);

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compare.h"
+
+#include "error.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <utility>
+
+namespace xqs {
+namespace {
+
+using Values = std::vector<std::pair<std::int64_t, double>>; ///< window, quality; ascending, each window once
+
+Values valuesOf(std::span<const WindowRow> rows, Quality quality) {
+  Values values;
+  for (const WindowRow &row : rows) values.emplace_back(row.window, quality == Quality::Kl ? row.meanKl : row.meanNll);
+  const auto before = [](const auto &a, const auto &b) { return a.first < b.first; };
+  const auto same = [](const auto &a, const auto &b) { return a.first == b.first; };
+  std::stable_sort(values.begin(), values.end(), before);
+  const auto unique = std::unique(values.rbegin(), values.rend(), same); // from behind: the later row stays
+  values.erase(values.begin(), unique.base());
+  return values;
+}
+
+/// A field that must be equal, and what a person knows it by.
+struct Field {
+  const char *name;
+  std::string RunRow::*value;
+  std::string RunRow::*label;
+};
+constexpr Field kFields[] = {{"kind", &RunRow::kind, nullptr},
+                             {"model_hash", &RunRow::modelHash, &RunRow::model},
+                             {"tokens_hash", &RunRow::tokensHash, &RunRow::text},
+                             {"state", &RunRow::state, nullptr},
+                             {"protocol", &RunRow::protocol, nullptr}};
+
+std::string shown(const RunRow &run, const Field &field) {
+  const std::string &value = run.*field.value;
+  return field.label == nullptr ? fmt::format("'{}'", value)
+                                : fmt::format("{:.12} ({})", value.empty() ? "none" : value, run.*field.label);
+}
+
+bool sameSetting(const RunRow &a, const RunRow &b) { return a.backend == b.backend && a.seed == b.seed; }
+
+PolicyRow exactPolicy(RowId run) {
+  PolicyRow row;
+  row.run = run, row.index = -1, row.policy = PolicyScores::kExact, row.method = "exact";
+  row.bitsPerElement = row.relativeSize = row.relativeSizeMha = std::numeric_limits<double>::quiet_NaN();
+  return row;
+}
+
+/// Collects a set's rows into `PolicyScores`.
+class Grouping {
+public:
+  void add(const RunRow &run, const PolicyRow &policy) {
+    const auto group = std::ranges::find_if(m_groups, [&](const Group &g) {
+      return g.scores.policy.policy == policy.policy && sameSetting(g.scores.run, run) &&
+             differingFields(g.scores.run, run).empty();
+    });
+    m_groupOf[{policy.run, policy.index}] = static_cast<std::size_t>(group - m_groups.begin());
+    if (group == m_groups.end()) m_groups.push_back({{run, policy, {}}, {}});
+  }
+
+  void add(const WindowRow &row) {
+    const auto group = m_groupOf.find({row.run, row.policy});
+    if (group != m_groupOf.end()) m_groups[group->second].windows[row.window] = row;
+  }
+
+  std::vector<PolicyScores> take() {
+    std::vector<PolicyScores> result;
+    for (Group &group : m_groups) {
+      for (const auto &[window, row] : group.windows) group.scores.windows.push_back(row);
+      if (!group.windows.empty()) result.push_back(std::move(group.scores));
+    }
+    return result;
+  }
+
+private:
+  struct Group {
+    PolicyScores scores;
+    std::map<std::int64_t, WindowRow> windows;
+  };
+  std::vector<Group> m_groups;
+  std::map<std::pair<RowId, std::int64_t>, std::size_t> m_groupOf; ///< by run and policy
+};
+
+/// A set's policies while they are put beside those of others.
+struct Column {
+  std::vector<PolicyScores> scores;
+  std::vector<bool> used;
+};
+
+/// Puts the column's counterpart of `scores` into a cell, or says why there is none.
+ComparedRow::Cell takeCounterpart(Column &column, const PolicyScores &scores) {
+  ComparedRow::Cell cell;
+  bool pairable = false;
+  std::size_t chosen = column.scores.size();
+  std::vector<std::string> fewest;
+  for (std::size_t i = 0; i < column.scores.size(); ++i) {
+    const PolicyScores &other = column.scores[i];
+    if (other.policy.policy != scores.policy.policy) continue;
+    std::vector<std::string> differing = differingFields(other.run, scores.run);
+    pairable = pairable || differing.empty();
+    if (fewest.empty() || differing.size() < fewest.size()) fewest = differing;
+    if (!differing.empty() || column.used[i]) continue;
+    const bool better = chosen == column.scores.size() ||
+                        (sameSetting(other.run, scores.run) && !sameSetting(column.scores[chosen].run, scores.run));
+    if (better) chosen = i;
+  }
+  if (chosen < column.scores.size()) {
+    column.used[chosen] = true;
+    cell.scores = column.scores[chosen];
+  } else if (!pairable) {
+    cell.refused = fmt::format("{}", fmt::join(fewest, "; "));
+  }
+  return cell;
+}
+
+} // namespace
+
+Estimate windowDifference(std::span<const WindowRow> a, std::span<const WindowRow> b, Quality quality) {
+  const Values first = valuesOf(a, quality), second = valuesOf(b, quality);
+  std::vector<double> differences;
+  auto other = second.begin();
+  for (const auto &[window, value] : first) {
+    while (other != second.end() && other->first < window) ++other;
+    if (other != second.end() && other->first == window) differences.push_back(value - other->second);
+  }
+  return meanOf(differences);
+}
+
+std::vector<std::string> differingFields(const RunRow &a, const RunRow &b) {
+  std::vector<std::string> differing;
+  if (a.window != b.window) differing.push_back(fmt::format("window: {} and {} tokens", a.window, b.window));
+  for (const Field &field : kFields)
+    if (a.*field.value != b.*field.value)
+      differing.push_back(fmt::format("{}: {} and {}", field.name, shown(a, field), shown(b, field)));
+  return differing;
+}
+
+std::vector<PolicyScores> scoresOf(const RowSet &set) {
+  Grouping groups;
+  std::map<RowId, const RunRow *> runs;
+  for (const RunRow &run : set.runs) runs[run.id] = &run, groups.add(run, exactPolicy(run.id));
+  for (const PolicyRow &policy : set.policies)
+    if (const auto run = runs.find(policy.run); run != runs.end()) groups.add(*run->second, policy);
+  for (const WindowRow &row : set.windows) groups.add(row);
+  return groups.take();
+}
+
+Difference difference(const PolicyScores &a, const PolicyScores &b, double noiseNats) {
+  const std::vector<std::string> differing = differingFields(a.run, b.run);
+  if (!differing.empty())
+    throw Error(Code::Usage, fmt::format("{} and {} cannot be compared: {}; score both on the same text, model and protocol",
+                                         a.policy.policy, b.policy.policy, fmt::join(differing, "; ")));
+  Difference d;
+  d.kl = windowDifference(a.windows, b.windows, Quality::Kl);
+  d.nll = windowDifference(a.windows, b.windows, Quality::Nll);
+  d.klBelowNoise = std::abs(d.kl.mean) < noiseNats, d.nllBelowNoise = std::abs(d.nll.mean) < noiseNats;
+  return d;
+}
+
+std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, double noiseNats) {
+  std::vector<Column> columns;
+  for (const RowSet &set : sets) {
+    columns.push_back({scoresOf(set), {}});
+    columns.back().used.resize(columns.back().scores.size());
+  }
+  std::vector<ComparedRow> rows;
+  for (std::size_t from = 0; from < columns.size(); ++from)
+    for (std::size_t i = 0; i < columns[from].scores.size(); ++i) {
+      if (columns[from].used[i]) continue;
+      const PolicyScores &scores = columns[from].scores[i];
+      ComparedRow row{scores.policy.policy, std::vector<ComparedRow::Cell>(columns.size())};
+      for (std::size_t k = 0; k < columns.size(); ++k)
+        if (k != from) row.cells[k] = takeCounterpart(columns[k], scores);
+      row.cells[from].scores = scores;
+      for (std::size_t k = 1; k < columns.size() && from == 0; ++k)
+        if (row.cells[k].scores) row.cells[k].toFirst = difference(*row.cells[k].scores, scores, noiseNats);
+      rows.push_back(std::move(row));
+    }
+  return rows;
+}
+
+} // namespace xqs

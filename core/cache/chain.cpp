@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// The running sum of XQuant-CL (arXiv 2508.10395 sec. 3.3, 3.4): the base's rows, then what each layer above adds.
+#include "cache/layer_group.h"
+
+namespace xqs {
+namespace {
+
+constexpr Queue kQueue = Queue::Compute;
+
+class Chain final : public LayerGroup {
+public:
+  Chain(const Model &model, std::span<const PreparedLayer> links, Index first, const CacheSize &size)
+      : LayerGroup(model), m_links(links), m_base(first), m_link(*links.front().plan.chain), m_size(size),
+        m_stored(model.backend(), m_link.accumulator, size.capacity, model.shape().d, Purpose::Accumulator),
+        m_exact(model.backend(), m_link.accumulator, exactSumRows(m_link.exact, size), model.shape().d,
+                Purpose::Accumulator),
+        m_windowed(size.state == State::Stream && !m_link.exact.never()) {
+    for (const PreparedLayer &link : links) m_tensors.emplace_back(model.backend(), link.plan.tensors.front().spec, size);
+  }
+
+  bool needsKv() const override { return false; }
+
+  void append(Index layer, TokenRange step, const LayerInput &input) override {
+    const ConstView x = m_link.residualDomain ? input.residual : input.normed;
+    Buffer mapped, delta;
+    if (layer == m_base) {
+      if (step.end > m_stored.rows()) m_stored.resize(grownRows(step.end, m_size.capacity, kBlockTokens));
+      tensor(layer).append(step.begin, project(layer, x, mapped));
+      return;
+    }
+    // Delta_i against what the sum really holds, so that errors do not pile up.
+    const View sum = m_windowed ? m_exact.load(inExact(step), m_scratch) : m_stored.load(step, m_scratch);
+    const View difference = makeRows(delta, x.rows, x.cols);
+    m_backend.subtract(kQueue, x, sum, difference);
+    const ConstView stored = project(layer, difference, mapped);
+    if (m_windowed)
+      tensor(layer).storeExact(step.begin, stored);
+    else
+      tensor(layer).append(step.begin, stored);
+  }
+
+  void advance(Index layer, TokenRange step) override {
+    PackedTensor &t = tensor(layer);
+    const TokenRange all{0, step.end};
+    if (m_windowed) {
+      if (layer == m_base) m_exactFirst = std::min(m_openFirst, step.begin);
+      const TokenRange open{m_exactFirst, step.end};
+      move(layer, m_exact, inExact(open), Version::Exact, open);
+      if (layer > m_base) packClosing(layer, {t.closed(), m_link.exact(step.end - 1)});
+    }
+    move(layer, m_stored, all, Version::Stored, all);
+  }
+
+  void rows(Index layer, Side, Version version, TokenRange range, View out) const override {
+    Buffer scratch;
+    const ConstView x = sum(version, range, scratch);
+    if (m_link.residualDomain)
+      m_backend.rmsNorm(kQueue, x, m_model.layer(layer).attentionNorm, m_model.config().rmsEps, out);
+    else
+      m_backend.copy(kQueue, x, out);
+  }
+  Index rowWidth(Index, Side) const override { return m_model.shape().d; }
+  const AffineMap &map(Index layer, Side side) const override { return side == Side::K ? link(layer).k : link(layer).v; }
+  bool ropeAfter(Index) const override { return true; }
+
+  Index exactBegin(Index, Side) const override { return m_exactFirst; }
+  ExactFrom exactFrom(Index layer, Side) const override {
+    const bool packedAtOnce = layer == m_base && !tensor(layer).windowed(); // nothing of it is ever open
+    return m_windowed && !packedAtOnce ? m_link.exact : ExactFrom{};
+  }
+
+  bool reconstruct(Index layer, Site site, TokenRange range, View out) const override {
+    Buffer scratch;
+    if (site == Site::Delta && layer > m_base) {
+      readRows(layer, Version::Stored, range, out);
+      return true;
+    }
+    if (site == (m_link.residualDomain ? Site::Residual : Site::X)) {
+      m_backend.copy(kQueue, sum(Version::Stored, range, scratch), out);
+      return true;
+    }
+    if (site != Site::X) return false;
+    rows(layer, Side::K, Version::Stored, range, out);
+    return true;
+  }
+
+  void endStep(Index tokens) override {
+    if (!m_windowed) return;
+    TensorSpec open;
+    open.bits = 2; // any packed width: only the bounds are asked for
+    open.stream = m_link.exact;
+    const Index closed = open.closedAt(tokens, State::Stream);
+    closeChain({std::max(m_openFirst, m_tensors.back().closed()), closed});
+    for (PackedTensor &t : m_tensors) t.dropClosed();
+    m_openFirst = closed;
+  }
+
+  CacheBytes bytes(Index tokens) const override {
+    CacheBytes sum;
+    for (const PackedTensor &t : m_tensors) sum += t.bytes(tokens);
+    sum.accumulator = m_stored.bytes() + m_exact.bytes();
+    return sum;
+  }
+
+private:
+  const PreparedLayer &link(Index layer) const { return m_links[static_cast<std::size_t>(layer - m_base)]; }
+  PackedTensor &tensor(Index layer) { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
+  const PackedTensor &tensor(Index layer) const { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
+  const TensorMaps &maps(Index layer) const { return link(layer).tensors.front(); }
+  TokenRange inExact(TokenRange range) const { return {range.begin - m_exactFirst, range.end - m_exactFirst}; }
+  ConstView sum(Version version, TokenRange range, Buffer &scratch) const {
+    return version == Version::Stored ? m_stored.load(range, scratch) : m_exact.load(inExact(range), scratch);
+  }
+
+  /// X or a delta [n, d] as its layer stores it.
+  ConstView project(Index layer, ConstView x, Buffer &buffer) const {
+    if (maps(layer).forward.identity()) return x;
+    const View out = makeRows(buffer, x.rows, tensor(layer).spec().width);
+    applyMap(m_backend, maps(layer).forward, x, out);
+    return out;
+  }
+
+  /// What a link stores, as X: out [range.size(), d].
+  void readRows(Index layer, Version version, TokenRange range, View out) const {
+    const PackedTensor &t = tensor(layer);
+    // A base without a window is packed at once: its stored rows are the exact chain's start.
+    const Version v = t.windowed() ? version : Version::Stored;
+    const AffineMap &back = maps(layer).back;
+    if (back.matrix.empty())
+      t.read(v, range, out);
+    else
+      t.readMatmul(v, range, back.matrix, out);
+    if (!back.bias.empty()) m_backend.addRow(kQueue, out, back.bias);
+  }
+
+  /// sum[rows] = what the base stores, or sum[rows] += what a layer above stores, of tokens `range`.
+  void move(Index layer, Accumulator &into, TokenRange rows, Version version, TokenRange range) {
+    if (range.empty()) return;
+    Buffer buffer;
+    const View x = makeRows(buffer, range.size(), m_model.shape().d);
+    readRows(layer, version, range, x);
+    if (layer == m_base) return into.store(rows, x);
+    const View sum = into.load(rows, m_scratch);
+    m_backend.add(kQueue, sum, x, sum);
+    into.store(rows, sum);
+  }
+
+  /// Packs the deltas of tokens whose group closes in this step: Q(exact X_i - stored X^_{i-1}).
+  void packClosing(Index layer, TokenRange closing) {
+    if (closing.empty()) return;
+    Buffer exact, stored;
+    packDelta(layer, closing, m_exact.load(inExact(closing), exact), m_stored.load(closing, stored));
+  }
+  void packDelta(Index layer, TokenRange closing, ConstView exact, ConstView stored) {
+    Buffer difference, mapped;
+    const View delta = makeRows(difference, closing.size(), exact.cols);
+    m_backend.subtract(kQueue, exact, stored, delta);
+    tensor(layer).pack(closing.begin, project(layer, delta, mapped));
+  }
+
+  /// After the step: closes tokens in every link, base first, both sums running over those tokens alone.
+  void closeChain(TokenRange closing) {
+    if (closing.empty()) return;
+    const Index d = m_model.shape().d;
+    const TokenRange rows{0, closing.size()};
+    Accumulator exact(m_backend, m_link.accumulator, rows.end, d, Purpose::Scratch);
+    Accumulator stored(m_backend, m_link.accumulator, rows.end, d, Purpose::Scratch);
+    Buffer exactRows, storedRows;
+    for (Index layer = m_base; layer < m_base + static_cast<Index>(m_links.size()); ++layer) {
+      move(layer, exact, rows, Version::Exact, closing);
+      if (layer == m_base) {
+        if (tensor(layer).windowed()) tensor(layer).closeTo(closing.end);
+      } else {
+        packDelta(layer, closing, exact.load(rows, exactRows), stored.load(rows, storedRows));
+      }
+      move(layer, stored, rows, Version::Stored, closing);
+    }
+  }
+
+  std::span<const PreparedLayer> m_links; ///< base, then deltas
+  Index m_base;
+  const ChainLink &m_link; ///< of the base: what all links share
+  CacheSize m_size;
+  std::vector<PackedTensor> m_tensors;
+  Accumulator m_stored; ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
+  Accumulator m_exact;  ///< X^_i of tokens from m_exactFirst on, along FP16 rows
+  Buffer m_scratch;
+  Index m_exactFirst = 0; ///< first token of m_exact in this step
+  Index m_openFirst = 0;  ///< first token that was open when the last step ended
+  bool m_windowed;
+};
+
+} // namespace
+
+std::unique_ptr<LayerGroup> makeChain(const Model &model, std::span<const PreparedLayer> links, Index first,
+                                      const CacheSize &size) {
+  return std::make_unique<Chain>(model, links, first, size);
+}
+
+} // namespace xqs

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cache/layer_maps.h"
+#include "cache/packed_tensor.h"
+
+#include <memory>
+
+namespace xqs {
+
+/// What a layer offers to be stored: rows of the tokens of this step.
+struct LayerInput {
+  ConstView residual; ///< [n, d] the residual stream before the attention norm
+  ConstView normed;   ///< [n, d] post-norm X (method.md 1)
+  ConstView k;        ///< [n, dkv] before RoPE; empty unless `Cache::needsKv(layer)`
+  ConstView kRope;    ///< [n, dkv] after RoPE; likewise
+  ConstView v;        ///< [n, dkv]; likewise
+};
+
+/// Layers of a cache that are stored together: one by itself, or the run of a cross-layer chain. What a cache does with a
+/// layer it asks of that layer's group; calls come in the order that `Cache` documents.
+class LayerGroup {
+public:
+  explicit LayerGroup(const Model &model) : m_model(model), m_backend(model.backend()) {}
+  virtual ~LayerGroup() = default;
+
+  virtual bool needsKv() const = 0;
+  virtual void append(Index layer, TokenRange step, const LayerInput &input) = 0;
+  virtual void advance(Index /*layer*/, TokenRange /*step*/) {}
+  virtual void endStep(Index tokens) = 0;
+  virtual CacheBytes bytes(Index tokens) const = 0;
+
+  /// Rows that K or V of a layer is `map` of, out [range.size(), rowWidth]; K before RoPE where ropeAfter.
+  virtual void rows(Index layer, Side side, Version version, TokenRange range, View out) const = 0;
+  virtual Index rowWidth(Index layer, Side side) const = 0;
+  virtual const AffineMap &map(Index layer, Side side) const = 0;
+  virtual bool ropeAfter(Index layer) const = 0;
+  /// K or V itself, before RoPE where ropeAfter; default: rows through map.
+  virtual void image(Index layer, Side side, Version version, TokenRange range, View out) const;
+
+  virtual Index exactBegin(Index layer, Side side) const = 0;
+  virtual ExactFrom exactFrom(Index layer, Side side) const = 0;
+  virtual bool reconstruct(Index /*layer*/, Site /*site*/, TokenRange /*range*/, View /*out*/) const { return false; }
+
+protected:
+  /// FP32 scratch [rows, cols] that lives as long as `buffer`.
+  View makeRows(Buffer &buffer, Index rows, Index cols) const {
+    buffer = m_backend.allocate(rows * cols * sizeOf(DType::F32), Purpose::Scratch);
+    return buffer.f32(rows, cols);
+  }
+  const Model &m_model;
+  Backend &m_backend;
+};
+
+/// The exact model's K (after RoPE) and V in FP32, all layers; nothing compressed, counted as activations.
+std::unique_ptr<LayerGroup> makeExactGroup(const Model &model, const CacheSize &size);
+/// One layer that depends on no other.
+std::unique_ptr<LayerGroup> makeStoredLayer(const Model &model, const PreparedLayer &layer, const CacheSize &size);
+/// Layers [first, first + links.size()) of a chain; links[0] is its base.
+std::unique_ptr<LayerGroup> makeChain(const Model &model, std::span<const PreparedLayer> links, Index first,
+                                      const CacheSize &size);
+
+} // namespace xqs
