@@ -78,3 +78,5 @@ Index RunInputs::planWindows(Index window, Index first, Index count) const {
 std::span<const TokenId> RunInputs::windowTokens(Index window, Index index) const {
   return tokens().subspan(static_cast<std::size_t>(window * index), static_cast<std::size_t>(window));
 }
+
+} // namespace xqs
