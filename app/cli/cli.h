@@ -29,6 +29,7 @@ void addStudies(CLI::App &app);
 void addMerge(CLI::App &app);
 void addCompare(CLI::App &app);
 void addPareto(CLI::App &app);
+void addGenerate(CLI::App &app);
 void addReport(CLI::App &app);
 void addExport(CLI::App &app);
 void addSlurm(CLI::App &app);

@@ -13,7 +13,7 @@ struct Options {
   SessionOptions session;
   Experiment experiment;
   std::vector<std::string> policies;
-  std::string state = "all";
+  std::string state = "all", protocol = "paper";
   std::string store;
   bool json = false;
 };
@@ -23,7 +23,9 @@ void evaluate(Options options) {
   Experiment &experiment = options.experiment;
   experiment.model = options.session.model, experiment.text = options.session.text;
   experiment.backend = options.session.backend, experiment.threads = options.session.threads;
+  experiment.calibration = options.session.calibration;
   experiment.state = parseState(options.state);
+  experiment.protocol = parseProtocol(options.protocol);
   experiment.policies = parsePolicies(options.policies);
   const auto store = options.store.empty() ? nullptr : std::make_unique<RunStore>(options.store);
   RunResult result;
@@ -55,6 +57,13 @@ void addEval(CLI::App &app) {
       ->add_option("--state", options->state, "all: everything quantized, as published tables; stream: what decoding sees")
       ->type_name("all|stream")
       ->capture_default_str();
+  command
+      ->add_option("--protocol", options->protocol,
+                   "paper: every position of a window; llama-perplexity: its second half, first token BOS")
+      ->type_name("paper|llama-perplexity")
+      ->capture_default_str();
+  command->add_flag("--noise-floor", options->experiment.noiseFloor,
+                    "the first window once more, embeddings perturbed by 1e-6: what a difference must exceed");
   command->add_option("--lanes", options->experiment.lanes, "policies side by side; more need more memory")
       ->type_name("N")
       ->capture_default_str()

@@ -30,7 +30,8 @@ class Job {
 public:
   Job(std::vector<std::string> arguments, double share) : m_share(share) {
     int out[2], err[2];
-    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) throw Error(Code::OutOfMemory, "no pipes for another job; use fewer");
+    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
+      throw Error(Code::OutOfMemory, "no pipes for another job; use fewer");
     std::vector<char *> argv;
     for (std::string &argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
@@ -86,8 +87,10 @@ public:
       const ssize_t count = ::read(fd.fd, buffer, sizeof buffer);
       if (count > 0) {
         open = true;
-        fd.fd == m_out ? takeOutput({buffer, static_cast<std::size_t>(count)})
-                       : void(m_message.append(buffer, std::min(static_cast<std::size_t>(count), kMostErrorBytes - std::min(kMostErrorBytes, m_message.size()))));
+        fd.fd == m_out
+            ? takeOutput({buffer, static_cast<std::size_t>(count)})
+            : void(m_message.append(buffer, std::min(static_cast<std::size_t>(count),
+                                                     kMostErrorBytes - std::min(kMostErrorBytes, m_message.size()))));
       }
     }
     if (!open) reap();
@@ -161,8 +164,9 @@ void mergeLeftParts(const fs::path &store) {
   std::vector<fs::path> parts;
   for (const fs::path &part : leftParts(store)) {
     if (isBeingWritten(part))
-      throw Error(Code::StoreUnwritable,
-                  fmt::format("{} is being written by jobs of another run; wait for its end or use another store", part.string()));
+      throw Error(
+          Code::StoreUnwritable,
+          fmt::format("{} is being written by jobs of another run; wait for its end or use another store", part.string()));
     if (openIfWritten(part)) parts.push_back(part);
   }
   if (!parts.empty()) mergeStores(store, parts);

@@ -103,7 +103,8 @@ void addRun(CLI::App &app) {
   CLI::App *command = app.add_subcommand("run", "Run a study or an experiment into a store; what the store has is skipped");
   addStudyOptions(*command, options->spec, options->settings);
   command->add_option("--store", options->store, "the .xqs file to append to, or to continue in")->type_name("F.xqs");
-  command->add_option("--shard", options->shard, "every n-th policy of the study, for a store of its own that is merged later")
+  command
+      ->add_option("--shard", options->shard, "every n-th policy of the study, for a store of its own that is merged later")
       ->type_name("i/n");
   command->add_option("--jobs", options->jobs, "processes side by side; each needs its own memory for the model")
       ->type_name("N")
@@ -116,10 +117,11 @@ void addRun(CLI::App &app) {
   command->add_flag("--json", options->json, "the list of --dry-run as JSON");
   command->add_flag("--progress-json", options->progressJson, "progress as JSON lines on standard output, for programs");
   command->add_option("--report", options->report, "write a self-contained HTML report too")->type_name("F.html");
-  command->footer("A study varies settings: {\"base\": {...}, \"grid\": {\"policy\": [...], \"bits\": [...]}, \"policies\": [...], "
-                  "\"isolated\": {...}};\nxqscope-cli studies NAME prints a built-in one to start from. An experiment is one run; "
-                  "the built-in one,\nas an example (missing keys take the defaults shown here):\n" +
-                  toJson(defaultExperiment()).dump(2) + "\n\n" + policyHelp() + "\n" + exitCodeHelp());
+  command->footer(
+      "A study varies settings: {\"base\": {...}, \"grid\": {\"policy\": [...], \"bits\": [...]}, \"policies\": [...], "
+      "\"isolated\": {...}};\nxqscope-cli studies NAME prints a built-in one to start from. An experiment is one run; "
+      "the built-in one,\nas an example (missing keys take the defaults shown here):\n" +
+      toJson(defaultExperiment()).dump(2) + "\n\n" + policyHelp() + "\n" + exitCodeHelp());
   command->callback([options] { runStudyOrExperiment(*options); });
 }
 

@@ -19,7 +19,8 @@ void addStudies(CLI::App &app) {
     std::string text;
     for (const std::string &one : Study::builtInNames()) {
       const std::string about = Study::builtIn(one).about();
-      text += fmt::format("{:<18} {}\n", one, about.empty() ? "what the window shows first: every family of methods" : about);
+      text +=
+          fmt::format("{:<18} {}\n", one, about.empty() ? "what the window shows first: every family of methods" : about);
     }
     print(text);
   });

@@ -74,7 +74,7 @@ public:
     m_tolerance = 1e-13 * scale;
     for (double share = 1.0 / 4096; share < 1; share *= 4)
       if (auto choice = within(share * greedyGap)) return *choice;
-    auto choice = within(greedyGap + m_tolerance); // keeps the greedy plan itself
+    auto choice = within(greedyGap); // keeps the greedy plan itself
     return choice ? *choice : *within(std::numeric_limits<double>::infinity());
   }
 
@@ -108,7 +108,7 @@ private:
     }
   }
 
-  /// The best plan, if it lies within `gap` of the lower bound; otherwise nothing.
+  /// The best plan, if one lies within `gap` (and the tolerance) of the lower bound; otherwise nothing.
   std::optional<std::vector<std::size_t>> within(double gap) const {
     const double allowed = gap + m_tolerance;
     std::vector<double> leastAfter(m_layers.size() + 1), mostAfter(m_layers.size() + 1); // x that later layers can add
@@ -140,9 +140,7 @@ private:
     }
     const auto end = std::ranges::find_if(states, [this](const State &s) { return s.x > m_limit; });
     if (end == states.begin()) return {};
-    const State &best = *(end - 1); // y falls as x grows
-    if (best.excess + m_multiplier * (m_limit - best.x) > gap) return {};
-    return choiceOf(steps, best.step);
+    return choiceOf(steps, (end - 1)->step); // y falls as x grows
   }
 
   std::vector<std::size_t> choiceOf(const std::vector<std::vector<Step>> &steps, Step last) const {

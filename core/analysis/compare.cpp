@@ -96,30 +96,47 @@ struct Column {
   std::vector<bool> used;
 };
 
-/// Puts the column's counterpart of `scores` into a cell, or says why there is none.
-ComparedRow::Cell takeCounterpart(Column &column, const PolicyScores &scores) {
-  ComparedRow::Cell cell;
-  bool pairable = false;
-  std::size_t chosen = column.scores.size();
-  std::vector<std::string> fewest;
+/// The first row of the column that is not used yet and may stand beside `scores`; it is used then.
+std::optional<PolicyScores> takeCounterpart(Column &column, const PolicyScores &scores, bool anySetting) {
   for (std::size_t i = 0; i < column.scores.size(); ++i) {
     const PolicyScores &other = column.scores[i];
+    if (column.used[i] || other.policy.policy != scores.policy.policy) continue;
+    if (!anySetting && !sameSetting(other.run, scores.run)) continue;
+    if (!differingFields(other.run, scores.run).empty()) continue;
+    column.used[i] = true;
+    return other;
+  }
+  return {};
+}
+
+/// What keeps the column's closest row of the same policy from being paired; empty where it has none or nothing does.
+std::string refusal(const Column &column, const PolicyScores &scores) {
+  std::optional<std::vector<std::string>> fewest;
+  for (const PolicyScores &other : column.scores) {
     if (other.policy.policy != scores.policy.policy) continue;
-    std::vector<std::string> differing = differingFields(other.run, scores.run);
-    pairable = pairable || differing.empty();
-    if (fewest.empty() || differing.size() < fewest.size()) fewest = differing;
-    if (!differing.empty() || column.used[i]) continue;
-    const bool better = chosen == column.scores.size() ||
-                        (sameSetting(other.run, scores.run) && !sameSetting(column.scores[chosen].run, scores.run));
-    if (better) chosen = i;
+    std::vector<std::string> differing = differingFields(scores.run, other.run);
+    if (!fewest || differing.size() < fewest->size()) fewest = std::move(differing);
   }
-  if (chosen < column.scores.size()) {
-    column.used[chosen] = true;
-    cell.scores = column.scores[chosen];
-  } else if (!pairable) {
-    cell.refused = fmt::format("{}", fmt::join(fewest, "; "));
+  return fewest ? fmt::format("{}", fmt::join(*fewest, "; ")) : "";
+}
+
+/// Rows of what is left of column `from`, with their counterparts in later columns.
+std::vector<ComparedRow> rowsFrom(std::vector<Column> &columns, std::size_t from) {
+  std::vector<ComparedRow> rows;
+  for (std::size_t i = 0; i < columns[from].scores.size(); ++i) {
+    if (columns[from].used[i]) continue;
+    const PolicyScores &scores = columns[from].scores[i];
+    rows.push_back({scores.policy.policy, std::vector<ComparedRow::Cell>(columns.size())});
+    rows.back().cells[from].scores = scores;
   }
-  return cell;
+  for (const bool anySetting : {false, true}) // all that are alike find each other first
+    for (ComparedRow &row : rows)
+      for (std::size_t k = from + 1; k < columns.size(); ++k)
+        if (!row.cells[k].scores) row.cells[k].scores = takeCounterpart(columns[k], *row.cells[from].scores, anySetting);
+  for (ComparedRow &row : rows)
+    for (std::size_t k = 0; k < columns.size(); ++k)
+      if (!row.cells[k].scores) row.cells[k].refused = refusal(columns[k], *row.cells[from].scores);
+  return rows;
 }
 
 } // namespace
@@ -174,17 +191,11 @@ std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, double noiseNa
   }
   std::vector<ComparedRow> rows;
   for (std::size_t from = 0; from < columns.size(); ++from)
-    for (std::size_t i = 0; i < columns[from].scores.size(); ++i) {
-      if (columns[from].used[i]) continue;
-      const PolicyScores &scores = columns[from].scores[i];
-      ComparedRow row{scores.policy.policy, std::vector<ComparedRow::Cell>(columns.size())};
-      for (std::size_t k = 0; k < columns.size(); ++k)
-        if (k != from) row.cells[k] = takeCounterpart(columns[k], scores);
-      row.cells[from].scores = scores;
-      for (std::size_t k = 1; k < columns.size() && from == 0; ++k)
-        if (row.cells[k].scores) row.cells[k].toFirst = difference(*row.cells[k].scores, scores, noiseNats);
-      rows.push_back(std::move(row));
-    }
+    for (ComparedRow &row : rowsFrom(columns, from)) rows.push_back(std::move(row));
+  for (ComparedRow &row : rows)
+    for (std::size_t k = 1; k < columns.size(); ++k)
+      if (row.cells[0].scores && row.cells[k].scores)
+        row.cells[k].toFirst = difference(*row.cells[k].scores, *row.cells[0].scores, noiseNats);
   return rows;
 }
 

@@ -57,7 +57,7 @@ struct ComparedRow {
   struct Cell {
     std::optional<PolicyScores> scores; ///< none: the set has no such row
     std::optional<Difference> toFirst;  ///< this set - the first; none for the first set or where one of the two is missing
-    std::string refused;                ///< why not paired where the set has the policy, but measured otherwise
+    std::string refused; ///< `differingFields` of the row and the set's own, where it has the policy, but measured otherwise
   };
   std::string policy;
   std::vector<Cell> cells; ///< one a set

@@ -59,8 +59,7 @@ RunRow describeRun(const Session &session, const Experiment &experiment, Index w
   row.spec = toJson(experiment).dump();
   const RunInputs &inputs = session.inputs();
   row.calibrationText = inputs.calibrationText().name, row.calibrationTextHash = inputs.calibrationText().sha256;
-  row.calibrationTokensHash = inputs.calibrationHash();
-  row.calibrationWindows = static_cast<std::int64_t>(inputs.calibrationTokens().size()) / inputs.calibrationWindow();
+  row.calibrationTokensHash = inputs.calibrationHash(), row.calibrationWindows = inputs.calibrationWindows();
   row.studyKey = studyKey(experiment, row.modelHash, row.tokensHash, row.calibrationTokensHash);
   return row;
 }

@@ -35,7 +35,7 @@ void RunInputs::setCalibration(const CalibrationSource &source) {
   m_calibrationTokens.assign(all.begin() + first * window, all.begin() + (first + count) * window);
   m_calibrationHash = sha256Hex(std::as_bytes(std::span(m_calibrationTokens)));
   m_calibrationText = std::move(text);
-  m_calibrationWindow = window;
+  m_calibrationWindow = window, m_calibrationWindows = count;
 }
 
 void RunInputs::refuseMisfit(const PolicySpec &policy, Index window, Index first, Index count) const {

@@ -38,6 +38,7 @@ public:
   std::span<const TokenId> calibrationTokens() const { return m_calibrationTokens; }
   const std::string &calibrationHash() const { return m_calibrationHash; } ///< of the tokens measured
   Index calibrationWindow() const { return m_calibrationWindow; }          ///< tokens
+  Index calibrationWindows() const { return m_calibrationWindows; }
 
   /// Windows of `window` tokens in the text; the tail is dropped.
   Index windowsOf(Index window) const { return static_cast<Index>(m_tokens.size()) / window; }
@@ -56,7 +57,7 @@ private:
   TextSource m_text, m_calibrationText;
   std::vector<TokenId> m_tokens, m_calibrationTokens;
   std::string m_tokensHash, m_calibrationHash;
-  Index m_calibrationWindow = 0;
+  Index m_calibrationWindow = 0, m_calibrationWindows = 0;
 };
 
 } // namespace xqs

@@ -13,9 +13,9 @@ RunResult Runner::run(const RunHooks &hooks) {
   const SessionOptions &options = m_session.options(); // what is recorded is what runs
   m_experiment.model = options.model, m_experiment.text = options.text;
   m_experiment.backend = options.backend, m_experiment.threads = options.threads;
-  m_experiment.calibration = options.calibration;
   const ModelShape &shape = m_session.model().shape();
   const Index windows = m_session.planWindows(m_experiment.window, m_experiment.firstWindow, m_experiment.windows);
+  m_session.setCalibration(m_experiment.calibration);
   const auto check = [&](const PolicySpec &policy) {
     m_session.inputs().refuseMisfit(policy, m_experiment.window, m_experiment.firstWindow, windows);
   };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/policy_editor.h"
 
+#include "cache/plan.h"
 #include "cache/policy.h"
 #include "error.h"
 #include "theme.h"
@@ -35,6 +36,7 @@ QString startValue(const ParameterInfo &p) {
 
 /// "xquant:bits=4": the method with what must be given.
 QString startPolicy(const MethodInfo &method) {
+  if (method.name == kPlanMethod) return QStringLiteral("plan:0-2=xquant:bits=4;*=xquant:bits=2"); // to be edited as text
   QStringList given;
   for (const ParameterInfo &p : method.parameters)
     if (!p.defaultValue) given << QStringLiteral("%1=%2").arg(fromStd(p.name), startValue(p));

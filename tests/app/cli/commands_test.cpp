@@ -20,7 +20,7 @@ json parsed(const Outcome &outcome) {
 }
 
 TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
-  for (const char *command : {"info", "policies", "eval", "layers", "run", "serve", "report", "export"}) {
+  for (const char *command : {"info", "policies", "eval", "layers", "run", "generate", "serve", "report", "export"}) {
     const Outcome help = runCli({command, "--help"});
     EXPECT_EQ(help.exitCode, 0) << command;
     EXPECT_EQ(help.err, "") << command;
@@ -162,6 +162,27 @@ TEST(Run, AnInterruptKeepsFinishedWindows) {
   expectRefusal(run.wait(), 6);
   const json store = parsed(runCli({"export", dir / "run.xqs", "--json"}));
   EXPECT_EQ(store.at("run_end").at(0).at("status"), "cancelled");
+}
+
+TEST(Generate, LanesGrowBesideTheExactModel) {
+  const json result = parsed(runCli({"generate", "--model", kModel, "--raw", "--prompt", "a cache", "--tokens", "12",
+                                     "--policy", "fp16", "--policy", "xquant:bits=2,group=8", "--json"}));
+  const json &sequences = result.at("sequences");
+  ASSERT_EQ(sequences.size(), 3u);
+  EXPECT_TRUE(sequences[0].at("policy").is_null());
+  for (const json &s : sequences) {
+    EXPECT_EQ(s.at("tokens").size(), 12u);
+    EXPECT_EQ(s.at("cache_tokens"), result.at("prompt_tokens").get<int>() + 11); // the last token is not fed any more
+  }
+  EXPECT_EQ(sequences[1].at("policy"), "fp16");
+  EXPECT_LT(sequences[2].at("format_bytes"), sequences[1].at("format_bytes"));
+  EXPECT_EQ(sequences[0].at("same_as_exact"), 12);
+}
+
+TEST(Generate, AModelWithoutAChatTemplateSaysWhatToDo) {
+  const auto result = runCli({"generate", "--model", kModel, "--prompt", "hello", "--policy", "fp16"});
+  EXPECT_NE(result.exitCode, 0);
+  EXPECT_NE(result.err.find("--raw"), std::string::npos) << result.err;
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every policy must hold, whatever its method: a new line in the registry is covered by a line in contractPolicies().
 #include "engine/evaluate.h"
+#include "engine/generate.h"
 #include "support/small_model.h"
 
 #include <gtest/gtest.h>
@@ -163,6 +164,29 @@ TEST_P(PolicyContract, GrowsByTheLedgersBytes) {
   }
 }
 
+TEST_P(PolicyContract, GreedyDecodingChoosesWhatStreamTeacherForcingChooses) {
+  if (GetParam().mha) GTEST_SKIP() << "the GQA model has every branch";
+  constexpr Index kPrompt = 300, kNew = 200;
+  std::vector<TokenId> tokens = test::randomTokens(kPrompt, 256, 41);
+  const Method *one = method.get();
+  Generator generator(*m.model, {&one, 1}, tokens, {});
+  while (std::ssize(generator.sequences().front().tokens) < kNew) ASSERT_TRUE(generator.step());
+  const std::vector<TokenId> &generated = generator.sequences().front().tokens;
+  tokens.insert(tokens.end(), generated.begin(), generated.end() - 1);
+
+  const auto cache = method->makeCache({std::ssize(tokens), std::ssize(tokens), State::Stream});
+  Engine engine(*m.model);
+  Lane lane;
+  lane.cache = cache.get();
+  engine.step({&lane, 1}, tokens);
+  const Buffer buffer = m.backend->allocate(kNew * 256 * 4, Purpose::Scratch);
+  const View logits = buffer.f32(kNew, 256);
+  engine.logits(engine.hidden(0).rowRange(kPrompt - 1, kNew), logits);
+  for (Index i = 0; i < kNew; ++i)
+    ASSERT_EQ(std::max_element(logits.row(i), logits.row(i) + 256) - logits.row(i), generated[static_cast<std::size_t>(i)])
+        << i;
+}
+
 class QuantizedPolicy : public PolicyContract {};
 
 TEST_P(QuantizedPolicy, ErrorsShrinkWithBits) {
@@ -216,11 +240,11 @@ TEST(Identity, WithoutQuantizationEveryMethodGivesKAndVBack) {
 TEST(Identity, ConditioningAloneLosesNothing) {
   // 8 bits in groups of 8 are close to no quantization; each step of conditioning must not add to that error.
   for (const bool mha : {false, true})
-    for (const char *policy : {"kivi-star:bits=8,first_bits=8,group=8", "xquant:bits=8,first_bits=8,group=8,source=x",
-                               "xquant:bits=8,first_bits=8,group=8,source=latent",
-                               "xquant-cl:bits=8,first_bits=8,group=8,source=x",
-                               "xquant-cl:bits=8,first_bits=8,group=8,source=x,domain=residual",
-                               "xquant-cl:bits=8,first_bits=8,group=8,source=latent"}) {
+    for (const char *policy :
+         {"kivi-star:bits=8,first_bits=8,group=8", "xquant:bits=8,first_bits=8,group=8,source=x",
+          "xquant:bits=8,first_bits=8,group=8,source=latent", "xquant-cl:bits=8,first_bits=8,group=8,source=x",
+          "xquant-cl:bits=8,first_bits=8,group=8,source=x,domain=residual",
+          "xquant-cl:bits=8,first_bits=8,group=8,source=latent"}) {
       SmallModel &m = modelOf(mha);
       const double plain = worstError(m, policy, State::All);
       for (const char *settings : {",outlier_channels=3", ",outlier_channels=3,outlier_source=weights", ",rotate=hadamard",

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/generate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace xqs {
+namespace {
+constexpr Queue kQueue = Queue::Compute;
+}
+
+Generator::Generator(const Model &model, std::span<const Method *const> methods, std::span<const TokenId> prompt,
+                     const SamplerSettings &sampling, std::stop_token stop)
+    : m_model(model), m_engine(model) {
+  const auto length = static_cast<Index>(prompt.size());
+  if (prompt.empty() || length > model.config().contextLength)
+    throw Error(Code::Usage,
+                fmt::format("the prompt has {} tokens; it needs at least one and at most {}, what {} was trained "
+                            "for",
+                            length, model.config().contextLength, model.config().name));
+  std::vector<Lane> lanes;
+  std::vector<std::size_t> all;
+  for (const Method *method : methods) {
+    const CacheSize size{length, length, State::Stream};
+    m_sequences.push_back({method, method != nullptr ? method->makeCache(size) : makeExactCache(model, size), {}, false});
+    m_samplers.emplace_back(sampling);
+    lanes.emplace_back().cache = m_sequences.back().cache.get();
+    all.push_back(all.size());
+  }
+  m_logits = model.backend().allocate(model.config().vocab * sizeOf(DType::F32), Purpose::Activations);
+  m_engine.step(lanes, prompt, stop);
+  draw(all, length - 1);
+}
+
+/// Draws a token from `row` of each lane's hidden states, in the order of the last step.
+void Generator::draw(std::span<const std::size_t> lanes, Index row) {
+  const Index vocab = m_model.config().vocab;
+  std::vector<float> logits(static_cast<std::size_t>(vocab));
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    m_engine.logits(m_engine.hidden(static_cast<Index>(i)).rowRange(row, 1), m_logits.f32(1, vocab));
+    m_model.backend().download(kQueue, logits.data(), m_logits.data(), m_logits.bytes());
+    m_model.backend().sync(kQueue);
+    Sequence &s = m_sequences[lanes[i]];
+    s.tokens.push_back(m_samplers[lanes[i]].next(logits));
+    s.ended = m_model.tokenizer().specials().ends(s.tokens.back());
+  }
+}
+
+bool Generator::step(std::stop_token stop) {
+  std::vector<Lane> lanes;
+  std::vector<std::size_t> active;
+  for (std::size_t i = 0; i < m_sequences.size(); ++i) {
+    Sequence &s = m_sequences[i];
+    if (s.ended || s.cache->tokens() == m_model.config().contextLength) continue;
+    lanes.emplace_back().cache = s.cache.get();
+    lanes.back().tokens = std::span(s.tokens).last(1);
+    active.push_back(i);
+  }
+  if (lanes.empty()) return false;
+  m_engine.step(lanes, lanes.front().tokens, std::move(stop));
+  draw(active, 0);
+  return true;
+}
+
+Index firstDivergence(std::span<const TokenId> a, std::span<const TokenId> b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+}
+
+} // namespace xqs
