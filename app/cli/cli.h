@@ -2,8 +2,8 @@
 #pragma once
 
 #include "run/backends.h"
-#include "run/runner.h"
 #include "run/session.h"
+#include "run/study_runner.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
@@ -25,9 +25,14 @@ void addEval(CLI::App &app);
 void addLayers(CLI::App &app);
 void addRun(CLI::App &app);
 void addServe(CLI::App &app);
+void addStudies(CLI::App &app);
+void addMerge(CLI::App &app);
+void addCompare(CLI::App &app);
+void addPareto(CLI::App &app);
 void addGenerate(CLI::App &app);
 void addReport(CLI::App &app);
 void addExport(CLI::App &app);
+void addSlurm(CLI::App &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();
@@ -46,6 +51,11 @@ void addCalibrationOptions(CLI::App &command, CalibrationSource &source);
 /// --window, --first-window, --windows (where not null), --policy.
 void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
                       std::vector<std::string> &policies);
+/// The study argument and --set.
+void addStudyOptions(CLI::App &command, std::string &spec, std::vector<std::string> &settings);
+/// A file or a built-in study, with --set's KEY=VALUE applied.
+inline constexpr std::size_t kMaxStudyBytes = 1 << 22;
+Study loadStudy(const std::string &spec, const std::vector<std::string> &settings);
 std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts);
 
 /// One line on stderr that is rewritten, where stderr is a terminal; else silent.
@@ -58,6 +68,7 @@ public:
   void show(const std::string &text);
   void show(double fraction, const std::string &text);
   void show(const RunProgress &progress); ///< with rate and time left
+  void show(const StudyProgress &progress);
 
 private:
   bool m_terminal;

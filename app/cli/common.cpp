@@ -165,6 +165,13 @@ void ProgressLine::show(const RunProgress &progress) {
        fmt::format("{}, {:.0f} tokens/s, {} left", progress.text, progress.tokensPerSecond, clock(progress.secondsLeft)));
 }
 
+void ProgressLine::show(const StudyProgress &progress) {
+  if (progress.secondsLeft <= 0) return show(progress.fraction, progress.text);
+  const std::string rate =
+      progress.tokensPerSecond > 0 ? fmt::format(", {:.0f} tokens/s", progress.tokensPerSecond) : std::string();
+  show(progress.fraction, fmt::format("{}{}, {} left", progress.text, rate, clock(progress.secondsLeft)));
+}
+
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line) {
   return std::make_unique<Session>(
       options, backends(), [&](double fraction, const std::string &text) { line.show(fraction, text); }, interrupted());

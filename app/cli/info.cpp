@@ -3,6 +3,7 @@
 
 #include "cache/layout.h"
 #include "error.h"
+#include "run/study_plan.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -16,12 +17,6 @@ struct Options {
   bool backends = false;
   bool json = false;
 };
-
-Index parameterCount(const ModelConfig &c) {
-  const ModelShape &s = c.shape;
-  const Index layer = 2 * s.d + 2 * s.heads * s.dh * s.d + 2 * s.dkv() * s.d + 3 * c.ffn * s.d;
-  return s.layers * layer + s.d + (c.tiedOutput ? 1 : 2) * c.vocab * s.d;
-}
 
 nlohmann::json describe(const ModelReader &reader, const std::string &location) {
   const ModelConfig &c = reader.config();

@@ -1,49 +1,128 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli.h"
 
+#include "error.h"
+#include "jobs.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+
+#include <charconv>
 
 namespace xqs::cli {
 
 namespace {
 
-constexpr std::size_t kMaxSpecBytes = 1 << 20;
-
 struct Options {
-  std::string spec, store, report;
+  std::string spec, store, known, report, shard = "1/1";
+  std::vector<std::string> settings;
+  int jobs = 1, threads = 0;
+  bool dryRun = false, json = false, progressJson = false;
 };
 
-void runExperiment(const Options &options) {
-  const std::stop_token stop = interrupted();
-  const Experiment experiment =
-      options.spec == "default" ? defaultExperiment()
-                                : parseExperiment(readRegularFile(options.spec, "experiment", kMaxSpecBytes), options.spec);
-  RunStore store(options.store);
-  {
-    ProgressLine line;
-    const auto session = openSession({experiment.model, experiment.text, experiment.backend, experiment.threads, experiment.calibration}, line);
-    RunHooks hooks;
-    hooks.stop = stop;
-    hooks.progress = [&](const RunProgress &progress) { line.show(progress); };
-    Runner(*session, experiment, &store).run(hooks);
+/// "i/n" with 1 <= i <= n.
+void readShard(const std::string &text, StudyPart &part) {
+  const char *end = text.data() + text.size();
+  const auto first = std::from_chars(text.data(), end, part.shard);
+  const bool slash = first.ec == std::errc{} && first.ptr != end && *first.ptr == '/';
+  const auto second = slash ? std::from_chars(first.ptr + 1, end, part.shards) : first;
+  if (!slash || second.ec != std::errc{} || second.ptr != end || part.shard < 1 || part.shard > part.shards)
+    throw Error(Code::Usage, fmt::format("--shard '{}' must be i/n with i from 1 to n, as 2/8", text));
+}
+
+void show(const StudyOutcome &outcome, const Study &study) {
+  std::string text = fmt::format("study '{}': {} windows under a policy, {} of them computed now\n", study.name(),
+                                 outcome.points, outcome.computed);
+  for (const std::string &problem : outcome.problems) text += "  problem: " + problem + "\n";
+  print(text);
+}
+
+StudyOutcome runHere(const Study &study, const StudyPart &part, const Options &options) {
+  ProgressLine line;
+  StudyHooks hooks;
+  hooks.stop = interrupted();
+  hooks.progress = [&](const StudyProgress &progress) {
+    if (options.progressJson)
+      printJson({{"fraction", progress.fraction}, {"seconds_left", progress.secondsLeft}, {"text", progress.text}});
+    else
+      line.show(progress);
+  };
+  return runStudy(study, part, backends(), hooks, options.threads);
+}
+
+void runStudyOrExperiment(const Options &options) {
+  const Study study = loadStudy(options.spec, options.settings);
+  StudyPart part;
+  part.store = options.store, part.known = options.known;
+  readShard(options.shard, part);
+  if (options.dryRun) {
+    const std::vector<PlannedRun> runs = planStudy(study, part);
+    const TimeEstimate time = estimateTime(runs, part.store, backends());
+    return options.json ? printJson(planJson(study, runs, time)) : print(planTable(study, runs, time));
   }
-  store.close();
+  if (options.store.empty()) throw Error(Code::Usage, "run needs --store F.xqs, where results go, or --dry-run");
+  interrupted();
+  mergeLeftParts(part.store);
+  if (options.jobs > 1) runJobs({options.spec, options.settings, part, options.jobs, options.threads});
+  const StudyOutcome outcome = runHere(study, part, options); // after jobs: what is left, and the ends of runs
   if (!options.report.empty()) writeReport(options.store, options.report);
+  if (!options.progressJson && !study.isExperiment()) show(outcome, study);
+  if (!outcome.failedRuns.empty()) throw outcome.failedRuns.front();
 }
 
 } // namespace
 
+Study loadStudy(const std::string &spec, const std::vector<std::string> &settings) {
+  const std::vector<std::string> names = Study::builtInNames();
+  Study study = std::find(names.begin(), names.end(), spec) != names.end()
+                    ? Study::builtIn(spec)
+                    : Study::parse(readRegularFile(spec, "study", kMaxStudyBytes), spec);
+  for (const std::string &setting : settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw Error(Code::Usage, fmt::format("--set '{}' must be KEY=VALUE, as --set windows=2", setting));
+    study.set(setting.substr(0, equals), setting.substr(equals + 1));
+  }
+  return study;
+}
+
+void addStudyOptions(CLI::App &command, std::string &spec, std::vector<std::string> &settings) {
+  command
+      .add_option("study", spec,
+                  fmt::format("JSON file of a study or an experiment, or one of {}", fmt::join(Study::builtInNames(), ", ")))
+      ->type_name("F.json|NAME")
+      ->required();
+  command.add_option("--set", settings, "another value for a key of the study's base, as windows=2; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
 void addRun(CLI::App &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("run", "Run an experiment into a store");
-  command->add_option("spec", options->spec, "JSON file, or default for the built-in experiment")
-      ->type_name("F.json")
-      ->required();
-  command->add_option("--store", options->store, "the .xqs file to append the run to")->type_name("F.xqs")->required();
+  CLI::App *command = app.add_subcommand("run", "Run a study or an experiment into a store; what the store has is skipped");
+  addStudyOptions(*command, options->spec, options->settings);
+  command->add_option("--store", options->store, "the .xqs file to append to, or to continue in")->type_name("F.xqs");
+  command
+      ->add_option("--shard", options->shard, "every n-th policy of the study, for a store of its own that is merged later")
+      ->type_name("i/n");
+  command->add_option("--jobs", options->jobs, "processes side by side; each needs its own memory for the model")
+      ->type_name("N")
+      ->check(CLI::Range(1, 256));
+  command->add_option("--threads", options->threads, "of each process; 0: as the study says, or the cores shared among jobs")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
+  command->add_option("--known", options->known, "skip what this store has too")->type_name("F.xqs");
+  command->add_flag("--dry-run", options->dryRun, "only list the points with their bytes, what is missing and for how long");
+  command->add_flag("--json", options->json, "the list of --dry-run as JSON");
+  command->add_flag("--progress-json", options->progressJson, "progress as JSON lines on standard output, for programs");
   command->add_option("--report", options->report, "write a self-contained HTML report too")->type_name("F.html");
-  command->footer("The built-in experiment, as an example (missing keys take the defaults shown here):\n" +
-                  toJson(defaultExperiment()).dump(2) + "\n\n" + policyHelp() + "\n" + exitCodeHelp());
-  command->callback([options] { runExperiment(*options); });
+  command->footer(
+      "A study varies settings: {\"base\": {...}, \"grid\": {\"policy\": [...], \"bits\": [...]}, \"policies\": [...], "
+      "\"isolated\": {...}};\nxqscope-cli studies NAME prints a built-in one to start from. An experiment is one run; "
+      "the built-in one,\nas an example (missing keys take the defaults shown here):\n" +
+      toJson(defaultExperiment()).dump(2) + "\n\n" + policyHelp() + "\n" + exitCodeHelp());
+  command->callback([options] { runStudyOrExperiment(*options); });
 }
 
 } // namespace xqs::cli

@@ -43,10 +43,10 @@ struct Status {
 };
 
 Status statusOf(const ReportRows &rows, const RunRow &run) {
-  for (const RunEndRow &end : rows.ends)
-    if (end.run == run.id)
-      return {end.status, fmt::format("{} after {} s{}", end.status, number(end.seconds, 3),
-                                      end.message.empty() ? "" : ": " + end.message)};
+  for (auto end = rows.ends.rbegin(); end != rows.ends.rend(); ++end) // a run that was continued has several
+    if (end->run == run.id)
+      return {end->status, fmt::format("{} after {} s{}", end->status, number(end->seconds, 3),
+                                       end->message.empty() ? "" : ": " + end->message)};
   const bool crashed = std::find(rows.crashed.begin(), rows.crashed.end(), run.id) != rows.crashed.end();
   return crashed ? Status{"crashed", "crashed: no end was recorded; finished windows are kept"}
                  : Status{"running", "in progress"};
@@ -95,16 +95,6 @@ std::string curveSection(const std::vector<CurvePoint> &points, const std::vecto
                      "bits of a code. {} An arrow: beyond the "
                      "frame, with its ratio.{}</figcaption></figure>",
                      chart, bars, escape(source));
-}
-
-/// A policy string that may break after its colon and commas.
-std::string policyCell(const std::string &policy) {
-  std::string text;
-  for (const char c : escape(policy)) {
-    text += c;
-    if (c == ':' || c == ',') text += "<wbr>";
-  }
-  return "<td class='name'><code>" + text + "</code></td>";
 }
 
 std::string qualityTable(const std::vector<PolicyRow> &policies, const std::vector<CurvePoint> &points,
@@ -173,6 +163,10 @@ std::string facts(const RunRow &run) {
   fact("tokens", std::to_string(run.textTokens)), fact("SHA-256 of the tokens", run.tokensHash);
   fact("windows", fmt::format("{} of {} tokens, from window {}", run.windows, run.window, run.firstWindow));
   fact("cache state", run.state), fact("backend", run.backend), fact("device", run.device), fact("machine", run.machine);
+  if (!run.calibrationText.empty())
+    fact("calibration", fmt::format("{}, {} windows, SHA-256 of the tokens {}", run.calibrationText, run.calibrationWindows,
+                                    run.calibrationTokensHash));
+  fact("study", run.study), fact("study key", run.studyKey);
   fact("threads", std::to_string(run.threads)), fact("seed", std::to_string(run.seed)), fact("XQScope", run.version);
   fact("libraries", run.libraries), fact("run", run.uuid);
   out += "</tbody></table>";
@@ -188,7 +182,7 @@ std::string problems(const std::vector<ProblemRow> &rows, const std::vector<Poli
                     "class='name'>policy</th>"
                     "<th>window</th><th>layer</th><th class='name'>code</th></tr></thead><tbody>";
   for (const ProblemRow &row : rows) {
-    std::string policy = "exact model";
+    std::string policy = row.policy < 0 ? "exact model" : "—"; // one that does not fit has no row of its own
     for (const PolicyRow &p : policies)
       if (p.index == row.policy) policy = p.policy;
     out += fmt::format("<tr><td class='wrap warning'>{}</td><td class='name'><code>{}</code></td><td>{}</td><td>{}</td><td "
@@ -212,14 +206,17 @@ std::string section(const ReportRows &rows, const RunRow &run, const std::vector
   const auto windows = ofRun(rows.windows, run.id);
   const auto points = curvePoints(policies, windows);
   std::string out = "<section>" + heading(rows, run) + curveSection(points, behind(published, run)) +
-                    qualityTable(policies, points, windows) + ledger(policies);
+                    qualityTable(policies, points, windows) + statisticsTable(policies, ofRun(rows.statistics, run.id)) +
+                    noiseTable(policies, ofRun(rows.noise, run.id)) + ledger(policies) +
+                    workTable(run, policies, ofRun(rows.operations, run.id));
   if (const std::string maps = similarityMaps(ofRun(rows.similarities, run.id)); !maps.empty())
     out += "<h3>How alike the layers are</h3>" + maps;
   for (const auto &[loop, title] : {std::pair("open", "Error by layer, open loop: every layer gets the exact input"),
                                     std::pair("closed", "Error by layer, closed loop: errors add up")})
     if (const std::string charts = layerErrorCharts(policies, ofRun(rows.layerErrors, run.id), loop); !charts.empty())
       out += fmt::format("<h3>{}</h3>{}", title, charts);
-  return out + problems(ofRun(rows.problems, run.id), policies) + facts(run) + log(ofRun(rows.logs, run.id)) + "</section>";
+  return out + problems(ofRun(rows.problems, run.id), policies) + facts(run) + repeatCommands(run) +
+         dataTable(policies, windows) + log(ofRun(rows.logs, run.id)) + "</section>";
 }
 
 } // namespace
@@ -231,6 +228,8 @@ ReportRows readReportRows(RunReader &reader) {
   rows.policies = reader.rowsAfter<PolicyRow>(0), rows.windows = reader.rowsAfter<WindowRow>(0);
   rows.layerErrors = reader.rowsAfter<LayerErrorRow>(0), rows.similarities = reader.rowsAfter<SimilarityRow>(0);
   rows.problems = reader.rowsAfter<ProblemRow>(0), rows.logs = reader.rowsAfter<LogRow>(0);
+  rows.noise = reader.rowsAfter<NoiseRow>(0), rows.operations = reader.rowsAfter<OperationRow>(0);
+  rows.statistics = readStatistics(reader);
   for (const RunRow &run : rows.runs)
     if (reader.crashed(run.id)) rows.crashed.push_back(run.id);
   return rows;

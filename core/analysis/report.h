@@ -2,12 +2,13 @@
 #pragma once
 
 #include "published.h"
+#include "report_tables.h"
 #include "store/run_store.h"
 
 /// One self-contained HTML page of a store: no scripts, no external references, light and dark.
 namespace xqs {
 
-/// What a report is made from: all rows of a store but distributions and operations.
+/// What a report is made from: all rows of a store but distributions, and positions as statistics.
 struct ReportRows {
   std::string file; ///< name, for the title
   std::vector<RunRow> runs;
@@ -18,14 +19,18 @@ struct ReportRows {
   std::vector<SimilarityRow> similarities;
   std::vector<ProblemRow> problems;
   std::vector<LogRow> logs;
+  std::vector<NoiseRow> noise;
+  std::vector<OperationRow> operations;
+  std::vector<PolicyStatistics> statistics;
   std::vector<RowId> crashed; ///< runs without an end that nobody writes
 };
 
 /// Throws what RunReader throws.
 ReportRows readReportRows(RunReader &reader);
 
-/// The page as UTF-8: for each run what was measured and how, the curve of cache size against quality, similarity of layers,
-/// errors by layer, the ledger, what it takes to repeat it, problems and log. Pure; parts without rows are left out.
+/// The page as UTF-8: for each run what was measured and how, the curve of cache size against quality, KL statistics, noise
+/// floor, similarity of layers, errors by layer, the ledger, bytes against work, what it takes to repeat it, data, problems
+/// and log. Pure; parts without rows are left out.
 std::string htmlReport(const ReportRows &rows, const std::vector<PublishedRow> &published);
 
 } // namespace xqs

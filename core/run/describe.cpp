@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <span>
 
 namespace xqs {
@@ -58,8 +57,9 @@ RunRow describeRun(const Session &session, const Experiment &experiment, Index w
   row.threads = session.threads(), row.seed = experiment.seed;
   row.version = XQS_VERSION, row.libraries = libraryVersions();
   row.spec = toJson(experiment).dump();
-  row.calibrationText = session.calibrationText().name, row.calibrationTextHash = session.calibrationText().sha256;
-  row.calibrationTokensHash = session.calibrationHash(), row.calibrationWindows = session.calibrationWindows();
+  const RunInputs &inputs = session.inputs();
+  row.calibrationText = inputs.calibrationText().name, row.calibrationTextHash = inputs.calibrationText().sha256;
+  row.calibrationTokensHash = inputs.calibrationHash(), row.calibrationWindows = inputs.calibrationWindows();
   row.studyKey = studyKey(experiment, row.modelHash, row.tokensHash, row.calibrationTokensHash);
   return row;
 }

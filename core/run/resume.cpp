@@ -54,15 +54,16 @@ std::vector<std::int64_t> policyIndices(const std::vector<PolicySpec> &policies,
   return indices;
 }
 
-RunPart partOf(const Experiment &experiment, const ModelShape &shape, const std::vector<std::size_t> &policies,
-               StoredRun stored) {
+RunPart partOf(const Experiment &experiment, const std::function<void(const PolicySpec &)> &refuseMisfit,
+               const std::vector<std::size_t> &policies, StoredRun stored) {
   RunPart part;
   part.indices = policyIndices(experiment.policies, stored);
   for (const std::size_t policy : policies) {
     try {
-      footprint(experiment.policies[policy], shape, experiment.window, experiment.state);
+      refuseMisfit(experiment.policies[policy]);
       part.policies.push_back(policy);
     } catch (const Error &error) {
+      if (error.code() != Code::Usage) throw;
       part.misfits.push_back({policy, error.what()});
     }
   }

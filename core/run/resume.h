@@ -4,6 +4,7 @@
 #include "run/experiment.h"
 #include "store/run_store.h"
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -46,8 +47,9 @@ struct RunPart {
   std::vector<Misfit> misfits;       ///< of the part's policies: those whose settings do not fit the model
   StoredRun stored;
 };
-RunPart partOf(const Experiment &experiment, const ModelShape &shape, const std::vector<std::size_t> &policies,
-               StoredRun stored);
+/// `refuseMisfit` throws Usage where a policy does not fit.
+RunPart partOf(const Experiment &experiment, const std::function<void(const PolicySpec &)> &refuseMisfit,
+               const std::vector<std::size_t> &policies, StoredRun stored);
 /// 0, 1, ... of all policies.
 std::vector<std::size_t> allPolicies(const Experiment &experiment);
 

@@ -156,7 +156,8 @@ template <class Compute> void RunPass::tolerate(const Places &group, Compute com
   m_rows.clear();
   for (const std::size_t policy : group) {
     m_failed.insert(policy);
-    problem(indexOf(policy), -1, "failed", fmt::format("{}: {}", m_experiment.policies[policy].canonical(), message));
+    m_result.failures.push_back(fmt::format("{}: {}", m_experiment.policies[policy].canonical(), message));
+    problem(indexOf(policy), -1, "failed", m_result.failures.back());
   }
   commit();
 }

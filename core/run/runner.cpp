@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/runner.h"
 
-#include "cache/layer_plan.h"
 #include "run/machine.h"
 #include "run/run_pass.h"
 
-#include <algorithm>
 #include <chrono>
 
 namespace xqs {
@@ -17,13 +15,12 @@ RunResult Runner::run(const RunHooks &hooks) {
   m_experiment.backend = options.backend, m_experiment.threads = options.threads;
   const ModelShape &shape = m_session.model().shape();
   const Index windows = m_session.planWindows(m_experiment.window, m_experiment.firstWindow, m_experiment.windows);
-  const RunPart part = partOf(m_experiment, shape, m_plan.study.empty() ? allPolicies(m_experiment) : m_plan.policies,
-                              std::move(m_plan.stored));
   m_session.setCalibration(m_experiment.calibration);
-  const auto calibrated = std::find_if(part.policies.begin(), part.policies.end(),
-                                       [&](std::size_t i) { return needsCalibration(m_experiment.policies[i], shape); });
-  if (calibrated != part.policies.end())
-    m_session.refuseOverlap(m_experiment.policies[*calibrated], m_experiment.window, m_experiment.firstWindow, windows);
+  const auto check = [&](const PolicySpec &policy) {
+    m_session.inputs().refuseMisfit(policy, m_experiment.window, m_experiment.firstWindow, windows);
+  };
+  const RunPart part = partOf(m_experiment, check, m_plan.study.empty() ? allPolicies(m_experiment) : m_plan.policies,
+                              std::move(m_plan.stored));
   if (!part.misfits.empty() && !m_plan.tolerant) throw Error(Code::Usage, part.misfits.front().message);
   for (const std::size_t i : part.policies)
     result.policies.push_back(

@@ -34,6 +34,7 @@ struct RunResult {
   RunRow run;
   std::vector<PolicyRow> policies;
   std::vector<WindowRow> windows;
+  std::vector<std::string> failures; ///< of a tolerant run: policies that failed while they ran
 };
 
 /// What makes a run part of a study.

@@ -4,7 +4,7 @@
 #include "cache/cache.h"
 #include "calibrate/calibration.h"
 #include "run/backends.h"
-#include "run/resources.h"
+#include "run/inputs.h"
 
 #include <deque>
 #include <functional>
@@ -16,15 +16,6 @@
 #include <vector>
 
 namespace xqs {
-
-/// On what the channels of X, K, V are measured for conditioning (method.md 9). Never on tokens that are scored.
-struct CalibrationSource {
-  std::string text = "builtin:calibration"; ///< a location of `loadText`
-  Index window = 512;
-  Index firstWindow = 0;
-  Index windows = 0; ///< 0: all that fit
-  friend bool operator==(const CalibrationSource &, const CalibrationSource &) = default;
-};
 
 struct SessionOptions {
   std::string model = "default";
@@ -49,29 +40,18 @@ public:
   int threads() const; ///< that the backend was asked to use
   const Model &model() const { return *m_model; }
   Calibration &calibration() { return m_calibration; }
-  const TextSource &text() const { return m_text; }
-  std::span<const TokenId> tokens() const { return m_tokens; } ///< of the whole text
-  const std::string &tokensHash() const { return m_tokensHash; }
+  const RunInputs &inputs() const { return m_inputs; }
+  const TextSource &text() const { return m_inputs.text(); }
+  std::span<const TokenId> tokens() const { return m_inputs.tokens(); } ///< of the whole text
+  const std::string &tokensHash() const { return m_inputs.tokensHash(); }
+  /// As of RunInputs.
+  Index planWindows(Index window, Index first, Index count) const { return m_inputs.planWindows(window, first, count); }
+  std::span<const TokenId> windowTokens(Index window, Index index) const { return m_inputs.windowTokens(window, index); }
 
   /// Replaces the text; a no-op where the location is the same.
   void setText(const std::string &location);
-
   /// Replaces the calibration text; measured when a policy first needs it. Throws what loadText throws, TextTooShort.
   void setCalibration(const CalibrationSource &source);
-  const TextSource &calibrationText() const { return m_calibrationText; }
-  std::span<const TokenId> calibrationTokens() const { return m_calibrationTokens; }
-  const std::string &calibrationHash() const { return m_calibrationHash; } ///< of the tokens measured
-  Index calibrationWindows() const { return m_calibrationWindows; }
-  /// For a policy that needs calibration: throws Usage where it is calibrated on tokens that windows [first, first + count)
-  /// score: their figures would be too good. One check serves all policies of a run; the text is the same.
-  void refuseOverlap(const PolicySpec &policy, Index window, Index first, Index count) const;
-
-  /// Windows of `window` tokens in the text; the tail is dropped.
-  Index windowsOf(Index window) const { return static_cast<Index>(m_tokens.size()) / window; }
-  /// Checks `window` against the model's context and [first, first + count) against the text (count 0: all that fit); gives
-  /// the number of windows. Throws Usage, TextTooShort.
-  Index planWindows(Index window, Index first, Index count) const;
-  std::span<const TokenId> windowTokens(Index window, Index index) const;
 
   /// A policy prepared for this model; the newest 64 are kept, so that previews and further runs start at once.
   std::shared_ptr<const Method> method(const PolicySpec &spec, std::stop_token stop = {});
@@ -80,14 +60,8 @@ private:
   SessionOptions m_options;
   BackendPtr m_backend; // before everything that holds its memory
   std::unique_ptr<Model> m_model;
+  RunInputs m_inputs; // before what measures its tokens
   Calibration m_calibration;
-  TextSource m_text;
-  std::vector<TokenId> m_tokens;
-  std::string m_tokensHash;
-  TextSource m_calibrationText;
-  std::vector<TokenId> m_calibrationTokens;
-  std::string m_calibrationHash;
-  Index m_calibrationWindows = 0;
   std::map<std::string, std::shared_ptr<const Method>> m_methods; // by canonical string
   std::deque<std::string> m_methodOrder;                          // oldest first
 };

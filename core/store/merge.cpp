@@ -87,8 +87,8 @@ private:
 class Target {
 public:
   explicit Target(const fs::path &file) {
-    if (fs::exists(file)) {
-      RunReader reader(file);
+    if (std::optional<RunReader> existing = openIfWritten(file)) {
+      RunReader &reader = *existing;
       for (const RunRow &run : reader.rowsAfter<RunRow>(0)) m_runs.try_emplace(runIdentity(run), run.id);
       schema::forEachRecord([&]<class T>() {
         if constexpr (!std::is_same_v<T, RunRow>)
@@ -180,10 +180,7 @@ private:
 MergeResult mergeStores(const fs::path &out, std::span<const fs::path> in) {
   MeaningCheck check;
   std::vector<RunReader> readers;
-  if (fs::exists(out)) {
-    RunReader reader(out);
-    check.add(out, reader);
-  }
+  if (std::optional<RunReader> existing = openIfWritten(out)) check.add(out, *existing);
   for (const fs::path &file : in) {
     std::error_code ignored;
     if (fs::equivalent(file, out, ignored))

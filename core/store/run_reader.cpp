@@ -115,6 +115,19 @@ bool RunReader::crashed(RowId run) {
   return count == 0;
 }
 
+std::optional<RunReader> openIfWritten(const fs::path &file) {
+  if (file.empty() || !fs::exists(file)) return std::nullopt;
+  try {
+    return RunReader(file);
+  } catch (const Error &error) {
+    std::error_code ignored;
+    if (error.code() == Code::BadFile && fs::file_size(file, ignored) == 0) return std::nullopt;
+    throw;
+  }
+}
+
+bool isBeingWritten(const fs::path &file) { return store_files::writerAlive(file); }
+
 template std::vector<RunRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<RunEndRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<PolicyRow> RunReader::rowsAfter(RowId, std::int64_t);

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <variant>
 
 namespace xqs {
@@ -69,6 +70,11 @@ private:
   struct Impl;
   std::unique_ptr<Impl> m_impl;
 };
+
+/// A reader; none where there is no file (or no name), or one that a crash left empty.
+std::optional<RunReader> openIfWritten(const std::filesystem::path &file);
+/// True while a RunStore of any process has the file open.
+bool isBeingWritten(const std::filesystem::path &file);
 
 /// Checkpoints a live store into one file elsewhere ("Save as").
 void copyStore(const std::filesystem::path &from, const std::filesystem::path &to);

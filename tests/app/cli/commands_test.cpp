@@ -20,7 +20,8 @@ json parsed(const Outcome &outcome) {
 }
 
 TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
-  for (const char *command : {"info", "policies", "eval", "layers", "run", "generate", "serve", "report", "export"}) {
+  for (const char *command : {"info", "policies", "eval", "layers", "run", "studies", "merge", "compare", "pareto", "slurm",
+                              "generate", "serve", "report", "export"}) {
     const Outcome help = runCli({command, "--help"});
     EXPECT_EQ(help.exitCode, 0) << command;
     EXPECT_EQ(help.err, "") << command;
