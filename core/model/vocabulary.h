@@ -22,8 +22,8 @@ struct Vocabulary {
   std::optional<TokenId> unknown;  ///< stands for what cannot be encoded
   std::optional<TokenId> bos;      ///< begins a text
   bool addBos = true;              ///< whether `encode` puts it first
-  std::optional<TokenId> eos;      ///< ends a text
-  std::optional<TokenId> eot;      ///< ends a turn of a chat
+  std::optional<TokenId> eos{};    ///< ends a text
+  std::optional<TokenId> eot{};    ///< ends a turn of a chat
 };
 
 } // namespace xqs

@@ -180,6 +180,9 @@ TEST_F(GgufReaderTest, refusesInconsistentFiles) {
   EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.ggml.add_bos_token", true)), bad("bos_token_id"));
   EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.ggml.bos_token_id", 300u).set("tokenizer.ggml.add_bos_token", true)),
               bad("300 in a vocabulary of 261"));
+  EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.ggml.eos_token_id", 261u)), bad("261 in a vocabulary of 261"));
+  EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.ggml.eot_token_id", -1)), bad("eot_token_id"));
+  EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.chat_template", 3u)), bad("chat_template"));
   EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.ggml.merges", std::vector<std::string>{"h x"})),
               bad("m.gguf: merge 0"));
   EXPECT_THAT(refusal(test::tinyLlama().set("tokenizer.ggml.model", "llama").set("tokenizer.ggml.bos_token_id", 0u)),
@@ -193,6 +196,18 @@ TEST_F(GgufReaderTest, bosFollowsTheFileThenTheKind) {
   b.remove("tokenizer.ggml.add_bos_token").set("tokenizer.ggml.pre", "llama-bpe");
   EXPECT_THAT(open(b)->tokenizer()->encode("he"), testing::ElementsAre(0, 257));
   EXPECT_THAT(open(b.set("tokenizer.ggml.add_bos_token", false))->tokenizer()->encode("he"), testing::ElementsAre(257));
+}
+
+TEST_F(GgufReaderTest, whatChatsNeed) {
+  EXPECT_EQ(open(test::tinyLlama())->config().chatTemplate, "");
+  EXPECT_TRUE(open(test::tinyLlama())->tokenizer()->specials().endTokens().empty());
+  GgufBuilder b = test::tinyLlama().set("tokenizer.chat_template", "{{ a\n }}").set("tokenizer.ggml.eos_token_id", 260u);
+  const auto reader = open(b.set("tokenizer.ggml.eot_token_id", 259u).set("tokenizer.ggml.bos_token_id", 0u));
+  EXPECT_EQ(reader->config().chatTemplate, "{{ a\n }}");
+  const SpecialTokens &specials = reader->tokenizer()->specials();
+  EXPECT_THAT(specials.endTokens(), testing::ElementsAre(259, 260));
+  EXPECT_EQ(specials.bos(), 0);
+  EXPECT_FALSE(specials.addsBos());
 }
 
 TEST(GgufReader, smolLm2) {
