@@ -46,7 +46,11 @@ std::string shown(const RunRow &run, const Field &field) {
                                 : fmt::format("{:.12} ({})", value.empty() ? "none" : value, run.*field.label);
 }
 
-bool sameSetting(const RunRow &a, const RunRow &b) { return a.backend == b.backend && a.seed == b.seed; }
+/// What moves a policy's figures although the same tokens are scored.
+bool sameSetting(const RunRow &a, const RunRow &b) {
+  return a.backend == b.backend && a.seed == b.seed && a.calibrationTokensHash == b.calibrationTokensHash &&
+         a.calibrationWindows == b.calibrationWindows;
+}
 
 PolicyRow exactPolicy(RowId run) {
   PolicyRow row;

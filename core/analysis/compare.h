@@ -39,8 +39,8 @@ struct RowSet {
   std::vector<WindowRow> windows;
 };
 
-/// By canonical policy, by what `differingFields` compares, and by backend and seed; in the order of rows, the exact model
-/// first. Policies without windows and rows of runs that are not in the set are left out.
+/// By canonical policy, by what `differingFields` compares, and by setting (backend, seed, calibration); in the order of
+/// rows, the exact model first. Policies without windows and rows of runs that are not in the set are left out.
 std::vector<PolicyScores> scoresOf(const RowSet &set);
 
 /// a - b of two scored policies.
@@ -63,8 +63,8 @@ struct ComparedRow {
   std::vector<Cell> cells; ///< one a set
 };
 
-/// All policies of all sets, those of the first set first. Where a set has a policy under several backends or seeds, rows of
-/// the same backend and seed stand side by side before others do.
+/// All policies of all sets, those of the first set first. Where a set has a policy under several settings, rows of the
+/// same setting stand side by side before others do.
 std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, double noiseNats);
 
 } // namespace xqs

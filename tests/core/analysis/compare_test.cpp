@@ -87,7 +87,9 @@ TEST(Compare, ShardsOfAStudyAreOnePolicy) {
   EXPECT_EQ(scores[1].windows[0].meanNll, 4);
   EXPECT_EQ(scores[1].windows[2].run, 2);
   EXPECT_EQ(scores[2].run.backend, "cuda"); // not mixed with the others
-  set.runs[1].state = "stream";
+  set.runs[1].calibrationTokensHash = "other";
+  EXPECT_EQ(scoresOf(set).size(), 4u);
+  set.runs[1] = runRow(2), set.runs[1].state = "stream";
   EXPECT_EQ(scoresOf(set).size(), 4u);
 }
 
