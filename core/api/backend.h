@@ -192,6 +192,9 @@ public:
   virtual void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency);
   /// out = x W^T (+ out where `accumulate`). x: [n, k], W: [m, k], out: [n, m].
   virtual void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate = false);
+  /// The same for the rows of `lanes` sequences behind each other, equally many each: a lane's bits are those that matmul of
+  /// its rows alone gives. Default: one matmul, for backends where a row's bits do not depend on the rows beside it.
+  virtual void matmulLanes(Queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate = false);
   virtual void add(Queue, ConstView a, ConstView b, View out);         ///< out = a + b; out may be a or b
   virtual void addRow(Queue, View x, ConstView row);                   ///< x[i, :] += row for every i; row: [1, x.cols]
   virtual void subtract(Queue, ConstView a, ConstView b, View out);    ///< out = a - b; out may be a or b
@@ -289,6 +292,9 @@ inline void Backend::embed(Queue, ConstView, std::span<const std::int32_t>, View
 inline void Backend::rmsNorm(Queue, ConstView, ConstView, float, View) { unsupported("rmsNorm"); }
 inline void Backend::rope(Queue, View, Index, Index, std::span<const double>) { unsupported("rope"); }
 inline void Backend::matmul(Queue, ConstView, ConstView, View, bool) { unsupported("matmul"); }
+inline void Backend::matmulLanes(Queue queue, Index, ConstView x, ConstView w, View out, bool accumulate) {
+  matmul(queue, x, w, out, accumulate);
+}
 inline void Backend::add(Queue, ConstView, ConstView, View) { unsupported("add"); }
 inline void Backend::addRow(Queue, View, ConstView) { unsupported("addRow"); }
 inline void Backend::subtract(Queue, ConstView, ConstView, View) { unsupported("subtract"); }
@@ -314,7 +320,7 @@ inline void Backend::similarity(Queue, std::span<const ConstView>, std::span<flo
 // Modules -----------------------------------------------------------------------------------------------------------------
 
 /// Raised on every change of this header.
-constexpr std::uint32_t kBackendAbi = 2;
+constexpr std::uint32_t kBackendAbi = 3;
 
 /// One backend as a table, built in or loaded from `libxqs_<name>.so`, whose only export is
 /// `extern "C" const XqsBackendModule *xqsBackendModule()`.

@@ -100,7 +100,7 @@ void Engine::attentionBlock(std::span<const Lane> lanes, Index layer) {
   const View normed = rows(m_normed, 0, count, s.d);
   backend.setTag({static_cast<std::int16_t>(layer), -1, "qkv"});
   backend.rmsNorm(kQueue, residual, w.attentionNorm, config.rmsEps, normed);
-  backend.matmul(kQueue, normed, w.wq, rows(m_q, 0, count, dq));
+  backend.matmulLanes(kQueue, count, normed, w.wq, rows(m_q, 0, count, dq));
   for (Index i = 0; i < count; ++i) {
     const Lane &lane = lanes[static_cast<std::size_t>(i)];
     LayerInput input{rows(m_residual, i, 1, s.d), rows(m_normed, i, 1, s.d), {}, {}, {}};
@@ -118,7 +118,7 @@ void Engine::attentionBlock(std::span<const Lane> lanes, Index layer) {
   }
   backend.setTag({static_cast<std::int16_t>(layer), -1, "output projection"});
   if (config.residualStrength != 1.0f) backend.scale(kQueue, residual, config.residualStrength);
-  backend.matmul(kQueue, rows(m_attended, 0, count, dq), w.wo, residual, true);
+  backend.matmulLanes(kQueue, count, rows(m_attended, 0, count, dq), w.wo, residual, true);
 }
 
 void Engine::computeKv(Index lane, Index layer, Index first, LayerInput &input) {
@@ -151,11 +151,11 @@ void Engine::feedForwardBlock(Index count, Index layer) {
   const View gate = rows(m_gate, 0, count, config.ffn), up = rows(m_up, 0, count, config.ffn);
   backend.setTag({static_cast<std::int16_t>(layer), -1, "feed forward"});
   backend.rmsNorm(kQueue, residual, w.ffnNorm, config.rmsEps, normed);
-  backend.matmul(kQueue, normed, w.wGate, gate);
-  backend.matmul(kQueue, normed, w.wUp, up);
+  backend.matmulLanes(kQueue, count, normed, w.wGate, gate);
+  backend.matmulLanes(kQueue, count, normed, w.wUp, up);
   backend.siluMul(kQueue, gate, up, gate);
   if (config.residualStrength != 1.0f) backend.scale(kQueue, residual, config.residualStrength);
-  backend.matmul(kQueue, gate, w.wDown, residual, true);
+  backend.matmulLanes(kQueue, count, gate, w.wDown, residual, true);
 }
 
 View Engine::hidden(Index lane) const { return rows(m_hidden, lane, 1, m_model.shape().d); }

@@ -15,6 +15,7 @@ public:
 
   void rmsNorm(Queue, ConstView x, ConstView weight, float eps, View out) override;
   void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate) override;
+  void matmulLanes(Queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate) override;
   void siluMul(Queue, ConstView gate, ConstView up, View out) override;
   void attention(Queue, const AttentionArgs &args) override;
   void score(Queue, ConstView exact, ConstView logits, std::span<const std::int32_t> targets,

@@ -9,12 +9,13 @@ namespace xqs {
 
 namespace {
 
-/// Up to so many rows, reading W is the cost: dot products, every row of W read once.
+/// Up to so many rows a lane, reading W is the cost: dot products, every row of W read once for all lanes.
 constexpr Index kFewRows = 4;
 constexpr Index kFewRowsOutputs = 64; ///< outputs a task takes then
 
-/// Tile of one BLAS call. It must not depend on the number of threads (other tiles, other bits). BLAS packs both operands
-/// anew for every tile, so large tiles are fast; small ones feed more threads.
+/// Tile of one BLAS call. The bits of a row depend on where it lies in the call (OpenBLAS's kernels for Haswell and Zen sum
+/// rows 0-5 and 6-11 of each 12 in other orders), so tiles must depend neither on the number of threads nor on other lanes.
+/// BLAS packs both operands anew for every tile, so large tiles are fast; small ones feed more threads.
 struct Tile {
   Index rows, outputs;
 };
@@ -34,21 +35,28 @@ double matmulFlops(Index n, Index k, Index m) { return 2.0 * static_cast<double>
 
 } // namespace
 
-void CpuBackend::matmul(Queue, ConstView x, ConstView w, View out, bool accumulate) {
+void CpuBackend::matmul(Queue queue, ConstView x, ConstView w, View out, bool accumulate) {
+  matmulLanes(queue, 1, x, w, out, accumulate);
+}
+
+void CpuBackend::matmulLanes(Queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate) {
   XQS_ASSERT(isF32(x) && isF32(w) && isF32(out) && x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
+  XQS_ASSERT(lanes > 0 && x.rows % lanes == 0);
   const Op op(*this, "matmul", bytesOf(x) + bytesOf(w) + bytesOf(out), matmulFlops(x.rows, x.cols, w.rows));
-  if (x.rows <= kFewRows) {
+  const Index laneRows = x.rows / lanes;
+  if (laneRows <= kFewRows) {
     forRows(w.rows, kFewRowsOutputs, [&](Index begin, Index end) {
       simd::matmulFewRows({x.row(0), x.stride, x.rows, x.cols, w.row(begin), w.stride, end - begin, out.row(0) + begin,
                            out.stride, accumulate});
     });
     return;
   }
-  const Tile tile = tileFor(x.rows, w.rows);
-  const Index across = (w.rows + tile.outputs - 1) / tile.outputs, down = (x.rows + tile.rows - 1) / tile.rows;
-  m_pool.parallelFor(across * down, [&](Index i) {
-    const Index row = i / across * tile.rows, output = i % across * tile.outputs;
-    const Index rows = std::min(tile.rows, x.rows - row), outputs = std::min(tile.outputs, w.rows - output);
+  const Tile tile = tileFor(laneRows, w.rows);
+  const Index across = (w.rows + tile.outputs - 1) / tile.outputs, down = (laneRows + tile.rows - 1) / tile.rows;
+  m_pool.parallelFor(across * down * lanes, [&](Index i) {
+    const Index output = i % across * tile.outputs, inLane = i / across % down * tile.rows;
+    const Index row = i / across / down * laneRows + inLane;
+    const Index rows = std::min(tile.rows, laneRows - inLane), outputs = std::min(tile.outputs, w.rows - output);
     sgemmTile(x.rowRange(row, rows), w.rowRange(output, outputs), out.rowRange(row, rows).colRange(output, outputs),
               accumulate);
   });

@@ -65,6 +65,25 @@ TYPED_TEST(Matmul, SameBitsForAnyNumberOfThreads) {
   }
 }
 
+TYPED_TEST(Matmul, ALanesBitsAreThoseItGetsAlone) {
+  const BackendPtr b = make(TypeParam::module());
+  const Index lanes = 3, outputs = 203;
+  for (const Index k : {64, 200})
+    for (const Index n : {1, 3, 5, 37, 128, 300}) {
+      std::mt19937 rng(static_cast<unsigned>(n + k));
+      Matrix x(*b, lanes * n, k), w(*b, outputs, k), all(*b, lanes * n, outputs), alone(*b, lanes * n, outputs);
+      x.fill(rng);
+      w.fill(rng);
+      for (const bool accumulate : {false, true}) {
+        b->matmulLanes(Queue::Compute, lanes, x, w, all, accumulate);
+        for (Index lane = 0; lane < lanes; ++lane)
+          b->matmul(Queue::Compute, x.view().rowRange(lane * n, n), w, alone.view().rowRange(lane * n, n), accumulate);
+        EXPECT_TRUE(sameBits(all.values(), alone.values())) << n << " rows a lane, " << k << " channels";
+      }
+      EXPECT_TRUE(all.guardsIntact());
+    }
+}
+
 TEST(ReferenceMatmul, RowsDoNotDependOnTheirNumber) {
   const BackendPtr b = make(referenceBackendModule());
   std::mt19937 rng(3);
