@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/layer_group.h"
 
+#include <numeric>
+
 namespace xqs {
 namespace {
 
@@ -66,19 +68,59 @@ public:
     return tensor(side).windowed() ? tensor(side).spec().stream : ExactFrom{};
   }
 
-  /// A conditioned row is no X any more: only what is stored in the site's own channels is shown.
   bool reconstruct(Index, Site site, TokenRange range, View out) const override {
     for (std::size_t i = 0; i < m_tensors.size(); ++i) {
       const StoredTensor &t = m_layer.plan.tensors[i];
       if (t.site != site || t.mappedWidth != out.cols) continue;
-      if (t.conditioning.linear() || t.conditioning.center) return false;
-      m_tensors[i].read(Version::Stored, range, out);
+      readOwnChannels(i, range, out);
       return true;
     }
     return false;
   }
 
 private:
+  /// A tensor's rows in the channels of its site, out [range.size(), mappedWidth], whatever conditioning made of them:
+  /// stored = G y + bias with bias = -G centre and G^T G = 1 (conditioning.h) give y = G^T (stored - bias).
+  void readOwnChannels(std::size_t i, TokenRange range, View out) const {
+    const StoredTensor &t = m_layer.plan.tensors[i];
+    const ConstView bias = m_layer.tensors[i].forward.bias;
+    Buffer scratch, negated, columns;
+    const bool linear = t.conditioning.linear();
+    const View stored = linear ? makeRows(scratch, range.size(), t.spec.width) : out;
+    m_tensors[i].read(Version::Stored, range, stored);
+    if (!bias.empty()) {
+      const View minus = makeRows(negated, 1, t.spec.width);
+      m_backend.copy(kQueue, bias, minus);
+      m_backend.scale(kQueue, minus, -1);
+      m_backend.addRow(kQueue, stored, minus);
+    }
+    if (linear) m_backend.matmul(kQueue, stored, uploadColumns(i, columns), out);
+  }
+
+  /// G^T [mappedWidth, width]. Made when a capture asks: it would double what a conditioned layer's maps take.
+  ConstView uploadColumns(std::size_t i, Buffer &buffer) const {
+    const StoredTensor &t = m_layer.plan.tensors[i];
+    const Index inner = t.mappedWidth, width = t.spec.width;
+    std::vector<float> g;
+    if (t.forward == Map::None) {
+      g.resize(static_cast<std::size_t>(width * inner));
+      m_backend.download(kQueue, g.data(), m_layer.tensors[i].forward.matrix.data, std::ssize(g) * sizeOf(DType::F32));
+      m_backend.sync(kQueue);
+    } else { // G is folded into the map; a latent's outlier channels are its first
+      std::vector<Index> leading(static_cast<std::size_t>(t.conditioning.outlierChannels));
+      std::iota(leading.begin(), leading.end(), Index{0});
+      g = conditioningMap(t.conditioning, leading, inner);
+    }
+    std::vector<float> columns(g.size());
+    for (Index r = 0; r < width; ++r)
+      for (Index c = 0; c < inner; ++c)
+        columns[static_cast<std::size_t>(c * width + r)] = g[static_cast<std::size_t>(r * inner + c)];
+    const View view = makeRows(buffer, inner, width);
+    m_backend.upload(kQueue, buffer.data(), columns.data(), buffer.bytes());
+    m_backend.sync(kQueue); // the host copy goes
+    return view;
+  }
+
   const PackedTensor &tensor(Side side) const {
     const RebuiltSide &s = side == Side::K ? m_layer.plan.k : m_layer.plan.v;
     return m_tensors[static_cast<std::size_t>(s.tensor)];

@@ -54,27 +54,6 @@ private:
   std::chrono::steady_clock::time_point m_started{};
 };
 
-/// The session of the last run, used again where the next one has the same model and backend.
-class Sessions {
-public:
-  Session &open(const SessionOptions &options, std::span<const BackendInfo> backends, const Session::Progress &progress,
-                std::stop_token stop) {
-    const bool same = m_session && m_session->options().model == options.model &&
-                      m_session->options().backend == options.backend && m_session->options().threads == options.threads;
-    if (same) {
-      m_session->setText(options.text);
-      m_session->setCalibration(options.calibration);
-    } else {
-      m_session.reset(); // two models need not fit side by side
-      m_session = std::make_unique<Session>(options, backends, progress, std::move(stop));
-    }
-    return *m_session;
-  }
-
-private:
-  std::unique_ptr<Session> m_session;
-};
-
 /// All points are there, but the process that computed the last one was killed before it could say so.
 void endRun(RunStore &store, RowId run) {
   RunEndRow end;
@@ -86,12 +65,22 @@ void endRun(RunStore &store, RowId run) {
 
 } // namespace
 
-StudyOutcome runStudy(const Study &study, const StudyPart &part, std::span<const BackendInfo> backends,
-                      const StudyHooks &hooks, int threads) {
-  const std::vector<PlannedRun> runs = planStudy(study, part);
-  if (study.isExperiment() && runs.front().error) throw *runs.front().error;
-  RunStore store(part.store);
-  Sessions sessions;
+Session &StudySessions::open(const SessionOptions &options, const Session::Progress &progress, std::stop_token stop) {
+  for (Session *session : {m_own, m_session.get()}) {
+    if (session == nullptr || session->options().model != options.model || session->options().backend != options.backend ||
+        session->options().threads != options.threads)
+      continue;
+    session->setText(options.text);
+    session->setCalibration(options.calibration);
+    return *session;
+  }
+  m_session.reset(); // two models need not fit side by side
+  m_session = std::make_unique<Session>(options, m_backends, progress, std::move(stop));
+  return *m_session;
+}
+
+StudyOutcome runPlanned(const Study &study, const std::vector<PlannedRun> &runs, RunStore &store, StudySessions &sessions,
+                        const StudyHooks &hooks, int threads) {
   Meter meter(runs, hooks);
   StudyOutcome outcome;
   for (std::size_t i = 0; i < runs.size(); ++i) {
@@ -112,11 +101,13 @@ StudyOutcome runStudy(const Study &study, const StudyPart &part, std::span<const
     }
     const Experiment &e = run.experiment;
     Session &session = sessions.open(
-        {e.model, e.text, e.backend, threads > 0 ? threads : e.threads, e.calibration}, backends,
+        {e.model, e.text, e.backend, threads > 0 ? threads : e.threads, e.calibration},
         [&](double, const std::string &text) { meter.loading(i, text); }, hooks.stop);
     RunHooks runHooks;
     runHooks.stop = hooks.stop;
     runHooks.progress = [&](const RunProgress &p) { meter.running(i, p); };
+    runHooks.started = hooks.started;
+    if (hooks.between) runHooks.between = [&] { hooks.between(session); };
     std::vector<std::size_t> mine = run.part.policies;
     for (const RunPart::Misfit &misfit : run.part.misfits) mine.push_back(misfit.policy);
     std::sort(mine.begin(), mine.end());
@@ -126,6 +117,16 @@ StudyOutcome runStudy(const Study &study, const StudyPart &part, std::span<const
     outcome.problems.insert(outcome.problems.end(), result.failures.begin(), result.failures.end());
     meter.finished(i);
   }
+  return outcome;
+}
+
+StudyOutcome runStudy(const Study &study, const StudyPart &part, std::span<const BackendInfo> backends,
+                      const StudyHooks &hooks, int threads) {
+  const std::vector<PlannedRun> runs = planStudy(study, part);
+  if (study.isExperiment() && runs.front().error) throw *runs.front().error; // before there is a store
+  RunStore store(part.store);
+  StudySessions sessions(backends);
+  StudyOutcome outcome = runPlanned(study, runs, store, sessions, hooks, threads);
   store.close();
   return outcome;
 }

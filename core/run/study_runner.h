@@ -5,6 +5,7 @@
 #include "run/study_plan.h"
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,23 @@ struct StudyProgress {
 struct StudyHooks {
   std::stop_token stop;
   std::function<void(const StudyProgress &)> progress;
+  std::function<void(RowId run)> started; ///< of each run: its row is committed
+  std::function<void(const Session &)> between; ///< as of RunHooks, with the session that runs
+};
+
+/// The sessions of runs that follow each other: the one before is used again where the next run has the same model and
+/// backend.
+class StudySessions {
+public:
+  /// `own` is used where it fits, with its text and calibration replaced; the caller keeps it and sets them back.
+  explicit StudySessions(std::span<const BackendInfo> backends, Session *own = nullptr)
+      : m_backends(backends), m_own(own) {}
+  Session &open(const SessionOptions &options, const Session::Progress &progress, std::stop_token stop);
+
+private:
+  std::span<const BackendInfo> m_backends;
+  Session *m_own;
+  std::unique_ptr<Session> m_session;
 };
 
 /// What a study came to.
@@ -36,5 +54,8 @@ struct StudyOutcome {
 /// finished are in the store. `threads` > 0 replaces the experiments'.
 StudyOutcome runStudy(const Study &study, const StudyPart &part, std::span<const BackendInfo> backends,
                       const StudyHooks &hooks, int threads = 0);
+/// The same for runs that were planned for this store, which stays open.
+StudyOutcome runPlanned(const Study &study, const std::vector<PlannedRun> &runs, RunStore &store, StudySessions &sessions,
+                        const StudyHooks &hooks, int threads = 0);
 
 } // namespace xqs

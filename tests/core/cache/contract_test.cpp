@@ -254,6 +254,53 @@ TEST(Identity, ConditioningAloneLosesNothing) {
     }
 }
 
+TEST(Captures, ShowTheRowsThatVComesFromUnderAnyConditioning) {
+  // V = X^ Wv^T (or X^Uv times its small matrices): what is shown as X must give the V that attention reads, up to rounding.
+  for (const char *policy :
+       {"xquant:bits=3,first_bits=3,group=8,source=x", "xquant:bits=3,first_bits=3,group=8,source=latent"})
+    for (const char *settings : {"", ",outlier_channels=3", ",rotate=hadamard", ",rotate=random,outlier_channels=2",
+                                 ",center=on", ",center=on,rotate=hadamard,outlier_channels=3,sink_tokens=2"}) {
+      SmallModel &m = modelOf(false);
+      const bool latent = std::string(policy).ends_with("latent");
+      const auto method = prepareMethod(PolicySpec::parse(std::string(policy) + settings), *m.model, m.calibration);
+      constexpr Index kTokens = 70;
+      ExactTrace trace(*m.model, kTokens);
+      WindowEvaluator(*m.model, State::All).exact(test::randomTokens(kTokens, 256, 11), &trace);
+      const ModelShape &shape = m.model->shape();
+      const Index width = latent ? shape.dkv() : shape.d;
+      Buffer rows = m.backend->allocate(kTokens * width * 4, Purpose::Scratch);
+      Buffer sides = m.backend->allocate(2 * kTokens * shape.dkv() * 4, Purpose::Scratch);
+      Buffer small = m.backend->allocate(shape.dkv() * width * 4, Purpose::Scratch);
+      const View expected = sides.f32(2 * kTokens, shape.dkv()).rowRange(0, kTokens);
+      const View actual = sides.f32(2 * kTokens, shape.dkv()).rowRange(kTokens, kTokens);
+      openLoop(*method, trace, State::All, [&](Index layer, const Cache &cache) {
+        ASSERT_TRUE(cache.reconstruct(layer, latent ? Site::LatentV : Site::X, {0, kTokens}, rows.f32(kTokens, width)))
+            << policy << settings;
+        ConstView map = m.model->layer(layer).wv;
+        if (latent) {
+          const std::vector<float> back = m.calibration.svd(SvdOf::Wv, layer).bTimesS(width);
+          m.backend->upload(Queue::Compute, small.data(), back.data(), small.bytes());
+          map = small.f32(shape.dkv(), width);
+        }
+        m.backend->matmul(Queue::Compute, rows.f32(kTokens, width), map, actual);
+        cache.rebuild(layer, Side::V, Version::Stored, {0, kTokens}, expected);
+        ErrorSums sums;
+        m.backend->compare(Queue::Compute, expected, actual, sums);
+        EXPECT_LT(std::sqrt(sums.errorSquares / sums.exactSquares), 1e-5) << policy << settings << " layer " << layer;
+        if (!latent) return;
+        // K is rotated by RoPE: its latent is held against the exact one, from which another basis would be a whole away.
+        const std::vector<float> u = m.calibration.svd(SvdOf::Wk, layer).uTransposed(width);
+        Buffer ut = m.backend->allocate(std::ssize(u) * 4, Purpose::Scratch);
+        m.backend->upload(Queue::Compute, ut.data(), u.data(), ut.bytes());
+        m.backend->matmul(Queue::Compute, trace.normed(layer), ut.f32(width, shape.d), actual);
+        ASSERT_TRUE(cache.reconstruct(layer, Site::LatentK, {0, kTokens}, rows.f32(kTokens, width)));
+        ErrorSums latentSums;
+        m.backend->compare(Queue::Compute, actual, rows.f32(kTokens, width), latentSums);
+        EXPECT_LT(std::sqrt(latentSums.errorSquares / latentSums.exactSquares), 0.4) << policy << settings << " layer " << layer;
+      });
+    }
+}
+
 /// Attention output of one step of `queries` tokens behind a prefix, in a given form.
 std::vector<float> attended(SmallModel &m, const std::string &policy, AttendForm form, Index queries) {
   const auto method = prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration);
