@@ -53,19 +53,9 @@ PolicySpec layerPolicy(std::string_view where, std::string_view text) {
   if (!spec.has("first_layers")) return spec;
   for (const ParameterInfo &p : spec.method().parameters)
     if (p.name == "first_layers" && spec.integer(p.name) != 0 && std::to_string(spec.integer(p.name)) != p.defaultValue)
-      fail(where, fmt::format("'{}' sets first_layers, which a plan replaces; give those layers an entry of their own", text));
+      fail(where,
+           fmt::format("'{}' sets first_layers, which a plan replaces; give those layers an entry of their own", text));
   return spec.with("first_layers", "0");
-}
-
-/// As written: without the first_layers that `layerPolicy` sets.
-std::string written(const PolicySpec &policy) {
-  std::string text = policy.canonical();
-  for (const char *setting : {"first_layers=0,", ",first_layers=0", ":first_layers=0"})
-    if (const std::size_t at = text.find(setting); at != std::string::npos) {
-      text.erase(at, std::string_view(setting).size());
-      break;
-    }
-  return text;
 }
 
 std::string layersText(const PlanEntry &e) {
@@ -213,7 +203,7 @@ PolicySpec makePlan(std::vector<PlanEntry> entries) {
     return std::pair(a.first, a.side) < std::pair(b.first, b.side);
   });
   std::vector<std::string> texts;
-  for (const PlanEntry &e : entries) texts.push_back(fmt::format("{}={}", layersText(e), written(e.policy)));
+  for (const PlanEntry &e : entries) texts.push_back(fmt::format("{}={}", layersText(e), planText(e.policy)));
   PolicySpec spec;
   for (const MethodInfo &m : methodRegistry())
     if (m.name == kPlanMethod) spec.m_method = &m;
@@ -221,8 +211,8 @@ PolicySpec makePlan(std::vector<PlanEntry> entries) {
   for (std::size_t i = 0; i < entries.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (overlap(entries[i], entries[j]))
-        fail(spec.m_canonical, fmt::format("layers {} and {} overlap; name each side of a layer once", layersText(entries[j]),
-                                           layersText(entries[i])));
+        fail(spec.m_canonical, fmt::format("layers {} and {} overlap; name each side of a layer once",
+                                           layersText(entries[j]), layersText(entries[i])));
   spec.m_entries = std::make_shared<const std::vector<PlanEntry>>(std::move(entries));
   return spec;
 }
@@ -236,15 +226,35 @@ PolicySpec parsePlan(std::string_view text) {
   return makePlan(std::move(entries));
 }
 
-PolicySpec planOfLayers(std::span<const PolicySpec> policies) {
+std::string planText(const PolicySpec &policy) {
+  std::string text = policy.canonical();
+  for (const char *setting : {"first_layers=0,", ",first_layers=0", ":first_layers=0"})
+    if (const std::size_t at = text.find(setting); at != std::string::npos) {
+      text.erase(at, std::string_view(setting).size());
+      break;
+    }
+  return text;
+}
+
+PolicySpec planOfLayers(std::span<const LayerPolicies> layers) {
   std::vector<PlanEntry> entries;
-  for (std::size_t i = 0; i < policies.size(); ++i) {
+  const auto add = [&](Index layer, std::optional<Side> side, const PolicySpec &policy) {
+    PlanEntry entry{layer, layer, side, layerPolicy("plan", planText(policy))};
+    for (PlanEntry &before : entries)
+      if (before.last == layer - 1 && before.side == side && before.policy.canonical() == entry.policy.canonical()) {
+        before.last = layer;
+        return;
+      }
+    entries.push_back(std::move(entry));
+  };
+  for (std::size_t i = 0; i < layers.size(); ++i) {
     const auto layer = static_cast<Index>(i);
-    PolicySpec policy = layerPolicy("plan", written(policies[i]));
-    if (!entries.empty() && entries.back().policy.canonical() == policy.canonical())
-      entries.back().last = layer;
-    else
-      entries.push_back({layer, layer, {}, std::move(policy)});
+    if (planText(layers[i].k) == planText(layers[i].v)) {
+      add(layer, {}, layers[i].k);
+    } else {
+      add(layer, Side::K, layers[i].k);
+      add(layer, Side::V, layers[i].v);
+    }
   }
   return makePlan(std::move(entries));
 }
@@ -256,21 +266,22 @@ std::string planFile(const PolicySpec &plan) {
     bare.side.reset();
     json &slot = layers[layersText(bare)];
     if (e.side)
-      slot[*e.side == Side::K ? "k" : "v"] = written(e.policy);
+      slot[*e.side == Side::K ? "k" : "v"] = planText(e.policy);
     else
-      slot = written(e.policy);
+      slot = planText(e.policy);
   }
   return json({{"layers", layers}}).dump(2) + "\n";
 }
 
 MethodInfo planMethod() {
-  return {kPlanMethod,
-          "Plan",
-          "Layers, or one side of them, follow policies of their own: plan:0-2=xquant:bits=4;3-29=xquant:bits=2, or plan:@FILE.",
-          "this project",
-          {},
-          plan,
-          "plan:0-2=xquant:bits=4;*=xquant:bits=2"};
+  return {
+      kPlanMethod,
+      "Plan",
+      "Layers, or one side of them, follow policies of their own: plan:0-2=xquant:bits=4;3-29=xquant:bits=2, or plan:@FILE.",
+      "this project",
+      {},
+      plan,
+      "plan:0-2=xquant:bits=4;*=xquant:bits=2"};
 }
 
 } // namespace xqs
