@@ -14,6 +14,7 @@
 #include <QActionGroup>
 #include <QCloseEvent>
 #include <QCoreApplication>
+#include <QDialog>
 #include <QDockWidget>
 #include <QFileInfo>
 #include <QMenuBar>
@@ -43,10 +44,10 @@ struct Place {
   const char *tabOf; ///< null: its own place
 };
 constexpr Place kPlaces[] = {
-    {"settings", Qt::LeftDockWidgetArea, nullptr},      {"similarity", Qt::RightDockWidgetArea, nullptr},
-    {"distribution", Qt::RightDockWidgetArea, nullptr}, {"layer-error", Qt::RightDockWidgetArea, "similarity"},
-    {"policies", Qt::BottomDockWidgetArea, nullptr},    {"runs", Qt::BottomDockWidgetArea, "policies"},
-    {"log", Qt::BottomDockWidgetArea, "policies"},
+    {"settings", Qt::LeftDockWidgetArea, nullptr},          {"similarity", Qt::RightDockWidgetArea, nullptr},
+    {"distribution", Qt::RightDockWidgetArea, nullptr},     {"layer-error", Qt::RightDockWidgetArea, "similarity"},
+    {"sensitivity", Qt::RightDockWidgetArea, "similarity"}, {"policies", Qt::BottomDockWidgetArea, nullptr},
+    {"runs", Qt::BottomDockWidgetArea, "policies"},         {"log", Qt::BottomDockWidgetArea, "policies"},
 };
 
 } // namespace
@@ -60,6 +61,7 @@ MainWindow::MainWindow(const WindowOptions &options, QWidget *parent)
   setUpViews();
   placeDocks();
   setUpRunActions();
+  setUpTools();
   setUpFileMenu();
   setUpRunMenu();
   setUpViewMenu();
@@ -79,6 +81,7 @@ MainWindow::~MainWindow() {
   m_workspace->data().disconnect();
   m_workspace->selection().disconnect();
   m_workspace->engine().disconnect(this);
+  for (QDialog *dialog : findChildren<QDialog *>(QString(), Qt::FindDirectChildrenOnly)) delete dialog;
   for (QDockWidget *dock : findChildren<QDockWidget *>()) delete dock;
   delete takeCentralWidget();
 }
@@ -196,6 +199,7 @@ void MainWindow::setUpRunMenu() {
     m_settings->policy().setFocus();
   });
   settings->setShortcut(Qt::CTRL | Qt::Key_E);
+  menu->addActions({m_openPlan, m_openStudy});
 }
 
 void MainWindow::setUpViewMenu() {
@@ -240,6 +244,8 @@ void MainWindow::setUpToolBar() {
   bar->setIconSize({18, 18});
   bar->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
   bar->addActions({m_start, m_pause, m_cancel});
+  bar->addSeparator();
+  bar->addActions({m_openPlan, m_openStudy});
   bar->addSeparator();
   bar->addActions({m_open, m_save});
   auto *pictures = new QToolButton(bar);
@@ -293,7 +299,7 @@ void MainWindow::startRun() {
 
 void MainWindow::loadSources() {
   ExperimentEditor &experiment = m_settings->experiment();
-  m_workspace->openModel(experiment.model(), experiment.text());
+  m_workspace->openModel(experiment.model(), experiment.text(), experiment.calibration());
 }
 
 void MainWindow::showState() {
@@ -326,6 +332,8 @@ void MainWindow::applyIcons() {
   setWindowIcon(QIcon(QStringLiteral(":/icons/xqscope.svg")));
   m_start->setIcon(theme.icon(QStringLiteral("start")));
   m_cancel->setIcon(theme.icon(QStringLiteral("cancel")));
+  m_openPlan->setIcon(theme.icon(QStringLiteral("plan")));
+  m_openStudy->setIcon(theme.icon(QStringLiteral("study")));
   m_open->setIcon(theme.icon(QStringLiteral("open")));
   m_save->setIcon(theme.icon(QStringLiteral("save")));
   m_pictures->menuAction()->setIcon(theme.icon(QStringLiteral("export")));

@@ -16,8 +16,10 @@ namespace xqs {
 
 class EngineStatus;
 class MessageBar;
+class PlanEditor;
 class PolicyTablePanel;
 class SettingsPanel;
+class StudyBuilder;
 class View;
 struct ViewInfo;
 
@@ -41,6 +43,9 @@ public:
   SettingsPanel &settings() { return *m_settings; }
   MessageBar &messages() { return *m_messages; }
   View *view(const QString &id) const; ///< null: no such view
+  /// Windows of their own, made when they are first asked for (main_window_tools.cpp).
+  PlanEditor &planEditor();
+  StudyBuilder &studyBuilder();
   /// Runs the experiment of the settings panel.
   void startRun();
   /// The view's picture as PNG, or SVG by the name's ending, twice as fine as on the screen.
@@ -54,6 +59,9 @@ private:
   void setUpViews();
   void setUpPanels();
   void placeDocks();
+  void setUpTools();
+  void openPlan(const QString &policy);
+  void openStudy(const QString &builtIn);
   void setUpRunActions();
   void setUpFileMenu();
   void setUpRunMenu();
@@ -84,6 +92,9 @@ private:
   SettingsPanel *m_settings = nullptr;
   PolicyTablePanel *m_policies = nullptr;
   EngineStatus *m_status = nullptr;
+  PlanEditor *m_plan = nullptr;
+  StudyBuilder *m_studies = nullptr;
+  QAction *m_openPlan = nullptr, *m_openStudy = nullptr;
   struct OpenView {
     const ViewInfo *info = nullptr;
     View *view = nullptr;

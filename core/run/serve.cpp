@@ -4,6 +4,7 @@
 #include "run/command_queue.h"
 #include "run/preview.h"
 #include "run/runner.h"
+#include "run/serve_study.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -50,19 +51,20 @@ struct OpenRequest {
 OpenRequest openRequest(const json &arguments) {
   OpenRequest request;
   for (const auto &[key, value] : arguments.items()) {
-    std::string *text = key == "model"     ? &request.session.model
-                        : key == "text"    ? &request.session.text
-                        : key == "store"   ? &request.store
-                        : key == "backend" ? &request.session.backend
-                                           : nullptr;
+    std::string *text = key == "model"         ? &request.session.model
+                        : key == "text"        ? &request.session.text
+                        : key == "store"       ? &request.store
+                        : key == "backend"     ? &request.session.backend
+                        : key == "calibration" ? &request.session.calibration.text
+                                               : nullptr;
     if (text != nullptr && value.is_string())
       *text = value.get<std::string>();
     else if (key == "threads" && value.is_number_integer())
       request.session.threads = value.get<int>();
     else
       throw Error(Code::Usage,
-                  fmt::format("open: '{}' is not understood; it takes texts model, text, store, backend and a whole "
-                              "number threads",
+                  fmt::format("open: '{}' is not understood; it takes texts model, text, calibration, store, backend and a "
+                              "whole number threads",
                               key));
   }
   if (request.store.empty()) throw Error(Code::Usage, "open: 'store' is missing; give the .xqs file to write results to");
@@ -81,6 +83,7 @@ private:
   void handle(const CommandQueue::Command &command);
   void open(const json &arguments, std::stop_token stop);
   void run(const json &arguments, std::stop_token stop);
+  void study(const CommandQueue::Command &command);
   void preview(const json &arguments, std::stop_token stop);
   bool warm(std::stop_token stop);
   void requireSession() const;
@@ -114,6 +117,7 @@ void Server::loop() {
 void Server::handle(const CommandQueue::Command &command) {
   if (command.name == "open") return open(command.arguments, command.stop);
   if (command.name == "run") return run(command.arguments, command.stop);
+  if (command.name == "study" || command.name == "estimate") return study(command);
   if (command.name == "preview") return preview(command.arguments, command.stop);
   XQS_ASSERT(command.name == "dropped");
   for (int i = 0; i < command.arguments.get<int>(); ++i)
@@ -136,6 +140,7 @@ void Server::open(const json &arguments, std::stop_token stop) {
                          m_session->options().threads == request.session.threads;
   if (sameModel) {
     m_session->setText(request.session.text);
+    m_session->setCalibration(request.session.calibration);
   } else {
     m_session.reset(); // two models need not fit side by side
     m_session = std::make_unique<Session>(request.session, m_backends, loading, stop);
@@ -199,6 +204,24 @@ void Server::run(const json &arguments, std::stop_token stop) {
   ended("finished", "");
 }
 
+void Server::study(const CommandQueue::Command &command) {
+  requireSession();
+  const auto between = [&](bool own) {
+    while (const auto waiting = m_queue.nextPreview()) {
+      if (own)
+        preview(waiting->arguments, waiting->stop);
+      else
+        m_events.write({{"event", "preview-failed"},
+                        {"message", "no preview while the study in progress computes another model or text"}});
+    }
+  };
+  const StudyService service{*m_session, *m_store, m_backends, [this](const json &event) { m_events.write(event); },
+                             between};
+  if (command.name == "estimate") return serveEstimate(service, command.arguments);
+  m_preview->warm(command.stop); // on the open text: the study may change it
+  serveStudy(service, command.arguments, command.stop);
+}
+
 void Server::preview(const json &arguments, std::stop_token stop) {
   const auto failed = [&](const char *message) { m_events.write({{"event", "preview-failed"}, {"message", message}}); };
   try {
@@ -254,15 +277,20 @@ void serve(std::span<const BackendInfo> backends, int in, int out, std::stop_tok
 
 std::string serveHelp() {
   return R"(Commands, one JSON object a line:
-  {"cmd":"open","model":"default","text":"builtin:primer","store":"F.xqs","backend":"cpu","threads":0}
+  {"cmd":"open","model":"default","text":"builtin:primer","store":"F.xqs","backend":"cpu","threads":0,
+   "calibration":"builtin:calibration"}
   {"cmd":"run","spec":{...}}        an experiment, see run --help; model, text and backend are those of open
+  {"cmd":"study","study":"{...} or NAME","name":"N","store":"F.xqs"}   what the store lacks of a study
+  {"cmd":"estimate","study":"{...} or NAME","name":"N","store":"F.xqs","tag":1}   what it would take
   {"cmd":"pause"} {"cmd":"resume"} {"cmd":"cancel"}
   {"cmd":"preview","policy":"SPEC"} open loop on the text's first tokens; a newer one replaces one that waits
   {"cmd":"quit"}                    the end of the input does the same
 Events, one JSON object a line:
   hello {version}; loading {fraction, text}; model {name, shape, vocab, context, text, tokens, device, preview_run};
   run-started {run}; progress {run, done, total, tokens_per_second, seconds_left, text}; run-ended {run, status, message};
-  preview {run, policy_index, policy, milliseconds}; preview-failed {message}; error {code, message}
+  preview {run, policy_index, policy, milliseconds}; preview-failed {message};
+  estimate {tag, study, about, points, missing, relative_size, runs, estimated_seconds, estimate_source};
+  estimate-failed {tag, message}; error {code, message}
 )";
 }
 

@@ -29,6 +29,12 @@ public:
     show(run, share, p.tokensPerSecond, p.text);
     m_busy = m_busyBefore + std::chrono::duration<double>(now - m_started).count();
   }
+  /// A pause is not work.
+  template <class Wait> void paused(Wait wait) {
+    const auto before = std::chrono::steady_clock::now();
+    wait();
+    if (m_started != std::chrono::steady_clock::time_point{}) m_started += std::chrono::steady_clock::now() - before;
+  }
   void finished(std::size_t run) {
     m_done += m_runs[run].workFlops();
     m_busyBefore = m_busy;
@@ -107,7 +113,7 @@ StudyOutcome runPlanned(const Study &study, const std::vector<PlannedRun> &runs,
     runHooks.stop = hooks.stop;
     runHooks.progress = [&](const RunProgress &p) { meter.running(i, p); };
     runHooks.started = hooks.started;
-    if (hooks.between) runHooks.between = [&] { hooks.between(session); };
+    if (hooks.between) runHooks.between = [&] { meter.paused([&] { hooks.between(session); }); };
     std::vector<std::size_t> mine = run.part.policies;
     for (const RunPart::Misfit &misfit : run.part.misfits) mine.push_back(misfit.policy);
     std::sort(mine.begin(), mine.end());

@@ -22,7 +22,7 @@ struct StudyProgress {
 struct StudyHooks {
   std::stop_token stop;
   std::function<void(const StudyProgress &)> progress;
-  std::function<void(RowId run)> started; ///< of each run: its row is committed
+  std::function<void(RowId run)> started;       ///< of each run: its row is committed
   std::function<void(const Session &)> between; ///< as of RunHooks, with the session that runs
 };
 
@@ -31,8 +31,7 @@ struct StudyHooks {
 class StudySessions {
 public:
   /// `own` is used where it fits, with its text and calibration replaced; the caller keeps it and sets them back.
-  explicit StudySessions(std::span<const BackendInfo> backends, Session *own = nullptr)
-      : m_backends(backends), m_own(own) {}
+  explicit StudySessions(std::span<const BackendInfo> backends, Session *own = nullptr) : m_backends(backends), m_own(own) {}
   Session &open(const SessionOptions &options, const Session::Progress &progress, std::stop_token stop);
 
 private:

@@ -3,6 +3,7 @@
 
 #include "plot/chart_canvas.h"
 #include "theme.h"
+#include "ui/support/window_with_engine.h"
 #include "views/view.h"
 #include "widgets/experiment_editor.h"
 #include "widgets/message_bar.h"
@@ -27,7 +28,8 @@
 namespace xqs {
 namespace {
 
-constexpr int kPatienceMs = 60000;
+using test::kPatienceMs;
+using test::WindowWithEngine;
 using Engine = EngineClient::State;
 
 WindowOptions quiet() {
@@ -94,33 +96,6 @@ TEST(MainWindowMessages, AnUnreadableFileIsASentenceNotADialog) {
   EXPECT_TRUE(window.messages().isVisible());
   EXPECT_TRUE(window.messages().text().contains(QLatin1String("/nowhere/run.xqs")));
 }
-
-/// The window, the real engine process and a synthetic model: nothing but the model is small.
-class WindowWithEngine : public ::testing::Test {
-protected:
-  void SetUp() override {
-    qputenv("XQSCOPE_CLI", XQS_CLI_FILE);
-    WindowOptions options;
-    options.remember = false;
-    options.model = QStringLiteral("synthetic:layers=4,d=64,heads=4,kv_heads=2");
-    window = std::make_unique<MainWindow>(options);
-    window->show();
-  }
-  void TearDown() override { qunsetenv("XQSCOPE_CLI"); }
-  EngineClient &engine() { return window->workspace().engine(); }
-  bool reaches(Engine state) {
-    return QTest::qWaitFor([&] { return engine().state() == state; }, kPatienceMs);
-  }
-  QAction *action(const char *name) { return window->findChild<QAction *>(QLatin1String(name)); }
-  void choose(const QStringList &policies) {
-    ExperimentEditor &experiment = window->settings().experiment();
-    experiment.findChild<QSpinBox *>(QStringLiteral("window"))->setValue(64);
-    experiment.findChild<QSpinBox *>(QStringLiteral("windows"))->setValue(2);
-    experiment.setPolicies(policies);
-  }
-
-  std::unique_ptr<MainWindow> window;
-};
 
 TEST_F(WindowWithEngine, StartsRunsAndFinishes) {
   ASSERT_TRUE(reaches(Engine::Ready)) << window->messages().text().toStdString();

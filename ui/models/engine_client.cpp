@@ -113,11 +113,12 @@ void EngineClient::send(const QJsonObject &object) {
     m_process->write(QJsonDocument(object).toJson(QJsonDocument::Compact) + '\n');
 }
 
-void EngineClient::open(const QString &model, const QString &text, const QString &store) {
+void EngineClient::open(const QString &model, const QString &text, const QString &store, const QString &calibration) {
   m_open = command("open");
   m_open[QStringLiteral("model")] = model;
   m_open[QStringLiteral("text")] = text;
   m_open[QStringLiteral("store")] = store;
+  if (!calibration.isEmpty()) m_open[QStringLiteral("calibration")] = calibration;
   if (m_state == State::Waiting || m_state == State::Ready || m_state == State::Loading) sendOpen();
 }
 
@@ -131,9 +132,27 @@ void EngineClient::run(const QJsonObject &spec) {
   if (m_state != State::Ready) return;
   QJsonObject object = command("run");
   object[QStringLiteral("spec")] = spec;
+  sendRun(std::move(object));
+}
+
+void EngineClient::study(const QJsonObject &arguments) {
+  if (m_state != State::Ready) return;
+  QJsonObject object = arguments;
+  object[QStringLiteral("cmd")] = QStringLiteral("study");
+  sendRun(std::move(object));
+}
+
+void EngineClient::sendRun(QJsonObject object) {
   send(object);
   m_runAsked = true;
   setState(State::Running);
+}
+
+void EngineClient::estimate(const QJsonObject &arguments, qint64 tag) {
+  QJsonObject object = arguments;
+  object[QStringLiteral("cmd")] = QStringLiteral("estimate");
+  object[QStringLiteral("tag")] = tag;
+  send(object);
 }
 
 void EngineClient::pause() {
@@ -197,6 +216,7 @@ void EngineClient::handleLine(const QByteArray &line) {
       {"model", &EngineClient::handleModel},       {"run-started", &EngineClient::handleRunStarted},
       {"progress", &EngineClient::handleProgress}, {"run-ended", &EngineClient::handleRunEnded},
       {"preview", &EngineClient::handlePreview},   {"preview-failed", &EngineClient::handlePreview},
+      {"estimate", &EngineClient::handleEstimate}, {"estimate-failed", &EngineClient::handleEstimate},
       {"error", &EngineClient::handleError},
   };
   const auto *found = std::find_if(std::begin(kHandlers), std::end(kHandlers),
@@ -274,6 +294,13 @@ void EngineClient::handlePreview(const QJsonObject &event) {
   else
     Q_EMIT previewFailed(string(event, "message"));
   sendNextPreview();
+}
+
+void EngineClient::handleEstimate(const QJsonObject &event) {
+  if (string(event, "event") == QLatin1String("estimate"))
+    Q_EMIT estimateReady(integer(event, "tag"), event);
+  else
+    Q_EMIT estimateFailed(integer(event, "tag"), string(event, "message"));
 }
 
 void EngineClient::sendNextPreview() {

@@ -68,10 +68,15 @@ public:
   const std::optional<EngineModel> &model() const { return m_model; }
   RowId currentRun() const { return m_run; } ///< 0: none
 
-  /// Opens a model and a text; everything measured goes to `store`. Sent when the engine is ready for it.
-  void open(const QString &model, const QString &text, const QString &store);
+  /// Opens a model and a text; everything measured goes to `store`. `calibration`: the text that conditioning is measured
+  /// on; empty: the built-in one. Sent when the engine is ready for it.
+  void open(const QString &model, const QString &text, const QString &store, const QString &calibration = {});
   /// Starts an experiment (core/run, Experiment as JSON). Only in state Ready.
   void run(const QJsonObject &spec);
+  /// Starts a study (core/run/serve_study.h: study, name, store). Only in state Ready; told as a run is.
+  void study(const QJsonObject &arguments);
+  /// Asks what a study would take; answered with `tag` as soon as no run is in progress. Of several only the newest is.
+  void estimate(const QJsonObject &arguments, qint64 tag);
   void pause();
   void resume();
   void cancel();
@@ -87,6 +92,8 @@ Q_SIGNALS:
   void runEnded(qint64 run, const QString &status, const QString &message);
   void previewReady(qint64 run, qint64 policyIndex, const QString &policy, double milliseconds);
   void previewFailed(const QString &message);
+  void estimateReady(qint64 tag, const QJsonObject &estimate);
+  void estimateFailed(qint64 tag, const QString &message);
   void failed(const QString &code, const QString &message); ///< one sentence
   void restarted(const QString &sentence);                  ///< what happened, in one sentence
 
@@ -95,6 +102,7 @@ private:
   void launch();
   void send(const QJsonObject &command);
   void sendOpen();
+  void sendRun(QJsonObject object);
   void readOutput();
   void readErrors();
   void handleLine(const QByteArray &line);
@@ -105,6 +113,7 @@ private:
   void handleProgress(const QJsonObject &event);
   void handleRunEnded(const QJsonObject &event);
   void handlePreview(const QJsonObject &event);
+  void handleEstimate(const QJsonObject &event);
   void handleError(const QJsonObject &event);
   void sendNextPreview();
   void cancelTimedOut();

@@ -81,7 +81,10 @@ void Workspace::connectEngine() {
   connect(engine, &EngineClient::restarted, this,
           [this](const QString &sentence) { Q_EMIT message(Severity::Warning, sentence); });
   connect(engine, &EngineClient::runEnded, this, [this](qint64, const QString &status, const QString &sentence) {
-    if (status == QLatin1String("failed")) Q_EMIT message(Severity::Error, sentence);
+    if (status == QLatin1String("failed"))
+      Q_EMIT message(Severity::Error, sentence);
+    else if (status == QLatin1String("finished") && !sentence.isEmpty()) // of a study: what could not be measured
+      Q_EMIT message(Severity::Warning, sentence);
   });
 }
 
@@ -118,11 +121,12 @@ void Workspace::startEngine(const QString &model, const QString &text) {
   m_engine->start();
 }
 
-void Workspace::openModel(const QString &model, const QString &text) {
-  if (model == m_model && text == m_text && m_engine->model()) return;
+void Workspace::openModel(const QString &model, const QString &text, const QString &calibration) {
+  if (model == m_model && text == m_text && calibration == m_calibration && m_engine->model()) return;
   m_model = model;
   m_text = text;
-  m_engine->open(model, text, m_liveStore);
+  m_calibration = calibration;
+  m_engine->open(model, text, m_liveStore, calibration);
 }
 
 void Workspace::run(const Experiment &wanted) {
@@ -130,13 +134,21 @@ void Workspace::run(const Experiment &wanted) {
   experiment.model = m_model.toStdString();
   experiment.text = m_text.toStdString();
   const std::string json = toJson(experiment).dump();
+  m_runStore = m_liveStore;
   m_engine->run(QJsonDocument::fromJson(QByteArray::fromStdString(json)).object());
 }
 
+void Workspace::runStudy(const QString &source, const QString &name, const QString &store) {
+  m_runStore = store;
+  m_engine->study({{QStringLiteral("study"), source},
+                   {QStringLiteral("name"), name + QStringLiteral(".json")},
+                   {QStringLiteral("store"), store}});
+}
+
 void Workspace::showRun(qint64 run) {
-  if (!m_data.open(m_liveStore)) return;
+  if (!m_data.open(m_runStore)) return;
   m_data.poll();
-  m_selection.setRuns({{static_cast<int>(m_data.files().indexOf(m_liveStore)), run}});
+  m_selection.setRuns({{static_cast<int>(m_data.files().indexOf(m_runStore)), run}});
 }
 
 void Workspace::showPreview(qint64, const QString &policy) {

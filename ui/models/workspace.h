@@ -33,12 +33,17 @@ public:
 
   /// Copies the recorded run of the resources to a temporary file and opens it; false where none is built in.
   bool openDemo();
+  /// A copy of the recorded run: gone when the program ends.
+  bool isDemo(const QString &file) const { return file.startsWith(m_demoFolder.path()); }
   /// Adds files and shows their newest runs.
   void openFiles(const QStringList &files);
   /// Starts the engine and opens model and text in the background.
   void startEngine(const QString &model, const QString &text);
-  void openModel(const QString &model, const QString &text);
+  /// `calibration`: the text that conditioning is measured on; empty: the built-in one.
+  void openModel(const QString &model, const QString &text, const QString &calibration = {});
   void run(const Experiment &experiment);
+  /// Computes what `store` lacks of a study, given as its JSON text; `name` is its name in messages.
+  void runStudy(const QString &source, const QString &name, const QString &store);
 
   /// The shape that sizes are computed for: the engine's model, else that of the newest run.
   std::optional<ModelShape> shape() const;
@@ -67,7 +72,8 @@ private:
   std::unique_ptr<EngineClient> m_engine;
   QTemporaryDir m_demoFolder;
   QString m_liveStore;
-  QString m_model, m_text; ///< as asked for
+  QString m_runStore;                     ///< what the run in progress writes to
+  QString m_model, m_text, m_calibration; ///< as asked for
 };
 
 } // namespace xqs

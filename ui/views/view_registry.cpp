@@ -3,6 +3,7 @@
 #include "views/distribution_view.h"
 #include "views/layer_error_view.h"
 #include "views/log_view.h"
+#include "views/sensitivity_view.h"
 #include "views/similarity_view.h"
 
 #include <QtGlobal>
@@ -18,6 +19,7 @@ constexpr ViewInfo kViews[] = {
     {"similarity", QT_TRANSLATE_NOOP("Views", "Similarity of layers"), "heatmap", make<SimilarityView>},
     {"distribution", QT_TRANSLATE_NOOP("Views", "Distributions"), "histogram", make<DistributionView>},
     {"layer-error", QT_TRANSLATE_NOOP("Views", "Error by layer"), "curve", make<LayerErrorView>},
+    {"sensitivity", QT_TRANSLATE_NOOP("Views", "Sensitivity of layers"), "heatmap", make<SensitivityView>},
     {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
 };
 

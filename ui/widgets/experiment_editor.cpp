@@ -23,6 +23,7 @@ namespace {
 
 const QString kDefaultModel = QStringLiteral("default");
 const QString kDefaultText = QStringLiteral("builtin:primer");
+const QString kDefaultCalibration = QStringLiteral("builtin:calibration");
 
 QIcon swatch(const QString &policy) {
   QPixmap pixmap(12, 12);
@@ -32,7 +33,8 @@ QIcon swatch(const QString &policy) {
 
 } // namespace
 
-ExperimentEditor::ExperimentEditor(QWidget *parent) : QWidget(parent), m_model(kDefaultModel), m_text(kDefaultText) {
+ExperimentEditor::ExperimentEditor(QWidget *parent)
+    : QWidget(parent), m_model(kDefaultModel), m_text(kDefaultText), m_calibration(kDefaultCalibration) {
   auto *column = new QVBoxLayout(this);
   column->setContentsMargins(0, 0, 0, 0);
   setUpPolicies();
@@ -164,12 +166,20 @@ void ExperimentEditor::setUpSources() {
   m_textField = addSource(tr("Te&xt"), tr("Choose a text file to score"), &ExperimentEditor::chooseText,
                           &ExperimentEditor::defaultText);
   m_textField->setAccessibleName(tr("Text"));
+  m_calibrationField =
+      addSource(tr("Cali&bration"),
+                tr("Choose a text that conditioning is measured on: its outlier channels and their means. It must "
+                   "share no tokens with what is scored."),
+                &ExperimentEditor::chooseCalibration, &ExperimentEditor::defaultCalibration);
+  m_calibrationField->setObjectName(QStringLiteral("calibration"));
+  m_calibrationField->setAccessibleName(tr("Calibration text"));
 }
 
 Experiment ExperimentEditor::experiment() const {
   Experiment e = defaultExperiment();
   e.model = m_model.toStdString();
   e.text = m_text.toStdString();
+  e.calibration.text = m_calibration.toStdString();
   e.window = window();
   e.windows = m_windows->value();
   e.state = state();
@@ -233,6 +243,14 @@ void ExperimentEditor::setText(const QString &location) {
   Q_EMIT sourceChanged();
 }
 
+void ExperimentEditor::setCalibration(const QString &location) {
+  if (location.isEmpty() || location == m_calibration) return;
+  m_calibration = location;
+  showSources();
+  Q_EMIT sourceChanged();
+}
+
+void ExperimentEditor::defaultCalibration() { setCalibration(kDefaultCalibration); }
 void ExperimentEditor::defaultModel() { setModel(kDefaultModel); }
 void ExperimentEditor::defaultText() { setText(kDefaultText); }
 
@@ -244,11 +262,19 @@ void ExperimentEditor::chooseText() {
   setText(QFileDialog::getOpenFileName(this, tr("Choose a text"), {}, tr("Texts (*.txt *.md);;All files (*)")));
 }
 
+void ExperimentEditor::chooseCalibration() {
+  setCalibration(
+      QFileDialog::getOpenFileName(this, tr("Choose a calibration text"), {}, tr("Texts (*.txt *.md);;All files (*)")));
+}
+
 void ExperimentEditor::showSources() {
   m_modelField->setText(m_model == kDefaultModel ? tr("SmolLM2-135M") : QFileInfo(m_model).fileName());
   m_textField->setText(m_text == kDefaultText ? tr("built-in primer") : QFileInfo(m_text).fileName());
   m_modelField->setCursorPosition(0); // a long name shows its begin
   m_textField->setCursorPosition(0);
+  m_calibrationField->setText(m_calibration == kDefaultCalibration ? tr("built-in text")
+                                                                   : QFileInfo(m_calibration).fileName());
+  m_calibrationField->setCursorPosition(0);
   setLimits(0, 0);
 }
 

@@ -35,6 +35,9 @@ public:
   State state() const;
   QString model() const { return m_model; }
   QString text() const { return m_text; }
+  /// The text that conditioning is measured on.
+  QString calibration() const { return m_calibration; }
+  void setCalibration(const QString &location);
   void setModel(const QString &location);
   void setText(const QString &location);
   /// Tokens of the text and the longest window of the model, as the engine says; 0: unknown.
@@ -45,7 +48,7 @@ Q_SIGNALS:
   void windowChanged(); ///< length or state: sizes change
   void policiesChanged();
   void policyActivated(const QString &policy); ///< to be edited
-  void sourceChanged();                        ///< another model or text
+  void sourceChanged();                        ///< another model, text or calibration text
 
 private:
   void setUpPolicies();
@@ -57,6 +60,8 @@ private:
   void resetPolicies();
   void defaultModel();
   void defaultText();
+  void defaultCalibration();
+  void chooseCalibration();
   void chooseModel();
   void chooseText();
   void showSources();
@@ -68,8 +73,8 @@ private:
   QSpinBox *m_window = nullptr, *m_windows = nullptr;
   QLabel *m_available = nullptr;
   QComboBox *m_state = nullptr;
-  QLineEdit *m_modelField = nullptr, *m_textField = nullptr;
-  QString m_model, m_text;
+  QLineEdit *m_modelField = nullptr, *m_textField = nullptr, *m_calibrationField = nullptr;
+  QString m_model, m_text, m_calibration;
   std::vector<QWidget *> m_sourceButtons;
   qint64 m_textTokens = 0;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "widgets/policy_editor.h"
 
-#include "cache/policy.h"
+#include "cache/conditioning.h"
 #include "error.h"
 #include "theme.h"
 
@@ -12,6 +12,7 @@
 #include <QPixmap>
 #include <QScopedValueRollback>
 #include <QSpinBox>
+#include <QToolButton>
 
 #include <algorithm>
 #include <limits>
@@ -48,6 +49,11 @@ QString explain(const ParameterInfo &p) {
   text += p.defaultValue ? QStringLiteral("<p>%1</p>").arg(PolicyEditor::tr("Default: %1.").arg(fromStd(*p.defaultValue)))
                          : QStringLiteral("<p>%1</p>").arg(PolicyEditor::tr("Must be given."));
   return text;
+}
+
+bool isConditioning(const ParameterInfo &p) {
+  static const std::vector<ParameterInfo> all = conditioningParameters();
+  return std::any_of(all.begin(), all.end(), [&p](const ParameterInfo &one) { return one.name == p.name; });
 }
 
 QIcon swatch(const QString &method) {
@@ -118,26 +124,65 @@ void PolicyEditor::buildForm() {
   auto *form = new QFormLayout(fields);
   form->setContentsMargins(0, 0, 0, 0);
   form->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
-  for (const ParameterInfo &p : method.parameters) {
-    auto *label = new QLabel(fromStd(p.name), fields);
-    label->setObjectName(QStringLiteral("label-") + fromStd(p.name));
-    label->setToolTip(explain(p));
-    QWidget *field = makeField(p, fields);
-    label->setBuddy(field);
-    form->addRow(label, field);
-  }
+  for (const ParameterInfo &p : method.parameters)
+    if (!isConditioning(p)) addParameter(*form, p);
+  m_conditioning = nullptr;
+  if (std::any_of(method.parameters.begin(), method.parameters.end(), isConditioning)) addConditioning(*form);
   m_form->replaceWidget(m_fields, fields);
   delete m_fields; // none of its signals leads here: a field never changes the method
   m_fields = fields;
   m_meaning->setText(fromStd(method.meaning));
   // Qt orders the tab key by creation; the string comes after the fields that were made later.
   QWidget *previous = m_method;
-  for (const ParameterInfo &p : method.parameters) {
-    auto *field = m_fields->findChild<QWidget *>(fromStd(p.name));
-    setTabOrder(previous, field);
-    previous = field;
+  for (const bool conditioning : {false, true}) {
+    if (conditioning && m_conditioning) {
+      setTabOrder(previous, m_conditioning);
+      previous = m_conditioning;
+    }
+    for (const ParameterInfo &p : method.parameters) {
+      if (isConditioning(p) != conditioning) continue;
+      auto *field = m_fields->findChild<QWidget *>(fromStd(p.name));
+      setTabOrder(previous, field);
+      previous = field;
+    }
   }
   setTabOrder(previous, m_text);
+}
+
+void PolicyEditor::addParameter(QFormLayout &form, const ParameterInfo &p) {
+  QWidget *fields = form.parentWidget();
+  auto *label = new QLabel(fromStd(p.name), fields);
+  label->setObjectName(QStringLiteral("label-") + fromStd(p.name));
+  label->setToolTip(explain(p));
+  QWidget *field = makeField(p, fields);
+  label->setBuddy(field);
+  form.addRow(label, field);
+}
+
+/// Last and folded: most settings go without it.
+void PolicyEditor::addConditioning(QFormLayout &form) {
+  m_conditioning = new QToolButton(form.parentWidget());
+  m_conditioning->setObjectName(QStringLiteral("conditioning"));
+  m_conditioning->setCheckable(true);
+  m_conditioning->setAutoRaise(true);
+  m_conditioning->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
+  m_conditioning->setToolTip(tr(
+      "<p>What is done to rows before they are quantized, so that fewer bits hold them; undone in the weights, and counted "
+      "in the sizes below.</p><p>Channels are measured on the calibration text of the experiment.</p>"));
+  form.addRow(m_conditioning);
+  for (const ParameterInfo &p : m_policy->method().parameters)
+    if (isConditioning(p)) addParameter(form, p);
+  connect(m_conditioning, &QToolButton::toggled, this, &PolicyEditor::showConditioning);
+  m_conditioning->setChecked(m_conditioningShown);
+  showConditioning(m_conditioningShown);
+}
+
+void PolicyEditor::showConditioning(bool shown) {
+  m_conditioningShown = shown;
+  m_conditioning->setArrowType(shown ? Qt::DownArrow : Qt::RightArrow);
+  auto *form = qobject_cast<QFormLayout *>(m_conditioning->parentWidget()->layout());
+  for (const ParameterInfo &p : m_policy->method().parameters)
+    if (isConditioning(p)) form->setRowVisible(m_conditioning->parentWidget()->findChild<QWidget *>(fromStd(p.name)), shown);
 }
 
 QWidget *PolicyEditor::makeField(const ParameterInfo &p, QWidget *parent) {
@@ -181,6 +226,7 @@ void PolicyEditor::setFieldValue(const ParameterInfo &p, const QString &value) {
 
 /// What differs from its default is bold: that is what the string lists.
 void PolicyEditor::markDefaults() {
+  int conditioned = 0;
   for (const ParameterInfo &p : m_policy->method().parameters) {
     const bool isDefault = p.defaultValue && fieldValue(p) == fromStd(*p.defaultValue);
     auto *label = m_fields->findChild<QLabel *>(QStringLiteral("label-") + fromStd(p.name));
@@ -189,7 +235,14 @@ void PolicyEditor::markDefaults() {
     label->setFont(font);
     if (auto *spin = m_fields->findChild<QSpinBox *>(fromStd(p.name)))
       spin->setSuffix(isDefault ? tr(" (default)") : QString());
+    conditioned += !isDefault && isConditioning(p);
   }
+  if (!m_conditioning) return;
+  m_conditioning->setText(conditioned == 0 ? tr("Conditioning") : tr("Conditioning (%1 set)").arg(conditioned));
+  QFont font = m_conditioning->font();
+  font.setBold(conditioned > 0);
+  m_conditioning->setFont(font);
+  if (conditioned > 0) m_conditioning->setChecked(true); // what the string lists is seen
 }
 
 void PolicyEditor::methodChosen() {

@@ -9,6 +9,7 @@ class QComboBox;
 class QFormLayout;
 class QLabel;
 class QLineEdit;
+class QToolButton;
 
 namespace xqs {
 
@@ -42,6 +43,9 @@ private:
   QString fieldValue(const ParameterInfo &parameter) const;
   void setFieldValue(const ParameterInfo &parameter, const QString &value);
   void markDefaults();
+  void addParameter(QFormLayout &form, const ParameterInfo &parameter);
+  void addConditioning(QFormLayout &form);
+  void showConditioning(bool shown);
   void methodChosen();
   void formEdited();
   void textEdited(const QString &text);
@@ -51,6 +55,8 @@ private:
   QLabel *m_meaning = nullptr;
   QWidget *m_fields = nullptr; ///< replaced when the method changes
   QFormLayout *m_form = nullptr;
+  QToolButton *m_conditioning = nullptr; ///< heading of its group, which it folds; null: the method takes none
+  bool m_conditioningShown = false;
   QLineEdit *m_text = nullptr;
   QLabel *m_problem = nullptr;
   std::unique_ptr<const PolicySpec> m_policy;

@@ -24,6 +24,10 @@ SettingsPanel::SettingsPanel(QWidget *parent)
       m_experiment(new ExperimentEditor(this)), m_add(new QPushButton(tr("&Add to experiment"), this)) {
   m_add->setObjectName(QStringLiteral("addToExperiment"));
   m_add->setToolTip(tr("The next run measures this setting too"));
+  m_layers = new QPushButton(tr("Edit the &layers…"), this);
+  m_layers->setObjectName(QStringLiteral("editLayers"));
+  m_layers->setToolTip(tr("The plan as a table with a row a layer, beside the sensitivity of each"));
+  m_layers->hide();
   m_preview.setSingleShot(true);
   m_preview.setInterval(kPreviewDelayMs);
   setUpLayout();
@@ -66,7 +70,7 @@ QWidget *SettingsPanel::scrolled(std::initializer_list<QWidget *> parts) {
 void SettingsPanel::setUpLayout() {
   m_tabs = new QTabWidget(this);
   m_tabs->setDocumentMode(true);
-  m_tabs->addTab(scrolled({m_policy, section(tr("Size before any run"), m_ledger), m_add}), tr("S&etting"));
+  m_tabs->addTab(scrolled({m_policy, m_layers, section(tr("Size before any run"), m_ledger), m_add}), tr("S&etting"));
   m_tabs->setTabToolTip(0, tr("One setting: what it costs, and an instant preview of what it does"));
   m_tabs->addTab(scrolled({m_experiment}), {});
   m_tabs->setTabToolTip(1, tr("What the next run measures"));
@@ -79,7 +83,9 @@ void SettingsPanel::setUpLayout() {
 void SettingsPanel::showCount() { m_tabs->setTabText(1, tr("E&xperiment (%1)").arg(m_experiment->policies().size())); }
 
 void SettingsPanel::connectParts() {
+  connect(m_layers, &QPushButton::clicked, this, [this] { Q_EMIT planActivated(m_policy->text()); });
   connect(m_policy, &PolicyEditor::policyChanged, this, [this] {
+    m_layers->setVisible(!m_policy->policy().entries().empty());
     showSizes();
     if (m_policy->problem().isEmpty()) m_preview.start();
   });

@@ -38,6 +38,7 @@ public:
 Q_SIGNALS:
   /// The setting changed and fits the model; at most one in 30 ms, the newest.
   void previewWanted(const QString &policy);
+  void planActivated(const QString &policy); ///< a plan, to be edited as a table
 
 private:
   QWidget *section(const QString &title, QWidget *content);
@@ -50,7 +51,7 @@ private:
   PolicyEditor *m_policy = nullptr;
   LedgerPanel *m_ledger = nullptr;
   ExperimentEditor *m_experiment = nullptr;
-  QPushButton *m_add = nullptr;
+  QPushButton *m_add = nullptr, *m_layers = nullptr;
   QTabWidget *m_tabs = nullptr;
   std::unique_ptr<ModelShape> m_shape; ///< none: nothing is open
   QString m_model;

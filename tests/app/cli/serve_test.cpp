@@ -112,6 +112,58 @@ TEST_F(Serve, APauseHoldsTheRunAndAnswersPreviews) {
   quit();
 }
 
+TEST_F(Serve, EstimatesRunsAndContinuesAStudy) {
+  open();
+  const std::string study =
+      json{{"name", "two"},
+           {"base", {{"model", kModel}, {"window", 64}, {"windows", 2}, {"captures", false}}},
+           {"policies", {"fp16", "low-rank:rank=4096"}},
+           {"grid", {{"policy", json::array({"xquant"})}, {"bits", {4, 2}}, {"text", {"builtin:primer", "builtin:calibration"}}}}}
+          .dump();
+  const auto estimate = [&](int tag) {
+    m_engine.send({{"cmd", "estimate"}, {"study", study}, {"tag", tag}});
+    return m_engine.until("estimate");
+  };
+  const json before = estimate(7);
+  EXPECT_EQ(before["tag"], 7);
+  EXPECT_EQ(before["points"], 2 * 2 * 3);
+  EXPECT_EQ(before["missing"], 2 * 2 * 3);
+  EXPECT_EQ(before["runs"].size(), 2u);
+  EXPECT_EQ(before["runs"][0]["misfits"].size(), 1u);
+  EXPECT_GT(before["estimated_seconds"], 0);
+  m_engine.send({{"cmd", "study"}, {"study", study}});
+  EXPECT_FALSE(m_engine.until("run-started").is_null());
+  const json ended = m_engine.until("run-ended");
+  EXPECT_EQ(ended["status"], "finished");
+  EXPECT_NE(ended["message"].get<std::string>().find("rank"), std::string::npos);
+  EXPECT_EQ(estimate(8)["missing"], 0);
+  m_engine.send({{"cmd", "study"}, {"study", study}}); // nothing is computed twice
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
+  m_engine.send({{"cmd", "preview"}, {"policy", "kivi-star:bits=3"}}); // on the open text, whatever the study used
+  EXPECT_EQ(m_engine.until("preview")["run"], m_previewRun);
+  quit();
+  const json rows = stored();
+  std::size_t points = 0;
+  for (const json &row : rows["window_result"]) points += row["policy_index"] >= 0;
+  EXPECT_EQ(points, 12u);
+}
+
+TEST_F(Serve, AStudyMayGoToAnotherStore) {
+  open();
+  const std::string other = m_dir / "other.xqs";
+  m_engine.send(
+      {{"cmd", "study"},
+       {"store", other},
+       {"name", "one.json"},
+       {"study", json{{"base", {{"model", kModel}, {"window", 64}, {"windows", 1}}}, {"policies", json::array({"fp16"})}}.dump()}});
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
+  quit();
+  EXPECT_EQ(stored()["window_result"].size(), 0u);
+  const json there = json::parse(runCli({"export", other, "--json"}).out);
+  ASSERT_EQ(there["run"].size(), 1u);
+  EXPECT_EQ(there["run"][0]["study"], "one");
+}
+
 TEST_F(Serve, TheNewestOfWaitingPreviewsIsAnswered) {
   open();
   std::string burst;
@@ -147,6 +199,9 @@ TEST_F(Serve, WrongCommandsAreAnsweredAndHarmless) {
   EXPECT_EQ(refused(R"({"cmd":"run","spec":{"policies":["low-rank:rank=4096"]}})")["code"], "usage");
   EXPECT_EQ(refused(R"({"cmd":"run"})")["code"], "usage");
   refused(R"({"cmd":"preview","policy":"xquant:bits=7"})", "preview-failed");
+  EXPECT_EQ(refused(R"({"cmd":"study"})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"study","study":"{\"base\":{},\"policies\":[\"nonsense\"]}"})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"estimate","tag":3,"study":"{"})", "estimate-failed")["tag"], 3);
   quit();
 }
 

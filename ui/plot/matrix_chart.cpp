@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "plot/matrix_chart.h"
+
+#include "plot/color_map.h"
+#include "theme.h"
+
+#include <QPainter>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace xqs {
+
+namespace {
+
+constexpr double kBar = 14; ///< thickness of the colour bar
+constexpr double kGap = 6;
+constexpr double kNamesAtMost = 0.42; ///< of the width
+
+QRgb shade(double value, const Range &range) {
+  return ColorMap::sequential().color(std::log10(std::max(value, range.min)), std::log10(range.min), std::log10(range.max));
+}
+
+void outline(QPainter &painter, const QRectF &rect, const QColor &outer, const QColor &inner) {
+  painter.setRenderHint(QPainter::Antialiasing, false);
+  painter.setBrush(Qt::NoBrush);
+  painter.setPen(QPen(outer, 3));
+  painter.drawRect(rect);
+  painter.setPen(QPen(inner, 1));
+  painter.drawRect(rect);
+}
+
+} // namespace
+
+MatrixChart::MatrixChart(QWidget *parent) : ChartCanvas(parent) {}
+
+void MatrixChart::setMatrix(const QStringList &rows, int columns, std::vector<double> values, QStringList texts) {
+  m_rows = rows, m_texts = std::move(texts);
+  m_columns = columns;
+  m_values = std::move(values);
+  Range range;
+  for (const double value : m_values)
+    if (value > 0) range.include(value);
+  m_range = range.empty() ? Range{0.1, 1} : range;
+  if (m_range.max < m_range.min * 1.01) m_range = {m_range.min / 2, m_range.max * 2}; // one value: a neighbourhood
+  recolor();
+  invalidateLayout();
+}
+
+void MatrixChart::setTitles(const QString &columns, const QString &value) {
+  m_columnTitle = columns, m_valueTitle = value;
+  invalidateLayout();
+}
+
+void MatrixChart::setMarked(int column) {
+  m_marked = column;
+  update();
+}
+
+void MatrixChart::setChosen(int item) {
+  m_chosen = item;
+  update();
+}
+
+void MatrixChart::recolor() {
+  m_image = QImage(std::max(m_columns, 1), std::max(static_cast<int>(m_rows.size()), 1), QImage::Format_RGB32);
+  m_image.fill(Theme::current().colors().surface);
+  for (int item = 0; item < itemCount(); ++item)
+    if (const double value = m_values[static_cast<std::size_t>(item)]; !std::isnan(value))
+      m_image.setPixel(column(item), row(item), shade(value, m_range));
+  update();
+}
+
+double MatrixChart::labelWidth() const {
+  const QFontMetricsF metrics(smallFont());
+  double widest = 0;
+  for (const QString &name : m_rows) widest = std::max(widest, metrics.horizontalAdvance(name));
+  return std::min(widest, width() * kNamesAtMost) + kGap;
+}
+
+QRectF MatrixChart::cellsRect() const {
+  const QFontMetricsF metrics(smallFont());
+  return plotRect().adjusted(labelWidth(), 2, -2, -2 * metrics.height() - kGap);
+}
+
+QRectF MatrixChart::cellRect(int item) const {
+  const QRectF all = cellsRect();
+  const double w = all.width() / std::max(m_columns, 1),
+               h = all.height() / static_cast<double>(std::max<qsizetype>(m_rows.size(), 1));
+  return {all.left() + column(item) * w, all.top() + row(item) * h, w, h};
+}
+
+QPointF MatrixChart::itemPixel(int item) const { return cellRect(item).center(); }
+
+QString MatrixChart::itemText(int item) const { return m_texts.value(item); }
+
+int MatrixChart::itemAt(QPointF position) const {
+  const QRectF all = cellsRect();
+  if (m_values.empty() || !all.contains(position)) return -1;
+  const auto place = [](double part, int count) { return std::clamp(static_cast<int>(part * count), 0, count - 1); };
+  return place((position.y() - all.top()) / all.height(), static_cast<int>(m_rows.size())) * m_columns +
+         place((position.x() - all.left()) / all.width(), m_columns);
+}
+
+int MatrixChart::neighbour(int item, int key) const {
+  if (item < 0) return 0;
+  const int rows = static_cast<int>(m_rows.size());
+  const int r = row(item) + (key == Qt::Key_Down ? 1 : key == Qt::Key_Up ? -1 : 0);
+  const int c = column(item) + (key == Qt::Key_Right ? 1 : key == Qt::Key_Left ? -1 : 0);
+  return std::clamp(r, 0, rows - 1) * m_columns + std::clamp(c, 0, m_columns - 1);
+}
+
+void MatrixChart::paintData(QPainter &painter) const {
+  if (m_values.empty()) return;
+  const Theme::Colors &colors = Theme::current().colors();
+  painter.setRenderHint(QPainter::SmoothPixmapTransform, false);
+  painter.setRenderHint(QPainter::Antialiasing, false);
+  const QRectF cells = cellsRect();
+  painter.drawImage(cells, m_image);
+  painter.setBrush(Qt::NoBrush);
+  painter.setPen(QPen(colors.border, 1));
+  painter.drawRect(cells);
+  paintNames(painter, cells);
+  if (m_marked >= 0 && m_marked < m_columns)
+    outline(painter, QRectF(cellRect(m_marked).topLeft(), cellRect(itemCount() - m_columns + m_marked).bottomRight()),
+            colors.background, colors.text);
+  if (m_chosen >= 0 && m_chosen < itemCount()) outline(painter, cellRect(m_chosen), Qt::black, colors.accent);
+}
+
+void MatrixChart::paintNames(QPainter &painter, const QRectF &cells) const {
+  const QFontMetricsF metrics(painter.font());
+  painter.setPen(Theme::current().colors().mutedText);
+  const double h = cells.height() / static_cast<double>(m_rows.size());
+  const int every = std::max(1, static_cast<int>(std::ceil(metrics.height() / h)));
+  for (int r = 0; r < static_cast<int>(m_rows.size()); r += every) {
+    const QString name = metrics.elidedText(m_rows[r], Qt::ElideRight, labelWidth() - kGap);
+    painter.drawText(QPointF(cells.left() - kGap - metrics.horizontalAdvance(name),
+                             cells.top() + (r + 0.5) * h + metrics.ascent() / 2 - 1),
+                     name);
+  }
+  const double baseline = cells.bottom() + metrics.ascent() + 3;
+  for (const Tick &tick : integerTicks({0, m_columns - 1.0}, std::clamp(static_cast<int>(cells.width() / 40), 2, 12))) {
+    const double at = cells.left() + (tick.value + 0.5) * cells.width() / m_columns;
+    painter.drawText(QPointF(at - metrics.horizontalAdvance(tick.label) / 2, baseline), tick.label);
+  }
+  painter.setPen(Theme::current().colors().text);
+  painter.drawText(QPointF(cells.center().x() - metrics.horizontalAdvance(m_columnTitle) / 2, baseline + metrics.height()),
+                   m_columnTitle);
+}
+
+void MatrixChart::paintCursor(QPainter &painter, int item) const {
+  outline(painter, cellRect(item).adjusted(-1, -1, 1, 1), Qt::black, Qt::white);
+}
+
+QSizeF MatrixChart::legendSize(double available, bool beside) const {
+  if (m_values.empty()) return {};
+  const QFontMetricsF metrics(smallFont());
+  if (!beside) return {available, kBar + metrics.height() + 2 * kGap};
+  return {std::max(kBar + 2 * kGap + metrics.horizontalAdvance(QStringLiteral("0.0005")),
+                   metrics.horizontalAdvance(m_valueTitle)),
+          available};
+}
+
+void MatrixChart::paintLegend(QPainter &painter, const QRectF &rect) const {
+  const Theme::Colors &colors = Theme::current().colors();
+  const QFontMetricsF metrics(painter.font());
+  const QRectF cells = cellsRect();
+  const bool beside = rect.left() > cells.right();
+  const double title = metrics.horizontalAdvance(m_valueTitle) + 2 * kGap;
+  const QRectF bar =
+      beside ? QRectF(rect.left(), cells.top() + metrics.height() + kGap, kBar, cells.height() - metrics.height() - kGap)
+             : QRectF(rect.left() + title, rect.top() + kGap, rect.width() - title - 4 * kGap, kBar);
+  QImage ramp(beside ? 1 : ColorMap::kSize, beside ? ColorMap::kSize : 1, QImage::Format_RGB32);
+  for (int i = 0; i < ColorMap::kSize; ++i)
+    ramp.setPixel(beside ? 0 : i, beside ? ColorMap::kSize - 1 - i : 0, ColorMap::sequential().at(i));
+  painter.drawImage(bar, ramp);
+  painter.setBrush(Qt::NoBrush);
+  painter.setPen(QPen(colors.border, 1));
+  painter.drawRect(bar);
+  const Axis axis(Scale::Log, m_range, beside ? bar.bottom() : bar.left(), beside ? bar.top() : bar.right());
+  double occupied = -1e9;
+  painter.setPen(colors.mutedText);
+  for (const Tick &tick :
+       ticks(Scale::Log, m_range, std::max(2, static_cast<int>((beside ? bar.height() : bar.width()) / 60)))) {
+    if (tick.label.isEmpty()) continue;
+    const double at = axis.toPixel(tick.value), half = metrics.horizontalAdvance(tick.label) / 2;
+    if (beside) {
+      painter.drawText(QPointF(bar.right() + kGap, at + metrics.ascent() / 2 - 1), tick.label);
+    } else if (at - half >= occupied + kGap) {
+      occupied = at + half;
+      painter.drawText(QPointF(at - half, bar.bottom() + metrics.ascent() + 2), tick.label);
+    }
+  }
+  painter.setPen(colors.text);
+  painter.drawText(beside ? QPointF(rect.left(), cells.top() + metrics.ascent())
+                          : QPointF(rect.left(), bar.center().y() + metrics.ascent() / 2 - 1),
+                   m_valueTitle);
+}
+
+} // namespace xqs
