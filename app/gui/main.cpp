@@ -12,7 +12,7 @@ namespace {
 struct Options {
   xqs::WindowOptions window;
   QString theme, screenshot;
-  bool afterRun = false;
+  bool afterRun = false, tools = false;
 };
 
 Options parse(const QApplication &app) {
@@ -28,11 +28,12 @@ Options parse(const QApplication &app) {
   const Option shot(QStringLiteral("screenshot"),
                     tr("Write NAME-light.png and NAME-dark.png of the window at 1280x800, then end."), tr("NAME.png"));
   const Option afterRun(QStringLiteral("after-run"), tr("With --screenshot: run the default experiment first."));
+  const Option tools(QStringLiteral("tools"), tr("With --screenshot: the plan editor and the study builder too."));
   QCommandLineParser parser;
   parser.setApplicationDescription(tr("See what compressing a language model's KV cache does."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addOptions({open, model, text, demo, theme, shot, afterRun});
+  parser.addOptions({open, model, text, demo, theme, shot, afterRun, tools});
   parser.addPositionalArgument(QStringLiteral("files"), tr("Finished runs (.xqs) to open."), QStringLiteral("[files...]"));
   parser.process(app);
 
@@ -42,7 +43,8 @@ Options parse(const QApplication &app) {
   options.window.text = parser.value(text);
   options.screenshot = parser.value(shot);
   options.afterRun = parser.isSet(afterRun);
-  options.window.startEngine = !parser.isSet(demo) && (options.screenshot.isEmpty() || options.afterRun);
+  options.tools = parser.isSet(tools);
+  options.window.startEngine = !parser.isSet(demo) && (options.screenshot.isEmpty() || options.afterRun || options.tools);
   options.window.remember = options.screenshot.isEmpty();
   options.theme = parser.isSet(theme) ? parser.value(theme) : QSettings().value(QStringLiteral("window/theme")).toString();
   return options;
@@ -62,6 +64,6 @@ int main(int argc, char **argv) {
   xqs::MainWindow window(options.window);
   window.show();
   if (options.screenshot.isEmpty()) return QApplication::exec();
-  xqs::Screenshots screenshots(window, options.screenshot, options.afterRun);
+  xqs::Screenshots screenshots(window, options.screenshot, options.afterRun, options.tools);
   return QApplication::exec();
 }

@@ -3,9 +3,12 @@
 
 #include "main_window.h"
 #include "theme.h"
+#include "widgets/plan_editor.h"
+#include "widgets/study_builder.h"
 
 #include <QApplication>
 #include <QElapsedTimer>
+#include <QTabWidget>
 #include <QTimer>
 
 #include <cstdio>
@@ -17,26 +20,29 @@ namespace {
 constexpr int kWidth = 1280, kHeight = 800;
 constexpr int kSettleMs = 700; ///< views repaint at most every 40 ms; charts and docks need a few rounds
 
-void settle() {
+constexpr int kEstimateMs = 8000; ///< the engine opens the model's file and times a product of matrices
+
+void settle(int milliseconds = kSettleMs) {
   QElapsedTimer clock;
   clock.start();
-  while (!clock.hasExpired(kSettleMs)) QApplication::processEvents(QEventLoop::AllEvents, 20);
+  while (!clock.hasExpired(milliseconds)) QApplication::processEvents(QEventLoop::AllEvents, 20);
 }
 
 } // namespace
 
-Screenshots::Screenshots(MainWindow &window, const QString &file, bool afterRun) : m_window(window), m_file(file) {
+Screenshots::Screenshots(MainWindow &window, const QString &file, bool afterRun, bool tools)
+    : m_window(window), m_file(file), m_afterRun(afterRun), m_tools(tools) {
   if (m_file.endsWith(QLatin1String(".png"))) m_file.chop(4);
   m_window.resize(kWidth, kHeight);
-  if (afterRun)
-    runFirst();
+  if (m_afterRun || m_tools)
+    waitForEngine();
   else
     QTimer::singleShot(0, this, &Screenshots::takeAll);
 }
 
-void Screenshots::runFirst() {
+void Screenshots::waitForEngine() {
   EngineClient &engine = m_window.workspace().engine();
-  connect(&engine, &EngineClient::modelReady, this, [this] { m_window.startRun(); });
+  connect(&engine, &EngineClient::modelReady, this, [this] { m_afterRun ? m_window.startRun() : takeAll(); });
   connect(&engine, &EngineClient::runEnded, this, [this](qint64, const QString &status, const QString &message) {
     if (status == QLatin1String("finished")) return takeAll();
     std::fprintf(stderr, "xqscope: the run %s: %s\n", qPrintable(status), qPrintable(message));
@@ -56,8 +62,31 @@ void Screenshots::takeAll() {
 bool Screenshots::take(const QString &theme) {
   Theme::current().apply(Theme::modeFromName(theme));
   settle();
-  const QString file = QStringLiteral("%1-%2.png").arg(m_file, theme);
-  if (m_window.grab().save(file)) return true;
+  return save(m_window, QStringLiteral("%1-%2.png").arg(m_file, theme)) && (!m_tools || takeTools(theme));
+}
+
+bool Screenshots::takeTools(const QString &theme) {
+  PlanEditor &plan = m_window.planEditor();
+  plan.setPlan(QStringLiteral("plan:0-2=xquant:bits=4,source=x;3-11=xquant-cl:bits=2,source=x,first_bits=4;"
+                              "12-29.k=kivi-star:bits=2;12-29.v=kivi-star:bits=4"));
+  plan.show();
+  settle();
+  bool taken = save(plan, QStringLiteral("%1-plan-%2.png").arg(m_file, theme));
+  plan.findChild<QTabWidget *>()->setCurrentIndex(1);
+  settle();
+  taken = taken && save(plan, QStringLiteral("%1-sensitivity-%2.png").arg(m_file, theme));
+  plan.hide();
+  StudyBuilder &study = m_window.studyBuilder();
+  study.chooseBuiltIn(QStringLiteral("group-size"));
+  study.show();
+  settle(kEstimateMs);
+  taken = taken && save(study, QStringLiteral("%1-study-%2.png").arg(m_file, theme));
+  study.hide();
+  return taken;
+}
+
+bool Screenshots::save(QWidget &widget, const QString &file) {
+  if (widget.grab().save(file)) return true;
   std::fprintf(stderr, "xqscope: %s cannot be written\n", qPrintable(file));
   return false;
 }

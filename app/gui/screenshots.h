@@ -4,23 +4,28 @@
 #include <QObject>
 #include <QString>
 
+class QWidget;
+
 namespace xqs {
 
 class MainWindow;
 
-/// `--screenshot`: runs the default experiment if asked for, writes the window in light and dark, ends the program. Exit
-/// code 1 where the run or a picture fails.
+/// `--screenshot`: runs the default experiment if asked for, writes the window in light and dark, and its plan editor and
+/// study builder if asked for, ends the program. Exit code 1 where the run or a picture fails.
 class Screenshots : public QObject {
 public:
-  Screenshots(MainWindow &window, const QString &file, bool afterRun);
+  Screenshots(MainWindow &window, const QString &file, bool afterRun, bool tools);
 
 private:
-  void runFirst();
+  void waitForEngine();
   void takeAll();
   bool take(const QString &theme);
+  bool takeTools(const QString &theme);
+  static bool save(QWidget &widget, const QString &file);
 
   MainWindow &m_window;
   QString m_file;
+  bool m_afterRun, m_tools;
 };
 
 } // namespace xqs

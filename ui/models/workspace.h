@@ -34,7 +34,7 @@ public:
   /// Copies the recorded run of the resources to a temporary file and opens it; false where none is built in.
   bool openDemo();
   /// A copy of the recorded run: gone when the program ends.
-  bool isDemo(const QString &file) const { return file.startsWith(m_demoFolder.path()); }
+  bool isDemo(const QString &file) const { return m_demoFolder.isValid() && file.startsWith(m_demoFolder.path()); }
   /// Adds files and shows their newest runs.
   void openFiles(const QStringList &files);
   /// Starts the engine and opens model and text in the background.

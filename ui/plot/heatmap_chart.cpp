@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "plot/heatmap_chart.h"
 
+#include "plot/color_bar.h"
 #include "plot/format.h"
 #include "theme.h"
 
@@ -13,8 +14,6 @@ namespace xqs {
 
 namespace {
 constexpr double kTextFrom = 24; ///< a cell this large shows its value
-constexpr double kBar = 16;      ///< thickness of the colour bar
-constexpr double kGap = 6;
 
 const ColorMap &mapFor(bool diverging) {
   return diverging ? ColorMap::diverging(Theme::current().isDark()) : ColorMap::sequential();
@@ -139,44 +138,11 @@ void HeatmapChart::paintCursor(QPainter &painter, int item) const {
 }
 
 QSizeF HeatmapChart::legendSize(double available, bool beside) const {
-  const QFontMetricsF metrics(smallFont());
-  if (!beside) return {available, kBar + metrics.height() + 2 * kGap};
-  return {std::max(kBar + 2 * kGap + metrics.horizontalAdvance(QStringLiteral("−0.025")),
-                   metrics.horizontalAdvance(m_valueTitle)),
-          available};
+  return colorBarSize(QFontMetricsF(smallFont()), m_valueTitle, available, beside);
 }
 
 void HeatmapChart::paintLegend(QPainter &painter, const QRectF &rect) const {
-  const Theme::Colors &colors = Theme::current().colors();
-  const QFontMetricsF metrics(painter.font());
-  const bool beside = rect.height() > rect.width();
-  const QRectF plot = plotRect();
-  const QRectF bar =
-      beside ? QRectF(rect.left(), plot.top() + metrics.height() + kGap, kBar, plot.height() - metrics.height() - kGap)
-             : QRectF(plot.left() + metrics.horizontalAdvance(m_valueTitle) + kGap, rect.top() + kGap,
-                      plot.width() - metrics.horizontalAdvance(m_valueTitle) - kGap, kBar);
-  QImage ramp(beside ? 1 : ColorMap::kSize, beside ? ColorMap::kSize : 1, QImage::Format_RGB32);
-  for (int i = 0; i < ColorMap::kSize; ++i)
-    ramp.setPixel(beside ? 0 : i, beside ? ColorMap::kSize - 1 - i : 0, mapFor(m_diverging).at(i));
-  painter.drawImage(bar, ramp);
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(colors.border, 1));
-  painter.drawRect(bar);
-  const Axis axis(Scale::Linear, m_range, beside ? bar.bottom() : bar.left(), beside ? bar.top() : bar.right());
-  for (const Tick &tick : ticks(Scale::Linear, m_range, beside ? 6 : 4)) {
-    const double at = axis.toPixel(tick.value);
-    painter.setPen(colors.mutedText);
-    if (beside)
-      painter.drawText(QPointF(bar.right() + kGap, at + metrics.ascent() / 2 - 1), tick.label);
-    else
-      painter.drawText(QPointF(at - metrics.horizontalAdvance(tick.label) / 2, bar.bottom() + metrics.ascent() + 2),
-                       tick.label);
-  }
-  painter.setPen(colors.text);
-  if (beside)
-    painter.drawText(QPointF(rect.left(), plot.top() + metrics.ascent()), m_valueTitle);
-  else
-    painter.drawText(QPointF(plot.left(), bar.center().y() + metrics.ascent() / 2), m_valueTitle);
+  paintColorBar(painter, rect, plotRect(), {mapFor(m_diverging), Scale::Linear, m_range, m_valueTitle});
 }
 
 } // namespace xqs

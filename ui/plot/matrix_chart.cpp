@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "plot/matrix_chart.h"
 
+#include "plot/color_bar.h"
 #include "plot/color_map.h"
 #include "theme.h"
 
@@ -14,7 +15,6 @@ namespace xqs {
 
 namespace {
 
-constexpr double kBar = 14; ///< thickness of the colour bar
 constexpr double kGap = 6;
 constexpr double kNamesAtMost = 0.42; ///< of the width
 
@@ -154,48 +154,13 @@ void MatrixChart::paintCursor(QPainter &painter, int item) const {
 }
 
 QSizeF MatrixChart::legendSize(double available, bool beside) const {
-  if (m_values.empty()) return {};
-  const QFontMetricsF metrics(smallFont());
-  if (!beside) return {available, kBar + metrics.height() + 2 * kGap};
-  return {std::max(kBar + 2 * kGap + metrics.horizontalAdvance(QStringLiteral("0.0005")),
-                   metrics.horizontalAdvance(m_valueTitle)),
-          available};
+  return m_values.empty() ? QSizeF() : colorBarSize(QFontMetricsF(smallFont()), m_valueTitle, available, beside);
 }
 
 void MatrixChart::paintLegend(QPainter &painter, const QRectF &rect) const {
-  const Theme::Colors &colors = Theme::current().colors();
-  const QFontMetricsF metrics(painter.font());
   const QRectF cells = cellsRect();
-  const bool beside = rect.left() > cells.right();
-  const double title = metrics.horizontalAdvance(m_valueTitle) + 2 * kGap;
-  const QRectF bar =
-      beside ? QRectF(rect.left(), cells.top() + metrics.height() + kGap, kBar, cells.height() - metrics.height() - kGap)
-             : QRectF(rect.left() + title, rect.top() + kGap, rect.width() - title - 4 * kGap, kBar);
-  QImage ramp(beside ? 1 : ColorMap::kSize, beside ? ColorMap::kSize : 1, QImage::Format_RGB32);
-  for (int i = 0; i < ColorMap::kSize; ++i)
-    ramp.setPixel(beside ? 0 : i, beside ? ColorMap::kSize - 1 - i : 0, ColorMap::sequential().at(i));
-  painter.drawImage(bar, ramp);
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(colors.border, 1));
-  painter.drawRect(bar);
-  const Axis axis(Scale::Log, m_range, beside ? bar.bottom() : bar.left(), beside ? bar.top() : bar.right());
-  double occupied = -1e9;
-  painter.setPen(colors.mutedText);
-  for (const Tick &tick :
-       ticks(Scale::Log, m_range, std::max(2, static_cast<int>((beside ? bar.height() : bar.width()) / 60)))) {
-    if (tick.label.isEmpty()) continue;
-    const double at = axis.toPixel(tick.value), half = metrics.horizontalAdvance(tick.label) / 2;
-    if (beside) {
-      painter.drawText(QPointF(bar.right() + kGap, at + metrics.ascent() / 2 - 1), tick.label);
-    } else if (at - half >= occupied + kGap) {
-      occupied = at + half;
-      painter.drawText(QPointF(at - half, bar.bottom() + metrics.ascent() + 2), tick.label);
-    }
-  }
-  painter.setPen(colors.text);
-  painter.drawText(beside ? QPointF(rect.left(), cells.top() + metrics.ascent())
-                          : QPointF(rect.left(), bar.center().y() + metrics.ascent() / 2 - 1),
-                   m_valueTitle);
+  paintColorBar(painter, rect, rect.left() > cells.right() ? cells : rect, // below: the names' width too
+                {ColorMap::sequential(), Scale::Log, m_range, m_valueTitle});
 }
 
 } // namespace xqs

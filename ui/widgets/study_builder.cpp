@@ -322,18 +322,18 @@ void StudyBuilder::showProblem() {
 QString StudyBuilder::problem() const { return m_problem->isHidden() ? QString() : m_problem->text(); }
 
 void StudyBuilder::showState() {
-  using Engine = EngineClient::State;
-  const Engine state = m_workspace.engine().state();
+  using Status = EngineClient::State;
+  const Status state = m_workspace.engine().state();
   const bool running = m_workspace.engine().isRunning();
   showProblem();
-  m_start->setEnabled(state == Engine::Ready && m_form->problem().isEmpty() && !m_form->source().isEmpty());
+  m_start->setEnabled(state == Status::Ready && m_form->problem().isEmpty() && !m_form->source().isEmpty());
   m_start->setToolTip(running ? tr("A run is in progress")
-                      : state != Engine::Ready
+                      : state != Status::Ready
                           ? tr("Waits for the engine to have a model")
                           : tr("Computes what the file lacks; what is finished stays whatever happens"));
-  m_pause->setEnabled(state == Engine::Running || state == Engine::Paused);
-  m_pause->setText(state == Engine::Paused ? tr("&Resume") : tr("&Pause"));
-  m_cancel->setEnabled(state == Engine::Running || state == Engine::Paused);
+  m_pause->setEnabled(state == Status::Running || state == Status::Paused);
+  m_pause->setText(state == Status::Paused ? tr("&Resume") : tr("&Pause"));
+  m_cancel->setEnabled(state == Status::Running || state == Status::Paused);
   m_stores->setEnabled(!running);
   m_bar->setVisible(m_mine);
   if (running && !m_mine) m_progressText->setText(tr("A run is in progress; the estimate comes when it has ended."));
