@@ -154,7 +154,6 @@ TEST(Study, EveryMistakeIsOneSentenceThatNamesIt) {
            {R"({"isolated": {"policies": ["fp16"], "sides": ["q"]}})", "'sides'"},
            {R"({"isolated": {"policies": ["fp16"], "span": 0}})", "'span'"},
            {R"({"isolated": {"policies": ["kivi:bits=5"]}})", "bits"},
-           {R"({"isolated": {"policies": ["xquant-cl:bits=4,source=x"], "sides": ["k"]}})", "both sides"},
            {R"({"isolated": {"police": ["fp16"]}})", "unknown key 'police'"},
        }) {
     const std::string message = refusal(c.source);
