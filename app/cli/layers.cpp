@@ -24,6 +24,8 @@ void showLayers(const Options &options) {
     ProgressLine line;
     const auto session = openSession(options.session, line);
     session->planWindows(options.window, options.firstWindow, 1);
+    for (const PolicySpec &policy : policies)
+      session->inputs().refuseMisfit(policy, options.window, options.firstWindow, 1);
     result = runLayers(
         *session, session->windowTokens(options.window, options.firstWindow), policies,
         [&](const std::string &text) { line.show(text); }, stop);

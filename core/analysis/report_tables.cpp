@@ -197,12 +197,14 @@ std::string dataTable(const std::vector<PolicyRow> &policies, const std::vector<
   if (windows.empty()) return "";
   std::map<std::int64_t, const PolicyRow *> names;
   for (const PolicyRow &policy : policies) names[policy.index] = &policy;
+  const auto number = [](double x) { return std::isfinite(x) ? fmt::format("{}", x) : std::string(); };
   std::string csv = "policy,relative_size,window,positions,mean_nll,mean_kl,top1\n";
   for (const WindowRow &row : windows) {
     const auto policy = names.find(row.policy);
     csv += policy != names.end() ? fmt::format("\"{}\",{}", policy->second->policy, policy->second->relativeSize)
                                  : std::string("\"exact model\",");
-    csv += fmt::format(",{},{},{},{},{}\n", row.window, row.tokens, row.meanNll, row.meanKl, row.top1);
+    csv +=
+        fmt::format(",{},{},{},{},{}\n", row.window, row.tokens, number(row.meanNll), number(row.meanKl), number(row.top1));
   }
   return fmt::format("<details><summary>Data: {} windows as CSV</summary><pre>{}</pre></details>", windows.size(),
                      escape(csv));

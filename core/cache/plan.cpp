@@ -48,8 +48,9 @@ PlanEntry layersOf(std::string_view where, std::string_view text) {
 
 /// The policy of a layer by itself.
 PolicySpec layerPolicy(std::string_view where, std::string_view text) {
+  if (text.substr(0, text.find(':')) == kPlanMethod) // told before it is read: a file may name itself
+    fail(where, "a plan inside a plan; name the policies of its layers instead");
   const PolicySpec spec = PolicySpec::parse(text);
-  if (!spec.entries().empty()) fail(where, "a plan inside a plan; name the policies of its layers instead");
   if (!spec.has("first_layers")) return spec;
   for (const ParameterInfo &p : spec.method().parameters)
     if (p.name == "first_layers" && spec.integer(p.name) != 0 && std::to_string(spec.integer(p.name)) != p.defaultValue)

@@ -70,10 +70,11 @@ TEST_F(StudyCommand, KilledTwentyTimesItLosesNothingThatWasFinished) {
       continue;
     }
     json now = figuresOf(json::parse(left.out));
-    if (!before.empty())
+    if (!before.empty()) {
       for (const char *table : {"window_result", "position", "noise", "layer_error", "summary"})
         EXPECT_TRUE(std::includes(now[table].begin(), now[table].end(), before[table].begin(), before[table].end()))
             << "kill " << i << " lost rows of " << table;
+    }
     before = std::move(now);
   }
   EXPECT_GE(killed, 5); // the others found nothing left to do

@@ -41,6 +41,8 @@ TEST(Plan, FilesGiveTheSameAsTheInlineForm) {
             "plan:0-2=xquant:bits=4;3-29.k=kivi-star:bits=2;3-29.v=kivi-star:bits=4");
   EXPECT_EQ(read("# two lines\n0-2  xquant:bits=4,group=64\n\n*\tfp16 # the rest\n"),
             "plan:0-2=xquant:bits=4,group=64;*=fp16");
+  std::ofstream(file) << "0 plan:@" << file.string();
+  EXPECT_THAT(failure("plan:@" + file.string()), testing::HasSubstr("plan inside a plan")); // not read for ever
   const PolicySpec plan = PolicySpec::parse("plan:0-2=xquant:bits=4;3.k=kivi-star:bits=2;3.v=xquant:bits=3");
   EXPECT_EQ(read(planFile(plan)), plan.canonical());
   std::filesystem::remove(file);

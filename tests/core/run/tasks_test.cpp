@@ -81,13 +81,17 @@ void checkPasskey(const Tokenizer &t, Index tokens, double depth) {
 
   // In tokens of filler, within one sentence.
   const auto count = [&](std::string_view part) { return static_cast<double>(t.encode(part).size()); };
-  const double introduction = count(text.substr(0, text.find(" The grass")));
+  const double introduction = count(text.substr(0, std::min(text.find(" The grass"), text.find(" The pass key is"))));
   const std::string after = text.substr(text.find("is the pass key.") + 16);
   const double behind = count(after.substr(0, after.rfind(" What")));
   const double before = static_cast<double>(task.keyAt) - introduction;
   EXPECT_NEAR(before, depth * (before + behind), static_cast<double>(sentence));
-  if (depth == 0) EXPECT_EQ(before, 0);
-  if (depth == 1) EXPECT_EQ(behind, 0);
+  if (depth == 0) {
+    EXPECT_EQ(before, 0);
+  }
+  if (depth == 1) {
+    EXPECT_EQ(behind, 0);
+  }
   EXPECT_TRUE(decode(t, {task.prompt.begin() + task.keyAt, task.prompt.end()}).starts_with(" " + said));
 }
 
