@@ -2,6 +2,7 @@
 #include "models/sensitivity_table.h"
 
 #include "analysis/sensitivity.h"
+#include "error.h"
 #include "models/run_data.h"
 #include "plot/format.h"
 
@@ -64,6 +65,15 @@ SensitivityTable tableOf(const SensitivityMatrix &matrix) {
 }
 
 } // namespace
+
+bool isolatesLayer(const std::string &policy) {
+  if (!policy.starts_with("plan:")) return false;
+  try {
+    return isolatedLayer(PolicySpec::parse(policy)).has_value();
+  } catch (const Error &) { // of another version
+    return false;
+  }
+}
 
 std::vector<SensitivityTable> sensitivityTables(const RunData &data) {
   std::map<int, RowSet> sets; // runs of one file are paired with each other, as on the command line

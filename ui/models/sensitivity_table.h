@@ -6,6 +6,7 @@
 #include <QStringList>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace xqs {
@@ -36,6 +37,8 @@ struct SensitivityTable {
   double fp16Kl = 0; ///< of FP16 in every layer; NaN: not measured
 };
 
+/// A plan that quantizes one layer only: a cell of such a table.
+bool isolatesLayer(const std::string &policy);
 /// What the open files have, the newest last.
 std::vector<SensitivityTable> sensitivityTables(const RunData &data);
 

@@ -3,6 +3,7 @@
 
 #include "analysis/curve.h"
 #include "error.h"
+#include "models/sensitivity_table.h"
 #include "plot/format.h"
 #include "run/resources.h"
 #include "theme.h"
@@ -152,12 +153,14 @@ void CurveView::addRun(const RunData::Run &run, MarkerFill fill, Families &famil
   const std::vector<CurvePoint> points = curvePoints(run.policies, run.windows);
   std::map<QString, std::size_t> place; // of a family in `series`
   for (std::size_t i = 0; i < points.size(); ++i) {
-    const QString family = curveFamily(QString::fromStdString(points[i].policy));
+    const bool isolated = isolatesLayer(points[i].policy); // hundreds, and no curve: one series without a line
+    const QString family = isolated ? tr("Plan · one layer") : curveFamily(QString::fromStdString(points[i].policy));
     if (!place.contains(family)) {
       const bool isNew = !families.lines.contains(family);
       ChartSeries next;
       next.style = styleOf(family, QString::fromStdString(points[i].method), families);
-      if (isNew) legend.push_back({policyTitle(family), next.style});
+      if (isolated) next.style.line = Qt::NoPen;
+      if (isNew) legend.push_back({isolated ? family : policyTitle(family), next.style});
       next.style.fill = fill;
       place[family] = series.size();
       series.push_back(std::move(next));

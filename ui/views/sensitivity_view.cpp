@@ -84,7 +84,8 @@ void SensitivityView::refresh() {
   m_pages->setCurrentIndex(m_tables.empty() ? 1 : 0);
   if (m_tables.empty()) {
     m_chart->setMatrix({}, 0, {}, {});
-    m_chart->setEmptyText(tr("No sensitivities yet."));
+    m_chart->setEmptyText(
+        tr("No sensitivities yet.\nRun the study “sensitivity”, or open a finished one with File > Open."));
     return;
   }
   const bool newest = m_which->currentIndex() < 0 || m_which->currentIndex() + 1 == m_which->count();

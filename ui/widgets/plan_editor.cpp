@@ -147,7 +147,7 @@ QWidget *PlanEditor::setUpFileButtons() {
   m_undo->setObjectName(QStringLiteral("undo"));
   m_undo->setShortcut(QKeySequence::Undo);
   connect(m_undo, &QPushButton::clicked, this, &PlanEditor::undo);
-  auto *hint = new QLabel(tr("Select layers, then give them a setting. Enter takes a layer's setting into the form."), bar);
+  auto *hint = new QLabel(tr("Select layers, then set them."), bar);
   hint->setForegroundRole(QPalette::PlaceholderText);
   hint->setMinimumWidth(10);
   row->addWidget(hint, 1, Qt::AlignRight);

@@ -185,6 +185,24 @@ RowId SampleStore::addRun(const SampleOptions &options) {
   return run;
 }
 
+RowId SampleStore::addSensitivity(int layers) {
+  SampleOptions options;
+  options.layers = layers;
+  const RowId run = m_store.beginRun(runRow(options, "eval"));
+  std::int64_t index = 0;
+  for (const int bits : {2, 3, 4})
+    for (int layer = 0; layer < layers; ++layer) {
+      const std::string policy = "plan:" + std::to_string(layer) + ".k=kivi-star:bits=" + std::to_string(bits);
+      m_store.append(policyRow(run, index, {policy, 0.98, 0.98, 1, 0}));
+      WindowRow row;
+      row.run = run, row.policy = index++, row.tokens = 511;
+      row.meanKl = 1e-3 * (1 + layer % 7) / (bits * bits);
+      m_store.append(row);
+    }
+  m_store.flush();
+  return run;
+}
+
 RowId SampleStore::addPreview(const std::string &policy, double damage) {
   SampleOptions options;
   const RowId run = m_store.beginRun(runRow(options, "preview"));

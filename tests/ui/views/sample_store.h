@@ -36,6 +36,8 @@ public:
   SampleStore();
   QString path() const;
   RowId addRun(const SampleOptions &options = {});
+  /// A run of one layer at a time: K at three widths in every layer.
+  RowId addSensitivity(int layers = 30);
   /// A preview run with one policy; its errors are `damage` times those of the run.
   RowId addPreview(const std::string &policy, double damage = 0.5);
   RunStore &store() { return m_store; }
