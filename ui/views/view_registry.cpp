@@ -19,7 +19,7 @@ constexpr ViewInfo kViews[] = {
     {"similarity", QT_TRANSLATE_NOOP("Views", "Similarity of layers"), "heatmap", make<SimilarityView>},
     {"distribution", QT_TRANSLATE_NOOP("Views", "Distributions"), "histogram", make<DistributionView>},
     {"layer-error", QT_TRANSLATE_NOOP("Views", "Error by layer"), "curve", make<LayerErrorView>},
-    {"sensitivity", QT_TRANSLATE_NOOP("Views", "Sensitivity of layers"), "heatmap", make<SensitivityView>},
+    {"sensitivity", QT_TRANSLATE_NOOP("Views", "Sensitivity"), "heatmap", make<SensitivityView>},
     {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
 };
 

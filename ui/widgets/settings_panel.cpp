@@ -4,6 +4,7 @@
 #include "cache/layout.h"
 #include "models/workspace.h"
 #include "run/experiment.h"
+#include "theme.h"
 #include "widgets/experiment_editor.h"
 #include "widgets/ledger_panel.h"
 #include "widgets/policy_editor.h"
@@ -92,6 +93,7 @@ void SettingsPanel::connectParts() {
   connect(&m_preview, &QTimer::timeout, this, [this] { Q_EMIT previewWanted(m_policy->text()); });
   connect(m_add, &QPushButton::clicked, this, [this] { m_experiment->addPolicy(m_policy->text()); });
   connect(m_experiment, &ExperimentEditor::windowChanged, this, &SettingsPanel::showSizes);
+  connect(&Theme::current(), &Theme::changed, this, &SettingsPanel::showSizes); // the bar has its method's colour
   connect(m_experiment, &ExperimentEditor::policiesChanged, this, &SettingsPanel::showCount);
   connect(m_experiment, &ExperimentEditor::policyActivated, this, [this](const QString &policy) {
     m_policy->setPolicy(policy);
