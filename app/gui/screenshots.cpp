@@ -42,12 +42,16 @@ Screenshots::Screenshots(MainWindow &window, const QString &file, bool afterRun,
 
 void Screenshots::waitForEngine() {
   EngineClient &engine = m_window.workspace().engine();
-  connect(&engine, &EngineClient::modelReady, this, [this] { m_afterRun ? m_window.startRun() : takeAll(); });
-  connect(&engine, &EngineClient::runEnded, this, [this](qint64, const QString &status, const QString &message) {
+  // Queued: pictures wait for events, and the engine's are not read while one of them is being handled.
+  connect(
+      &engine, &EngineClient::modelReady, this, [this] { m_afterRun ? m_window.startRun() : takeAll(); },
+      Qt::QueuedConnection);
+  const auto ended = [this](qint64, const QString &status, const QString &message) {
     if (status == QLatin1String("finished")) return takeAll();
     std::fprintf(stderr, "xqscope: the run %s: %s\n", qPrintable(status), qPrintable(message));
     QCoreApplication::exit(1);
-  });
+  };
+  connect(&engine, &EngineClient::runEnded, this, ended, Qt::QueuedConnection);
   connect(&engine, &EngineClient::failed, this, [](const QString &, const QString &message) {
     std::fprintf(stderr, "xqscope: %s\n", qPrintable(message));
     QCoreApplication::exit(1);

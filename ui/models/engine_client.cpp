@@ -189,12 +189,11 @@ void EngineClient::preview(const QString &policy) {
 
 void EngineClient::readOutput() {
   m_output += m_process->readAllStandardOutput();
-  qsizetype begin = 0;
-  for (qsizetype end = m_output.indexOf('\n'); end >= 0; end = m_output.indexOf('\n', begin)) {
-    handleLine(m_output.mid(begin, end - begin));
-    begin = end + 1;
-  }
-  m_output.remove(0, begin);
+  const qsizetype last = m_output.lastIndexOf('\n');
+  if (last < 0) return;
+  const QByteArray lines = m_output.left(last);
+  m_output.remove(0, last + 1); // first: who is told of an event may run an event loop, which leads here again
+  for (const QByteArray &line : lines.split('\n')) handleLine(line);
 }
 
 void EngineClient::readErrors() {
