@@ -2,6 +2,8 @@
 #include "cache/plan.h"
 
 #include "cache/methods.h"
+#include "model/input_file.h"
+#include "model/json_text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,8 +11,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
-#include <fstream>
 
 namespace xqs {
 namespace {
@@ -54,7 +54,8 @@ PolicySpec layerPolicy(std::string_view where, std::string_view text) {
   if (!spec.has("first_layers")) return spec;
   for (const ParameterInfo &p : spec.method().parameters)
     if (p.name == "first_layers" && spec.integer(p.name) != 0 && std::to_string(spec.integer(p.name)) != p.defaultValue)
-      fail(where, fmt::format("'{}' sets first_layers, which a plan replaces; give those layers an entry of their own", text));
+      fail(where,
+           fmt::format("'{}' sets first_layers, which a plan replaces; give those layers an entry of their own", text));
   return spec.with("first_layers", "0");
 }
 
@@ -90,12 +91,7 @@ std::vector<PlanEntry> inlineEntries(std::string_view text) {
 }
 
 std::vector<PlanEntry> jsonEntries(const std::string &file, const std::string &source) {
-  json parsed;
-  try {
-    parsed = json::parse(source);
-  } catch (const json::parse_error &e) {
-    fail(file, fmt::format("it is not JSON (at byte {})", e.byte));
-  }
+  const json parsed = parseJson(source, file, "correct it, or write a line a layer: 0-2 xquant:bits=4");
   if (!parsed.is_object() || parsed.size() != 1 || !parsed.contains("layers") || !parsed["layers"].is_object())
     fail(file, R"(it must be {"layers": {"0-2": "xquant:bits=4", "3": {"k": "...", "v": "..."}}})");
   std::vector<PlanEntry> entries;
@@ -143,16 +139,7 @@ std::vector<PlanEntry> tableEntries(const std::string &file, std::string_view so
 }
 
 std::vector<PlanEntry> fileEntries(const std::string &file) {
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) throw Error(Code::NotFound, fmt::format("plan file '{}' does not exist", file));
-  if (!std::filesystem::is_regular_file(status)) // a FIFO would wait for ever
-    throw Error(Code::Unreadable, fmt::format("plan file '{}' is not a regular file", file));
-  if (std::filesystem::file_size(file, error) > kMaxFileBytes)
-    throw Error(Code::Unreadable, fmt::format("plan file '{}' is larger than {} bytes: it is no plan", file, kMaxFileBytes));
-  std::ifstream in(file, std::ios::binary);
-  const std::string source{std::istreambuf_iterator<char>(in), {}};
-  if (!in) throw Error(Code::Unreadable, fmt::format("plan file '{}' cannot be read; check its permissions", file));
+  const std::string source = readRegularFile(file, "plan", kMaxFileBytes);
   const std::size_t first = source.find_first_not_of(" \t\r\n");
   return first != std::string::npos && source[first] == '{' ? jsonEntries(file, source) : tableEntries(file, source);
 }
@@ -222,8 +209,8 @@ PolicySpec makePlan(std::vector<PlanEntry> entries) {
   for (std::size_t i = 0; i < entries.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (overlap(entries[i], entries[j]))
-        fail(spec.m_canonical, fmt::format("layers {} and {} overlap; name each side of a layer once", layersText(entries[j]),
-                                           layersText(entries[i])));
+        fail(spec.m_canonical, fmt::format("layers {} and {} overlap; name each side of a layer once",
+                                           layersText(entries[j]), layersText(entries[i])));
   spec.m_entries = std::make_shared<const std::vector<PlanEntry>>(std::move(entries));
   return spec;
 }
@@ -265,13 +252,14 @@ std::string planFile(const PolicySpec &plan) {
 }
 
 MethodInfo planMethod() {
-  return {kPlanMethod,
-          "Plan",
-          "Layers, or one side of them, follow policies of their own: plan:0-2=xquant:bits=4;3-29=xquant:bits=2, or plan:@FILE.",
-          "this project",
-          {},
-          plan,
-          "plan:0-2=xquant:bits=4;*=xquant:bits=2"};
+  return {
+      kPlanMethod,
+      "Plan",
+      "Layers, or one side of them, follow policies of their own: plan:0-2=xquant:bits=4;3-29=xquant:bits=2, or plan:@FILE.",
+      "this project",
+      {},
+      plan,
+      "plan:0-2=xquant:bits=4;*=xquant:bits=2"};
 }
 
 } // namespace xqs
