@@ -23,10 +23,6 @@ struct Part {
   std::vector<SensitivityCell> cells; ///< one a layer; empty: FP16
 };
 
-bool complete(const SensitivitySetting &setting) {
-  return std::ranges::none_of(setting.cells, [](const SensitivityCell &cell) { return cell.windows.empty(); });
-}
-
 /// A policy's layer by itself: as a plan would write it.
 std::string layerName(const PolicySpec &policy, Index layer) {
   if (!policy.has("first_layers")) return planText(policy);
@@ -59,7 +55,8 @@ double Correction::operator()(double sumNats) const { return sumNats <= 0 ? sumN
 
 double Correction::inverse(double nats) const { return nats <= 0 ? nats : std::pow(nats / factor, 1 / exponent); }
 
-BudgetSolver::BudgetSolver(const SensitivityMatrix &matrix) : m_shape(matrix.shape), m_window(matrix.run.window) {
+BudgetSolver::BudgetSolver(const SensitivityMatrix &matrix)
+    : m_shape(matrix.shape), m_window(matrix.run.window), m_autoSource(matrix.shape.mha() ? "x" : "latent") {
   for (std::size_t i = 0; i < matrix.windows.size(); ++i) m_fp16.push_back(matrix.fp16.empty() ? 0 : matrix.fp16[i].meanKl);
   addOptions(matrix);
   if (m_options.size() < 2)
@@ -89,7 +86,7 @@ void BudgetSolver::addOptions(const SensitivityMatrix &matrix) {
   const PolicySpec fp16 = PolicySpec::parse(kFp16);
   std::vector<Part> whole, k = {{fp16, {}}}, v = {{fp16, {}}};
   for (const SensitivitySetting &setting : matrix.settings) {
-    if (setting.spec.method().name == "xquant-cl" || !complete(setting))
+    if (setting.spec.method().name == "xquant-cl" || !setting.complete())
       m_leftOut.push_back(setting.name);
     else
       (!setting.side ? whole : *setting.side == Side::K ? k : v).push_back({setting.spec, setting.cells});
@@ -97,7 +94,8 @@ void BudgetSolver::addOptions(const SensitivityMatrix &matrix) {
   const std::int64_t fp16Bits = m_shape.dkv() * m_window * 16;
   const auto add = [&](const Part &kPart, const Part *vPart) {
     const LayerPolicies policies{kPart.policy, vPart != nullptr ? vPart->policy : kPart.policy};
-    if (!m_byNames.emplace(Names{planText(policies.k), planText(policies.v)}, m_options.size()).second) return;
+    const auto name = [&](const PolicySpec &policy) { return planText(policy.withAutoSource(m_autoSource)); };
+    if (!m_byNames.emplace(Names{name(policies.k), name(policies.v)}, m_options.size()).second) return;
     std::vector<Option> options;
     for (std::size_t layer = 0; layer < static_cast<std::size_t>(m_shape.layers); ++layer) {
       Option option{policies, 0, std::vector<double>(m_fp16.size()), 0};
@@ -167,7 +165,7 @@ Prediction BudgetSolver::predict(std::span<const std::size_t> choice) const {
 std::optional<Prediction> BudgetSolver::predict(const PolicySpec &policy) const {
   std::vector<std::size_t> choice;
   for (Index layer = 0; layer < m_shape.layers; ++layer) {
-    const auto found = m_byNames.find(layerNames(policy, layer));
+    const auto found = m_byNames.find(layerNames(policy.withAutoSource(m_autoSource), layer));
     if (found == m_byNames.end()) return {};
     choice.push_back(found->second);
   }

@@ -93,6 +93,7 @@ private:
 
   ModelShape m_shape;
   Index m_window = 0;                         ///< tokens
+  const char *m_autoSource;                   ///< what source=auto is on this model
   std::vector<double> m_fp16;                 ///< KL, one a window
   std::vector<std::vector<Option>> m_options; ///< [option][layer]; option 0 is FP16
   std::map<Names, std::size_t> m_byNames;     ///< into m_options
