@@ -75,7 +75,7 @@ TEST_F(Solve, TheMatrixIsWhatTheSinglePlansScored) {
   EXPECT_THAT(table.out, HasSubstr("kivi-star:bits=4,group=32, V"));
 }
 
-TEST_F(Solve, ThePlanFileIsTheplanAndTakesTheBytesItSays) {
+TEST_F(Solve, ThePlanFileIsThePlanAndTakesTheBytesItSays) {
   measure();
   const std::string file = m_dir / "plan.json";
   const json result = solved({"--relative-size", "0.4", "-o", file});
