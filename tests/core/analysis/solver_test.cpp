@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "analysis/verification.h"
+#include "cache/layout.h"
 #include "core/analysis/matrix_rows.h"
 #include "error.h"
 
