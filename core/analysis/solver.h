@@ -2,13 +2,11 @@
 #pragma once
 
 #include "budget.h"
-#include "sensitivity.h"
+#include "layer_options.h"
 
-#include <map>
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 /// From a matrix of isolated sensitivity to a plan: which setting each layer gets under a limit of bytes or of KL, what that
@@ -50,19 +48,18 @@ struct UniformPolicy {
   Prediction prediction;
 };
 
-/// Chooses plans from one matrix: every setting that was measured in every layer, K and V apart where they were measured
-/// apart, and FP16. xquant-cl is left out: what a delta costs depends on the layers below, which this model cannot say.
+/// Chooses plans from the options of one matrix.
 class BudgetSolver {
 public:
-  /// Throws Usage where no setting is left.
+  /// Throws Usage where no setting is measured in every layer.
   explicit BudgetSolver(const SensitivityMatrix &matrix);
 
   double leastBytes() const { return m_leastBytes; } ///< a token, all layers
   double mostBytes() const { return m_mostBytes; }   ///< FP16
   double leastKl() const { return m_leastKl; }       ///< that any plan is expected to have
   const Correction &correction() const { return m_correction; }
-  /// Settings that were left out.
-  const std::vector<std::string> &leftOut() const { return m_leftOut; }
+  /// Settings that were left out because a layer is not measured.
+  const std::vector<std::string> &leftOut() const { return m_options.leftOut(); }
 
   /// The plan of least expected KL of at most that many bytes a token. Throws Usage, naming the possible range.
   SolvedPlan withinBytes(double bytesPerToken) const;
@@ -74,30 +71,19 @@ public:
   std::optional<Prediction> predict(const PolicySpec &policy) const;
 
 private:
-  /// One way to store a layer.
-  struct Option {
-    LayerPolicies policies;
-    std::int64_t bits = 0;     ///< format bits of a window
-    std::vector<double> extra; ///< nats a token that it adds by itself, one a window of the matrix
-    double meanExtra = 0;
+  /// The knapsack's options of each layer, and which option each stands for.
+  struct Choices {
+    std::vector<std::vector<BudgetOption>> layers;
+    std::vector<std::vector<std::size_t>> options;
   };
-  using Names = std::pair<std::string, std::string>; ///< K's policy, V's, as plans write them
-
-  void addOptions(const SensitivityMatrix &matrix);
+  Choices choices() const;
   void fitCorrection(const SensitivityMatrix &matrix);
-  std::vector<std::vector<BudgetOption>> budgetLayers() const;
-  const Option &option(std::size_t layer, std::size_t index) const { return m_options[index][layer]; }
-  Prediction predict(std::span<const std::size_t> choice) const;
-  SolvedPlan planOf(std::vector<std::size_t> choice) const;
-  PolicySpec uniform(std::size_t index) const;
+  Prediction predict(std::span<const std::size_t> options) const; ///< one a layer
+  SolvedPlan planOf(const Choices &choices, const BudgetPlan &chosen) const;
+  /// The same in every layer: an option, or each base with the delta `index` behind it.
+  std::vector<UniformPolicy> uniformsOf(std::size_t index) const;
 
-  ModelShape m_shape;
-  Index m_window = 0;                         ///< tokens
-  const char *m_autoSource;                   ///< what source=auto is on this model
-  std::vector<double> m_fp16;                 ///< KL, one a window
-  std::vector<std::vector<Option>> m_options; ///< [option][layer]; option 0 is FP16
-  std::map<Names, std::size_t> m_byNames;     ///< into m_options
-  std::vector<std::string> m_leftOut;
+  LayerOptions m_options;
   Correction m_correction;
   double m_leastBytes = 0, m_mostBytes = 0, m_leastKl = 0;
 };

@@ -140,11 +140,42 @@ TEST(BudgetSolver, WholePoliciesCorrectTheSum) {
               BudgetSolver(someRows().matrix()).withinBytes(100).prediction.sumKl, 1e-15); // nothing to correct by
 }
 
-TEST(BudgetSolver, DeltasAndUnfinishedSettingsAreLeftOut) {
+TEST(BudgetSolver, UnfinishedSettingsAreLeftOut) {
   MatrixRows rows = someRows();
   rows.add("plan:0-1=xquant-cl:bits=2", {0, 0}).add("plan:1=kivi-star:bits=2", {0, 0});
   const BudgetSolver solver(rows.matrix());
   EXPECT_THAT(solver.leftOut(), testing::ElementsAre("xquant-cl:bits=2, delta", "kivi-star:bits=2"));
+}
+
+/// A base of 8 bits and deltas of 2, which are far cheaper than all else in layers 1 and 2.
+TEST(BudgetSolver, DeltasFollowABaseAndArePartsOfOneChain) {
+  MatrixRows rows = someRows();
+  for (int layer = 0; layer < 3; ++layer) {
+    const std::string end = std::to_string(layer);
+    rows.add("plan:" + end + "=xquant-cl:bits=4,first_bits=8,source=x,domain=residual", windows(0.001));
+    if (layer > 0)
+      rows.add("plan:" + std::to_string(layer - 1) + "-" + end + "=xquant-cl:bits=2,first_bits=16,source=x,domain=residual",
+               windows(0.002));
+  }
+  const BudgetSolver solver(rows.matrix());
+  EXPECT_THAT(solver.leftOut(), SizeIs(0));
+  const double base = (64 * 8 + 32) / 8.0;
+  const SolvedPlan solved = solver.withinBytes(base + 2 * kX2Bytes);
+  EXPECT_EQ(solved.plan.canonical(), "plan:0-2=xquant-cl:bits=2,first_bits=8,source=x,domain=residual");
+  EXPECT_NEAR(solved.prediction.sumKl, kFloor + 0.001 + 2 * 0.002, 1e-12);
+  EXPECT_NEAR(solved.prediction.relativeSize, relativeSize(solved.plan, {3, 64, 4, 2, 16}, 64, State::All), 1e-12);
+  // As a policy that is the same in every layer it is known too.
+  const auto uniforms = solver.uniformsWithin(base + 2 * kX2Bytes);
+  ASSERT_FALSE(uniforms.empty());
+  EXPECT_EQ(uniforms[0].policy.canonical(), "xquant-cl:bits=2,first_layers=0,first_bits=8,source=x,domain=residual");
+  EXPECT_NEAR(uniforms[0].prediction.sumKl, solved.prediction.sumKl, 1e-12);
+  const auto whole =
+      solver.predict(PolicySpec::parse("xquant-cl:bits=2,first_layers=1,first_bits=8,source=x,domain=residual"));
+  ASSERT_TRUE(whole);
+  EXPECT_NEAR(whole->sumKl, solved.prediction.sumKl, 1e-12);
+  // Where the budget is too small for the base, no delta stands without one.
+  const SolvedPlan small = solver.withinBytes(3 * kX2Bytes + 4);
+  EXPECT_EQ(small.plan.canonical().find("xquant-cl"), std::string::npos) << small.plan.canonical();
 }
 
 TEST(Verification, TakesTheWindowsAskedForAndComparesAtTheSameBytes) {
