@@ -25,11 +25,6 @@ std::optional<PolicySpec> parsed(const std::string &policy) {
   }
 }
 
-/// The same in every layer, whatever its first_layers are.
-bool isUniform(const PolicySpec &policy) {
-  return std::ranges::all_of(policy.entries(), [](const PlanEntry &e) { return e.others(); });
-}
-
 /// Format bits of a window of what the isolated layer, or its side, stores.
 std::int64_t bitsOf(const PolicySpec &plan, const IsolatedLayer &isolated, const ModelShape &shape, Index window) {
   const LayerPlan layer = layerPlan(plan, shape, isolated.layer);
@@ -91,8 +86,8 @@ void restrict(std::vector<WindowRow> &rows, const std::vector<std::int64_t> &win
 void finish(SensitivityMatrix &matrix) {
   matrix.windows = commonWindows(matrix);
   restrict(matrix.fp16, matrix.windows);
-  for (PolicyScores &scores : matrix.uniform) restrict(scores.windows, matrix.windows);
-  std::erase_if(matrix.uniform, [](const PolicyScores &scores) { return scores.windows.empty(); });
+  for (PolicyScores &scores : matrix.whole) restrict(scores.windows, matrix.windows);
+  std::erase_if(matrix.whole, [](const PolicyScores &scores) { return scores.windows.empty(); });
   for (SensitivitySetting &setting : matrix.settings)
     for (SensitivityCell &cell : setting.cells) {
       restrict(cell.windows, matrix.windows);
@@ -143,9 +138,10 @@ std::vector<SensitivityMatrix> sensitivityMatrices(const RowSet &rows) {
       matrix = matrices.end() - 1;
     }
     if (policy->method().name == kFp16) matrix->fp16 = scores.windows;
-    if (isUniform(*policy))
-      matrix->uniform.push_back(scores);
-    else if (const auto isolated = isolatedLayer(*policy); isolated && isolated->layer < matrix->shape.layers)
+    const auto isolated = isolatedLayer(*policy);
+    if (!isolated)
+      matrix->whole.push_back(scores);
+    else if (isolated->layer < matrix->shape.layers)
       addCell(*matrix, *policy, *isolated, scores);
   }
   std::erase_if(matrices, [](const SensitivityMatrix &m) { return m.settings.empty(); });

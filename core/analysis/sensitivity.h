@@ -49,9 +49,9 @@ struct SensitivityMatrix {
   ModelShape shape;
   std::vector<std::int64_t> windows; ///< ascending: those that most cells have; a cell that lacks one counts as not measured
   std::vector<SensitivitySetting> settings;
-  std::vector<WindowRow> fp16;       ///< FP16 in every layer, the floor of every cell; empty: not measured
-  std::vector<PolicyScores> uniform; ///< policies that are the same in every layer, where they were measured on `windows`
-  Estimate fp16Kl() const;           ///< count 0 where it was not measured
+  std::vector<WindowRow> fp16;     ///< FP16 in every layer, the floor of every cell; empty: not measured
+  std::vector<PolicyScores> whole; ///< policies of several layers that were measured on `windows`: how layers add up
+  Estimate fp16Kl() const;         ///< count 0 where it was not measured
 };
 
 /// One matrix for each set of runs that may be paired with each other (`scoresOf`), in the order of runs; empty where the

@@ -48,7 +48,7 @@ BudgetSolver::Choices BudgetSolver::choices() const {
 
 void BudgetSolver::fitCorrection(const SensitivityMatrix &matrix) {
   std::vector<std::pair<double, double>> points; // ln of sum, ln of measured
-  for (const PolicyScores &scores : matrix.uniform) {
+  for (const PolicyScores &scores : matrix.whole) {
     const std::optional<Prediction> prediction = predict(PolicySpec::parse(scores.policy.policy));
     if (!prediction) continue;
     const double floor = m_options.fp16Kl();

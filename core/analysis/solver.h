@@ -21,7 +21,7 @@ struct Prediction {
 };
 
 /// Layers together cost another KL than the sum of what they cost alone: together = factor * sum ^ exponent, both without
-/// FP16's own, fitted (least squares of logarithms) to the policies that the matrix's windows were scored under as a whole.
+/// FP16's own, fitted (least squares of logarithms) to the whole policies that were scored on the matrix's windows.
 /// One such policy gives the factor alone; none leaves the sum as it is.
 struct Correction {
   double factor = 1, exponent = 1;

@@ -53,8 +53,8 @@ TEST(Sensitivity, CellsHoldKlAboveFp16WithBytes) {
   // 64 tokens fill no group of 128: K is FP16 in state all; X is packed per token, groups of 64 channels.
   EXPECT_EQ(k.cells[0].bytesPerToken, 32 * 2);
   EXPECT_EQ(m.settings[1].cells[1].bytesPerToken, (64 * 4 + 32) / 8);
-  ASSERT_THAT(m.uniform, SizeIs(2)); // fp16 and xquant
-  EXPECT_EQ(m.uniform[1].policy.policy, "xquant:bits=2");
+  ASSERT_THAT(m.whole, SizeIs(2)); // fp16 and xquant
+  EXPECT_EQ(m.whole[1].policy.policy, "xquant:bits=2");
 }
 
 TEST(Sensitivity, AnInterruptedWindowIsLeftOutOfEveryCell) {
@@ -68,7 +68,7 @@ TEST(Sensitivity, AnInterruptedWindowIsLeftOutOfEveryCell) {
   EXPECT_THAT(m.windows, ElementsAre(0, 1));
   EXPECT_EQ(m.settings[0].cells[0].kl.mean, 1.5);
   EXPECT_TRUE(m.settings[0].complete());
-  EXPECT_THAT(m.uniform, SizeIs(1)); // xquant lacks window 1
+  EXPECT_THAT(m.whole, SizeIs(1)); // xquant lacks window 1
 }
 
 TEST(Sensitivity, RunsOfOtherTextsAreMatricesOfTheirOwn) {
