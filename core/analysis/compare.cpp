@@ -63,10 +63,8 @@ PolicyRow exactPolicy(RowId run) {
 class Grouping {
 public:
   void add(const RunRow &run, const PolicyRow &policy) {
-    const auto group = std::ranges::find_if(m_groups, [&](const Group &g) {
-      return g.scores.policy.policy == policy.policy && sameSetting(g.scores.run, run) &&
-             differingFields(g.scores.run, run).empty();
-    });
+    const auto group = std::ranges::find_if(
+        m_groups, [&](const Group &g) { return g.scores.policy.policy == policy.policy && sameSetup(g.scores.run, run); });
     m_groupOf[{policy.run, policy.index}] = static_cast<std::size_t>(group - m_groups.begin());
     if (group == m_groups.end()) m_groups.push_back({{run, policy, {}}, {}});
   }
@@ -164,6 +162,8 @@ std::vector<std::string> differingFields(const RunRow &a, const RunRow &b) {
       differing.push_back(fmt::format("{}: {} and {}", field.name, shown(a, field), shown(b, field)));
   return differing;
 }
+
+bool sameSetup(const RunRow &a, const RunRow &b) { return sameSetting(a, b) && differingFields(a, b).empty(); }
 
 std::vector<PolicyScores> scoresOf(const RowSet &set) {
   Grouping groups;

@@ -23,6 +23,10 @@ Estimate windowDifference(std::span<const WindowRow> a, std::span<const WindowRo
 /// "tokens_hash: 1f2e... and 77ab...". Empty: they can. Compared: model_hash, tokens_hash, window, state, protocol, kind.
 std::vector<std::string> differingFields(const RunRow &a, const RunRow &b);
 
+/// Nothing that moves a policy's figures differs: `differingFields` is empty, and backend, seed and calibration are the
+/// same.
+bool sameSetup(const RunRow &a, const RunRow &b);
+
 /// What one policy scored: its windows from all runs of a set that may be paired with each other.
 struct PolicyScores {
   static constexpr const char *kExact = "exact model"; ///< `policy` of the exact model's own windows

@@ -59,17 +59,6 @@ PolicySpec layerPolicy(std::string_view where, std::string_view text) {
   return spec.with("first_layers", "0");
 }
 
-/// As written: without the first_layers that `layerPolicy` sets.
-std::string written(const PolicySpec &policy) {
-  std::string text = policy.canonical();
-  for (const char *setting : {"first_layers=0,", ",first_layers=0", ":first_layers=0"})
-    if (const std::size_t at = text.find(setting); at != std::string::npos) {
-      text.erase(at, std::string_view(setting).size());
-      break;
-    }
-  return text;
-}
-
 std::string layersText(const PlanEntry &e) {
   const char *side = !e.side ? "" : *e.side == Side::K ? ".k" : ".v";
   if (e.others()) return fmt::format("*{}", side);
@@ -201,7 +190,7 @@ PolicySpec makePlan(std::vector<PlanEntry> entries) {
     return std::pair(a.first, a.side) < std::pair(b.first, b.side);
   });
   std::vector<std::string> texts;
-  for (const PlanEntry &e : entries) texts.push_back(fmt::format("{}={}", layersText(e), written(e.policy)));
+  for (const PlanEntry &e : entries) texts.push_back(fmt::format("{}={}", layersText(e), planText(e.policy)));
   PolicySpec spec;
   for (const MethodInfo &m : methodRegistry())
     if (m.name == kPlanMethod) spec.m_method = &m;
@@ -224,15 +213,35 @@ PolicySpec parsePlan(std::string_view text) {
   return makePlan(std::move(entries));
 }
 
-PolicySpec planOfLayers(std::span<const PolicySpec> policies) {
+std::string planText(const PolicySpec &policy) {
+  std::string text = policy.canonical();
+  for (const char *setting : {"first_layers=0,", ",first_layers=0", ":first_layers=0"})
+    if (const std::size_t at = text.find(setting); at != std::string::npos) {
+      text.erase(at, std::string_view(setting).size());
+      break;
+    }
+  return text;
+}
+
+PolicySpec planOfLayers(std::span<const LayerPolicies> layers) {
   std::vector<PlanEntry> entries;
-  for (std::size_t i = 0; i < policies.size(); ++i) {
+  const auto add = [&](Index layer, std::optional<Side> side, const PolicySpec &policy) {
+    PlanEntry entry{layer, layer, side, layerPolicy("plan", planText(policy))};
+    for (PlanEntry &before : entries)
+      if (before.last == layer - 1 && before.side == side && before.policy.canonical() == entry.policy.canonical()) {
+        before.last = layer;
+        return;
+      }
+    entries.push_back(std::move(entry));
+  };
+  for (std::size_t i = 0; i < layers.size(); ++i) {
     const auto layer = static_cast<Index>(i);
-    PolicySpec policy = layerPolicy("plan", written(policies[i]));
-    if (!entries.empty() && entries.back().policy.canonical() == policy.canonical())
-      entries.back().last = layer;
-    else
-      entries.push_back({layer, layer, {}, std::move(policy)});
+    if (planText(layers[i].k) == planText(layers[i].v)) {
+      add(layer, {}, layers[i].k);
+    } else {
+      add(layer, Side::K, layers[i].k);
+      add(layer, Side::V, layers[i].v);
+    }
   }
   return makePlan(std::move(entries));
 }
@@ -244,9 +253,9 @@ std::string planFile(const PolicySpec &plan) {
     bare.side.reset();
     json &slot = layers[layersText(bare)];
     if (e.side)
-      slot[*e.side == Side::K ? "k" : "v"] = written(e.policy);
+      slot[*e.side == Side::K ? "k" : "v"] = planText(e.policy);
     else
-      slot = written(e.policy);
+      slot = planText(e.policy);
   }
   return json({{"layers", layers}}).dump(2) + "\n";
 }

@@ -9,9 +9,9 @@ constexpr const char *kPlanMethod = "plan";
 
 /// One line of a plan: which policy some layers, or one side of them, follow.
 struct PlanEntry {
-  Index first = 0, last = -1;    ///< layers, both included; last < 0: every layer that no other entry names ("*")
-  std::optional<Side> side;      ///< none: K and V
-  PolicySpec policy;             ///< of a layer by itself: its first_layers counts for nothing
+  Index first = 0, last = -1; ///< layers, both included; last < 0: every layer that no other entry names ("*")
+  std::optional<Side> side;   ///< none: K and V
+  PolicySpec policy;          ///< of a layer by itself: its first_layers counts for nothing
   bool others() const { return last < 0; }
 };
 
@@ -25,8 +25,14 @@ struct PlanEntry {
 /// the inline one, entries in order of layers: it says everything wherever it is read. Throws Usage, NotFound, Unreadable.
 PolicySpec parsePlan(std::string_view text);
 PolicySpec makePlan(std::vector<PlanEntry> entries);
-/// The plan that gives layer i `policies[i]`, neighbours that are equal in one entry.
-PolicySpec planOfLayers(std::span<const PolicySpec> policies);
+/// What K and V of one layer follow; equal: the layer's policy.
+struct LayerPolicies {
+  PolicySpec k, v;
+};
+/// The plan that gives layer i `layers[i]`, neighbours that are equal in one entry.
+PolicySpec planOfLayers(std::span<const LayerPolicies> layers);
+/// A policy as a plan writes it: without the first_layers that a layer by itself has not.
+std::string planText(const PolicySpec &policy);
 /// The plan as a JSON file.
 std::string planFile(const PolicySpec &plan);
 

@@ -66,8 +66,12 @@ TEST(Plan, MistakesAreToldInOneSentence) {
 
 TEST(Plan, OfLayersJoinsNeighbours) {
   const PolicySpec two = PolicySpec::parse("xquant:bits=2"), four = PolicySpec::parse("xquant:bits=4");
-  EXPECT_EQ(planOfLayers(std::vector{four, four, two, four}).canonical(),
+  EXPECT_EQ(planOfLayers(std::vector<LayerPolicies>{{four, four}, {four, four}, {two, two}, {four, four}}).canonical(),
             "plan:0-1=xquant:bits=4;2=xquant:bits=2;3=xquant:bits=4");
+  const PolicySpec k = PolicySpec::parse("kivi-star:bits=2");
+  const PolicySpec apart = planOfLayers(std::vector<LayerPolicies>{{four, four}, {k, four}, {k, two}});
+  EXPECT_EQ(apart.canonical(), "plan:0=xquant:bits=4;1-2.k=kivi-star:bits=2;1.v=xquant:bits=4;2.v=xquant:bits=2");
+  EXPECT_EQ(PolicySpec::parse(apart.canonical()).canonical(), apart.canonical());
 }
 
 TEST(Rotation, IsOrthogonalAtEveryWidth) {
