@@ -33,6 +33,8 @@ void addGenerate(CLI::App &app);
 void addReport(CLI::App &app);
 void addExport(CLI::App &app);
 void addSlurm(CLI::App &app);
+void addSensitivity(CLI::App &app);
+void addSolve(CLI::App &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();
@@ -43,6 +45,9 @@ std::stop_token interrupted();
 /// Writes to stdout. Throws StoreUnwritable where it cannot be written (a full disk behind a redirection).
 void print(std::string_view text);
 void printJson(const nlohmann::json &json); ///< one line; NaN and infinities are null, text that is not UTF-8 is replaced
+
+/// Replaces a file by a text; `what` names it in messages ("report"). Throws StoreUnwritable.
+void writeTextFile(const std::string &path, std::string_view text, std::string_view what);
 
 /// Model, text, backend and threads, with the same names everywhere.
 void addSessionOptions(CLI::App &command, SessionOptions &options);

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
+#include <fstream>
 #include <thread>
 #include <unistd.h>
 
@@ -85,6 +86,15 @@ void print(std::string_view text) {
 
 void printJson(const nlohmann::json &json) {
   print(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void writeTextFile(const std::string &path, std::string_view text, std::string_view what) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
+  if (!file)
+    throw Error(Code::StoreUnwritable,
+                fmt::format("{} '{}' cannot be written; check the folder, its permissions and the disk", what, path));
 }
 
 void addSessionOptions(CLI::App &command, SessionOptions &options) {

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli.h"
 
-#include "analysis/compare.h"
 #include "analysis/noise.h"
-#include "error.h"
 #include "results_json.h"
+#include "sets.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <charconv>
 #include <cmath>
 
 namespace xqs::cli {
@@ -17,40 +15,6 @@ namespace xqs::cli {
 namespace {
 
 using nlohmann::json;
-
-struct Set {
-  RowSet rows;
-  std::vector<NoiseRow> noise;
-};
-
-/// "F.xqs" or "F.xqs#run": evaluations of a store, or one of them.
-Set readSet(const std::string &argument) {
-  std::string file = argument;
-  RowId only = 0;
-  if (const std::size_t hash = argument.rfind('#'); hash != std::string::npos && !std::filesystem::exists(argument)) {
-    const char *begin = argument.data() + hash + 1, *end = argument.data() + argument.size();
-    const auto [last, error] = std::from_chars(begin, end, only);
-    if (error != std::errc{} || last != end || only < 1)
-      throw Error(Code::Usage, fmt::format("'{}': after # comes the number of a run, as study.xqs#2", argument));
-    file = argument.substr(0, hash);
-  }
-  RunReader reader(file);
-  Set set;
-  set.rows.name = argument;
-  for (RunRow &run : reader.rowsAfter<RunRow>(0))
-    if (run.kind == "eval" && (only == 0 || run.id == only)) set.rows.runs.push_back(std::move(run));
-  if (set.rows.runs.empty())
-    throw Error(Code::Usage, only == 0 ? fmt::format("{} has no evaluation; compare stores of eval or run", file)
-                                       : fmt::format("{} has no evaluation number {}; leave #{} out to compare all of it",
-                                                     file, only, only));
-  const auto wanted = [&](RowId run) {
-    return std::any_of(set.rows.runs.begin(), set.rows.runs.end(), [run](const RunRow &r) { return r.id == run; });
-  };
-  set.rows.policies = reader.rowsAfter<PolicyRow>(0), set.rows.windows = reader.rowsAfter<WindowRow>(0);
-  for (NoiseRow &row : reader.rowsAfter<NoiseRow>(0))
-    if (wanted(row.run)) set.noise.push_back(row);
-  return set;
-}
 
 double meanNll(const PolicyScores &scores) {
   double sum = 0;
@@ -137,7 +101,7 @@ void addCompare(CLI::App &app) {
     std::vector<RowSet> sets;
     std::vector<NoiseRow> noise;
     for (const std::string &argument : options->sets) {
-      Set set = readSet(argument);
+      StoredSet set = readSet(argument);
       sets.push_back(std::move(set.rows));
       noise.insert(noise.end(), set.noise.begin(), set.noise.end());
     }

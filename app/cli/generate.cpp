@@ -3,6 +3,7 @@
 
 #include "engine/generate.h"
 #include "model/chat_template.h"
+#include "model/input_file.h"
 #include "model/text_stream.h"
 
 #include <fmt/format.h>

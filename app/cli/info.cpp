@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "cache/layout.h"
+#include "cache/work.h"
 #include "error.h"
 #include "run/study_plan.h"
 
@@ -39,7 +40,8 @@ nlohmann::json describe(const ModelReader &reader, const std::string &location) 
           {"rope_base", c.ropeBase},
           {"tied_output", c.tiedOutput},
           {"tokenizer", reader.tokenizer()->name()},
-          {"fp16_kv_bytes_per_token", fp16KvBytes(c.shape, 1)}};
+          {"fp16_kv_bytes_per_token", fp16KvBytes(c.shape, 1)},
+          {"fp16_kv_macs_per_token", cacheWork(PolicySpec::parse("fp16"), c.shape).storeMacs}};
 }
 
 void showModel(const Options &options) {

@@ -29,9 +29,9 @@ int runCommand(int argc, char **argv) {
   app.require_subcommand(1);
   app.footer(cli::exitCodeHelp());
   app.get_formatter()->column_width(36);
-  for (auto *const add :
-       {cli::addInfo, cli::addPolicies, cli::addEval, cli::addLayers, cli::addRun, cli::addGenerate, cli::addStudies,
-        cli::addMerge, cli::addCompare, cli::addPareto, cli::addReport, cli::addServe, cli::addExport, cli::addSlurm})
+  for (auto *const add : {cli::addInfo, cli::addPolicies, cli::addEval, cli::addLayers, cli::addRun, cli::addGenerate,
+                          cli::addStudies, cli::addMerge, cli::addCompare, cli::addPareto, cli::addSensitivity,
+                          cli::addSolve, cli::addReport, cli::addServe, cli::addExport, cli::addSlurm})
     add(app);
   try {
     app.parse(argc, argv);

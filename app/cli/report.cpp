@@ -2,23 +2,12 @@
 #include "cli.h"
 
 #include "analysis/report.h"
-#include "error.h"
-
-#include <fmt/format.h>
-
-#include <fstream>
 
 namespace xqs::cli {
 
 void writeReport(const std::string &store, const std::string &output) {
   RunReader reader(store);
-  const std::string page = htmlReport(readReportRows(reader), parsePublished(publishedTables()));
-  std::ofstream file(output, std::ios::binary | std::ios::trunc);
-  file.write(page.data(), static_cast<std::streamsize>(page.size()));
-  file.close();
-  if (!file)
-    throw Error(Code::StoreUnwritable,
-                fmt::format("report '{}' cannot be written; check the folder, its permissions and the disk", output));
+  writeTextFile(output, htmlReport(readReportRows(reader), parsePublished(publishedTables())), "report");
 }
 
 void addReport(CLI::App &app) {

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "jobs.h"
+#include "model/input_file.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli.h"
 
-#include "error.h"
 #include "run/slurm.h"
 
-#include <fmt/format.h>
-
 #include <filesystem>
-#include <fstream>
 
 namespace xqs::cli {
 
@@ -30,13 +26,7 @@ void writeScript(Options options) {
   slurm.gpu = options.nodes == "gpu";
   const std::string script = slurmScript(slurm);
   if (options.output.empty()) return print(script);
-  std::ofstream file(options.output, std::ios::binary | std::ios::trunc);
-  file << script;
-  file.close();
-  if (!file)
-    throw Error(
-        Code::StoreUnwritable,
-        fmt::format("script '{}' cannot be written; check the folder, its permissions and the disk", options.output));
+  writeTextFile(options.output, script, "script");
 }
 
 } // namespace

@@ -4,6 +4,8 @@
 // multiplier: with base_i = min(y + lambda x) over layer i and excess = y + lambda x - base_i >= 0, a plan's y is
 //   lower bound + sum of excess + lambda (limit - sum of x),   lower bound = sum of base - lambda limit.
 // So a plan within `gap` of the bound has no more excess than that, and an optimum is far closer to it than any greedy plan.
+// Chains restrict which plans there are, so the bound holds as it is; sums are only compared where the same layers may
+// follow.
 #include "budget.h"
 
 #include "error.h"
@@ -13,6 +15,8 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -24,7 +28,10 @@ constexpr double kLargestExact = 9007199254740992.0; // 2^53: sums of bits stay 
 struct Item {
   double x = 0, y = 0; ///< limited, minimized
   std::size_t option = 0;
+  int chain = 0;
+  bool continues = false;
   double excess = 0;
+  bool follows(int before) const { return chain == 0 || continues == (chain == before); }
 };
 using Items = std::vector<Item>;
 
@@ -39,6 +46,12 @@ struct State {
   Step step;
 };
 
+/// States of which the last layer is in the same chain: ascending by x, none beaten.
+struct Block {
+  int chain = 0;
+  std::vector<State> states;
+};
+
 template <class T> bool before(const T &a, const T &b) { return a.x != b.x ? a.x < b.x : a.y < b.y; }
 
 /// Of a sorted list, only those that no earlier one beats or equals in both.
@@ -49,19 +62,44 @@ template <class T> void keepUndominated(std::vector<T> &sorted) {
   sorted.resize(kept);
 }
 
+/// Of the items after which the same may follow, only those that no other beats; ascending by x.
+void keepUseful(Items &items) {
+  std::map<std::pair<int, bool>, Items> kinds;
+  for (const Item &item : items) kinds[{item.chain, item.continues}].push_back(item);
+  items.clear();
+  for (auto &[kind, same] : kinds) {
+    std::ranges::stable_sort(same, before<Item>);
+    keepUndominated(same);
+    items.insert(items.end(), same.begin(), same.end());
+  }
+  std::ranges::stable_sort(items, before<Item>);
+}
+
 class Knapsack {
 public:
-  /// Layers without dominated items, ascending by x.
+  /// Layers of useful items.
   Knapsack(std::vector<Items> layers, double limit) : m_layers(std::move(layers)) {
     double largest = 0;
     for (const Items &items : m_layers) largest += items.back().x;
     m_limit = std::min(limit, largest); // more is not used, and may be infinite
   }
 
+  /// Infinite where no option of a layer fits behind another.
   double smallestX() const {
-    double sum = 0;
-    for (const Items &items : m_layers) sum += items.front().x;
-    return sum;
+    std::map<int, double> least = {{0, 0.0}}; // by the chain of the last layer
+    for (const Items &items : m_layers) {
+      std::map<int, double> next;
+      for (const auto &[before, x] : least)
+        for (const Item &item : items)
+          if (item.follows(before)) {
+            const auto [place, isNew] = next.emplace(item.chain, x + item.x);
+            if (!isNew) place->second = std::min(place->second, x + item.x);
+          }
+      least = std::move(next);
+    }
+    double smallest = std::numeric_limits<double>::infinity();
+    for (const auto &[chain, x] : least) smallest = std::min(smallest, x);
+    return smallest;
   }
 
   /// The options of the best plan. `smallestX` must not exceed the limit.
@@ -74,8 +112,10 @@ public:
     m_tolerance = 1e-13 * scale;
     for (double share = 1.0 / 4096; share < 1; share *= 4)
       if (auto choice = within(share * greedyGap)) return *choice;
-    auto choice = within(greedyGap); // keeps the greedy plan itself
-    return choice ? *choice : *within(std::numeric_limits<double>::infinity());
+    if (auto choice = within(greedyGap)) return *choice;                            // keeps the greedy plan itself
+    for (double gap = std::max(2 * greedyGap, 1e-6 * scale); gap < scale; gap *= 4) // which chains may forbid
+      if (auto choice = within(gap)) return *choice;
+    return *within(std::numeric_limits<double>::infinity());
   }
 
 private:
@@ -117,30 +157,45 @@ private:
       leastAfter[i] = leastAfter[i + 1] + std::ranges::find_if(m_layers[i], fits)->x;
       mostAfter[i] = mostAfter[i + 1] + std::find_if(m_layers[i].rbegin(), m_layers[i].rend(), fits)->x;
     }
-    std::vector<State> states{State{}}, next, added, merged;
+    std::vector<Block> blocks = {{0, {State{}}}};
     std::vector<std::vector<Step>> steps(m_layers.size());
-    for (std::size_t i = 0; i < m_layers.size(); ++i, states.swap(next)) {
-      next.clear();
+    std::vector<State> added, merged;
+    for (std::size_t i = 0; i < m_layers.size(); ++i) {
+      std::vector<Block> next;
       for (std::uint32_t item = 0; item < m_layers[i].size(); ++item) {
         const Item &add = m_layers[i][item];
-        added.clear();
-        for (std::uint32_t parent = 0; parent < states.size(); ++parent) {
-          const State &from = states[parent];
-          const State s{from.x + add.x, from.y + add.y, from.excess + add.excess, {parent, item}};
-          const double unused = m_multiplier * (m_limit - s.x - mostAfter[i + 1]);
-          const double over = m_multiplier * (s.x + leastAfter[i + 1] - m_limit);
-          if (s.excess + std::max(unused, 0.0) <= allowed && over <= m_tolerance) added.push_back(s);
+        std::uint32_t parent = 0; // counts on from block to block
+        for (const Block &from : blocks) {
+          added.clear();
+          for (const State &state : from.states) {
+            const State s{state.x + add.x, state.y + add.y, state.excess + add.excess, {parent++, item}};
+            const double unused = m_multiplier * (m_limit - s.x - mostAfter[i + 1]);
+            const double over = m_multiplier * (s.x + leastAfter[i + 1] - m_limit);
+            if (add.follows(from.chain) && s.excess + std::max(unused, 0.0) <= allowed && over <= m_tolerance)
+              added.push_back(s);
+          }
+          if (added.empty()) continue;
+          auto into = std::ranges::find(next, add.chain, &Block::chain);
+          if (into == next.end()) into = next.insert(next.end(), Block{add.chain, {}});
+          merged.clear();
+          std::ranges::merge(into->states, added, std::back_inserter(merged), before<State>);
+          keepUndominated(merged);
+          into->states.swap(merged);
         }
-        merged.clear();
-        std::ranges::merge(next, added, std::back_inserter(merged), before<State>);
-        keepUndominated(merged);
-        next.swap(merged);
       }
-      for (const State &state : next) steps[i].push_back(state.step);
+      for (const Block &block : next)
+        for (const State &state : block.states) steps[i].push_back(state.step);
+      blocks.swap(next);
     }
-    const auto end = std::ranges::find_if(states, [this](const State &s) { return s.x > m_limit; });
-    if (end == states.begin()) return {};
-    return choiceOf(steps, (end - 1)->step); // y falls as x grows
+    const State *best = nullptr;
+    for (const Block &block : blocks) {
+      const auto end = std::ranges::find_if(block.states, [this](const State &s) { return s.x > m_limit; });
+      if (end == block.states.begin()) continue;
+      const State &last = *(end - 1); // y falls as x grows
+      if (best == nullptr || last.y < best->y || (last.y == best->y && last.x < best->x)) best = &last;
+    }
+    if (best == nullptr) return {};
+    return choiceOf(steps, best->step);
   }
 
   std::vector<std::size_t> choiceOf(const std::vector<std::vector<Step>> &steps, Step last) const {
@@ -187,12 +242,17 @@ Knapsack knapsack(BudgetLayers layers, double limit, bool limitBits) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     for (std::size_t j = 0; j < layers[i].size(); ++j) {
       const double bits = static_cast<double>(layers[i][j].bits), cost = layers[i][j].cost;
-      items[i].push_back({limitBits ? bits : cost, limitBits ? cost : bits, j});
+      items[i].push_back({limitBits ? bits : cost, limitBits ? cost : bits, j, layers[i][j].chain, layers[i][j].continues});
     }
-    std::ranges::stable_sort(items[i], before<Item>);
-    keepUndominated(items[i]);
+    keepUseful(items[i]);
   }
   return {std::move(items), limit};
+}
+
+[[noreturn]] void throwNoPlan() {
+  throw Error(Code::Usage,
+              "no plan: a layer has only options that continue a chain which none before it begins; measure one "
+              "that stands alone");
 }
 
 BudgetPlan planOf(BudgetLayers layers, std::vector<std::size_t> choice) {
@@ -208,22 +268,26 @@ BudgetPlan planOf(BudgetLayers layers, std::vector<std::size_t> choice) {
 BudgetPlan leastCost(BudgetLayers layers, std::int64_t budgetBits) {
   check(layers);
   Knapsack problem = knapsack(layers, std::min(static_cast<double>(budgetBits), kLargestExact), true);
-  if (problem.smallestX() > static_cast<double>(budgetBits))
+  const double smallest = problem.smallestX();
+  if (std::isinf(smallest)) throwNoPlan();
+  if (smallest > static_cast<double>(budgetBits))
     throw Error(Code::Usage,
                 fmt::format("no plan fits into {} bits a token: the smallest possible takes {}; raise the budget "
                             "or add smaller options",
-                            budgetBits, static_cast<std::int64_t>(problem.smallestX())));
+                            budgetBits, static_cast<std::int64_t>(smallest)));
   return planOf(layers, problem.solve());
 }
 
 BudgetPlan leastBits(BudgetLayers layers, double limitNats) {
   check(layers);
   Knapsack problem = knapsack(layers, limitNats, false);
-  if (!(problem.smallestX() <= limitNats))
+  const double smallest = problem.smallestX();
+  if (std::isinf(smallest)) throwNoPlan();
+  if (!(smallest <= limitNats))
     throw Error(Code::Usage,
                 fmt::format("no plan costs at most {} nats: the lowest possible sum is {}; raise the limit or add "
                             "more exact options",
-                            limitNats, problem.smallestX()));
+                            limitNats, smallest));
   return planOf(layers, problem.solve());
 }
 

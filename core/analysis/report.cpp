@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report.h"
 
+#include "cache/work.h"
+#include "error.h"
 #include "report_charts.h"
 #include "report_style.h"
+#include "sensitivity.h"
 #include "svg.h"
 
 #include <fmt/format.h>
@@ -122,7 +125,18 @@ std::string qualityTable(const std::vector<PolicyRow> &policies, const std::vect
                "the exact model, paired by window.</p>";
 }
 
-std::string ledger(const std::vector<PolicyRow> &policies) {
+/// Multiply-adds a token; a dash where this program no longer knows the policy.
+std::string workCells(const RunRow &run, const PolicyRow &policy) {
+  try {
+    const CacheWork work = cacheWork(PolicySpec::parse(policy.policy), shapeOf(run));
+    return fmt::format("<td>{}</td><td>{}</td>", number(static_cast<double>(work.storeMacs) / 1e6, 4),
+                       number(static_cast<double>(work.rebuildMacs) / 1e6, 4));
+  } catch (const Error &) {
+    return "<td>—</td><td>—</td>";
+  }
+}
+
+std::string ledger(const RunRow &run, const std::vector<PolicyRow> &policies) {
   if (policies.empty()) return "";
   struct Column {
     const char *title;
@@ -136,19 +150,22 @@ std::string ledger(const std::vector<PolicyRow> &policies) {
                                         {"allocated", &PolicyRow::allocatedBytes},
                                         {"accumulator", &PolicyRow::accumulator},
                                         {"scratch", &PolicyRow::scratch}};
-  std::string out =
-      "<h3>Ledger: memory of one window</h3><div class='scroll'><table><thead><tr><th class='name'>policy</th>";
+  std::string out = "<h3>Ledger: memory of one window, work of one token</h3><div class='scroll'><table><thead><tr><th "
+                    "class='name'>policy</th>";
   for (const Column &column : kColumns) out += fmt::format("<th>{}</th>", column.title);
-  out += "</tr></thead><tbody>";
+  out += "<th>to store, M</th><th>to rebuild, M</th></tr></thead><tbody>";
   for (const PolicyRow &p : policies) {
     out += "<tr>" + policyCell(p.policy);
     for (const Column &column : kColumns) out += "<td>" + bytes(p.*column.bytes) + "</td>";
-    out += "</tr>";
+    out += workCells(run, p) + "</tr>";
   }
   return out +
          "</tbody></table></div><p class='muted'>Format bytes are the sum of the four parts, what the method's arithmetic "
          "says; "
-         "allocated is what was taken for them. Accumulator and scratch are working memory and not part of the size.</p>";
+         "allocated is what was taken for them. Accumulator and scratch are working memory and not part of the size. "
+         "Million "
+         "multiply-adds, all layers: to store a new token, once (projections and maps of conditioning; FP16 KV pays for K "
+         "and V), and to rebuild K and V of a cached token, each time they are read.</p>";
 }
 
 std::string facts(const RunRow &run) {
@@ -207,7 +224,7 @@ std::string section(const ReportRows &rows, const RunRow &run, const std::vector
   const auto points = curvePoints(policies, windows);
   std::string out = "<section>" + heading(rows, run) + curveSection(points, behind(published, run)) +
                     qualityTable(policies, points, windows) + statisticsTable(policies, ofRun(rows.statistics, run.id)) +
-                    noiseTable(policies, ofRun(rows.noise, run.id)) + ledger(policies) +
+                    noiseTable(policies, ofRun(rows.noise, run.id)) + ledger(run, policies) +
                     workTable(run, policies, ofRun(rows.operations, run.id));
   if (const std::string maps = similarityMaps(ofRun(rows.similarities, run.id)); !maps.empty())
     out += "<h3>How alike the layers are</h3>" + maps;

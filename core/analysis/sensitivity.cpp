@@ -7,8 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
-#include <set>
+#include <map>
 
 namespace xqs {
 namespace {
@@ -26,11 +25,6 @@ std::optional<PolicySpec> parsed(const std::string &policy) {
   }
 }
 
-/// The same in every layer, whatever its first_layers are.
-bool isUniform(const PolicySpec &policy) {
-  return std::ranges::all_of(policy.entries(), [](const PlanEntry &e) { return e.others(); });
-}
-
 /// Format bits of a window of what the isolated layer, or its side, stores.
 std::int64_t bitsOf(const PolicySpec &plan, const IsolatedLayer &isolated, const ModelShape &shape, Index window) {
   const LayerPlan layer = layerPlan(plan, shape, isolated.layer);
@@ -44,12 +38,6 @@ std::int64_t bitsOf(const PolicySpec &plan, const IsolatedLayer &isolated, const
   return bits;
 }
 
-SensitivityCell emptyCell() {
-  SensitivityCell cell;
-  cell.kl = cell.extraKl = meanOf({});
-  return cell;
-}
-
 /// The row of a setting, made where it is new.
 SensitivitySetting &settingOf(SensitivityMatrix &matrix, const IsolatedLayer &isolated) {
   const std::string policy = planText(isolated.policy);
@@ -60,7 +48,7 @@ SensitivitySetting &settingOf(SensitivityMatrix &matrix, const IsolatedLayer &is
                            : isChain(isolated.policy) ? ", base"
                                                       : "";
   matrix.settings.push_back({policy, isolated.policy, isolated.side, isolated.span, policy + part,
-                             std::vector<SensitivityCell>(static_cast<std::size_t>(matrix.shape.layers), emptyCell())});
+                             std::vector<SensitivityCell>(static_cast<std::size_t>(matrix.shape.layers))});
   return matrix.settings.back();
 }
 
@@ -76,23 +64,36 @@ void addCell(SensitivityMatrix &matrix, const PolicySpec &plan, const IsolatedLa
   settingOf(matrix, isolated).cells[static_cast<std::size_t>(isolated.layer)] = std::move(cell);
 }
 
-Estimate klOf(const std::vector<WindowRow> &windows) {
-  std::vector<double> values;
-  for (const WindowRow &row : windows) values.push_back(row.meanKl);
-  return meanOf(values);
+/// Windows that most cells have: an interrupted run has measured the last one in a part of them.
+std::vector<std::int64_t> commonWindows(const SensitivityMatrix &matrix) {
+  std::map<std::int64_t, int> cells;
+  int most = 0;
+  for (const SensitivitySetting &setting : matrix.settings)
+    for (const SensitivityCell &cell : setting.cells)
+      for (const WindowRow &row : cell.windows) most = std::max(most, ++cells[row.window]);
+  std::vector<std::int64_t> windows;
+  for (const auto &[window, count] : cells)
+    if (count == most) windows.push_back(window);
+  return windows;
+}
+
+/// Leaves the rows of `windows`; none where one of them is missing.
+void restrict(std::vector<WindowRow> &rows, const std::vector<std::int64_t> &windows) {
+  std::erase_if(rows, [&](const WindowRow &row) { return !std::ranges::binary_search(windows, row.window); });
+  if (rows.size() != windows.size()) rows.clear();
 }
 
 void finish(SensitivityMatrix &matrix) {
-  std::set<std::int64_t> windows;
+  matrix.windows = commonWindows(matrix);
+  restrict(matrix.fp16, matrix.windows);
+  for (PolicyScores &scores : matrix.whole) restrict(scores.windows, matrix.windows);
+  std::erase_if(matrix.whole, [](const PolicyScores &scores) { return scores.windows.empty(); });
   for (SensitivitySetting &setting : matrix.settings)
     for (SensitivityCell &cell : setting.cells) {
-      if (cell.windows.empty()) continue;
-      for (const WindowRow &row : cell.windows) windows.insert(row.window);
+      restrict(cell.windows, matrix.windows);
       cell.kl = klOf(cell.windows);
-      const Estimate extra = windowDifference(cell.windows, matrix.fp16, Quality::Kl);
-      cell.extraKl = extra.count > 0 ? extra : cell.kl;
+      cell.extraKl = matrix.fp16.empty() ? cell.kl : windowDifference(cell.windows, matrix.fp16, Quality::Kl);
     }
-  matrix.windows.assign(windows.begin(), windows.end());
 }
 
 } // namespace
@@ -116,6 +117,12 @@ bool SensitivitySetting::complete() const {
   return true;
 }
 
+Estimate klOf(const std::vector<WindowRow> &windows) {
+  std::vector<double> values;
+  for (const WindowRow &row : windows) values.push_back(row.meanKl);
+  return meanOf(values);
+}
+
 Estimate SensitivityMatrix::fp16Kl() const { return klOf(fp16); }
 
 ModelShape shapeOf(const RunRow &run) { return {run.layers, run.d, run.heads, run.kvHeads, run.dh}; }
@@ -131,9 +138,10 @@ std::vector<SensitivityMatrix> sensitivityMatrices(const RowSet &rows) {
       matrix = matrices.end() - 1;
     }
     if (policy->method().name == kFp16) matrix->fp16 = scores.windows;
-    if (isUniform(*policy))
-      matrix->uniform.push_back(scores);
-    else if (const auto isolated = isolatedLayer(*policy); isolated && isolated->layer < matrix->shape.layers)
+    const auto isolated = isolatedLayer(*policy);
+    if (!isolated)
+      matrix->whole.push_back(scores);
+    else if (isolated->layer < matrix->shape.layers)
       addCell(*matrix, *policy, *isolated, scores);
   }
   std::erase_if(matrices, [](const SensitivityMatrix &m) { return m.settings.empty(); });

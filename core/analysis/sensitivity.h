@@ -43,16 +43,15 @@ struct SensitivitySetting {
   bool complete() const;              ///< every layer from `span` - 1 on is measured
 };
 
-/// All settings that were measured on the same tokens of a model under one protocol.
+/// All settings that were measured on the same tokens of a model under one protocol. Every figure is over `windows`.
 struct SensitivityMatrix {
   RunRow run; ///< the first of its runs
   ModelShape shape;
-  std::vector<WindowRow> fp16; ///< FP16 in every layer, ascending by window; empty: not measured
+  std::vector<std::int64_t> windows; ///< ascending: those that most cells have; a cell that lacks one counts as not measured
   std::vector<SensitivitySetting> settings;
-  std::vector<std::int64_t> windows; ///< ascending: those of any cell
-  /// Policies that are the same in every layer (no plan of ranges of layers), measured on the same windows.
-  std::vector<PolicyScores> uniform;
-  Estimate fp16Kl() const; ///< count 0 where it was not measured
+  std::vector<WindowRow> fp16;     ///< FP16 in every layer, the floor of every cell; empty: not measured
+  std::vector<PolicyScores> whole; ///< policies of several layers that were measured on `windows`: how layers add up
+  Estimate fp16Kl() const;         ///< count 0 where it was not measured
 };
 
 /// One matrix for each set of runs that may be paired with each other (`scoresOf`), in the order of runs; empty where the
@@ -60,5 +59,7 @@ struct SensitivityMatrix {
 std::vector<SensitivityMatrix> sensitivityMatrices(const RowSet &rows);
 
 ModelShape shapeOf(const RunRow &run);
+/// Mean and interval of the windows' mean KL.
+Estimate klOf(const std::vector<WindowRow> &windows);
 
 } // namespace xqs

@@ -18,6 +18,14 @@ LayerPlan layerPlan(const PolicySpec &spec, const ModelShape &shape, Index layer
   return spec.method().plan(spec, shape, layer);
 }
 
+bool storesFp16Kv(const LayerPlan &plan) {
+  const auto plain = [&](const RebuiltSide &side, Source source) {
+    const StoredTensor &t = plan.tensors[static_cast<std::size_t>(side.tensor)];
+    return t.source == source && t.spec.fp16() && t.forward == Map::None && side.map == Map::None;
+  };
+  return !plan.chain && plain(plan.k, Source::KRope) && plain(plan.v, Source::V);
+}
+
 bool needsCalibration(const PolicySpec &spec, const ModelShape &shape) {
   for (Index layer = 0; layer < shape.layers; ++layer)
     for (const StoredTensor &t : layerPlan(spec, shape, layer).tensors)

@@ -65,6 +65,9 @@ struct LayerPlan {
 /// The plan of one layer. Throws Usage where the settings do not fit the model's shape.
 LayerPlan layerPlan(const PolicySpec &spec, const ModelShape &shape, Index layer);
 
+/// True where a layer stores K (after RoPE) and V in FP16, as the baseline does.
+bool storesFp16Kv(const LayerPlan &plan);
+
 /// True where some layer's conditioning is measured on a calibration text.
 bool needsCalibration(const PolicySpec &spec, const ModelShape &shape);
 

@@ -2,6 +2,8 @@
 #include "cache/plan.h"
 
 #include "cache/methods.h"
+#include "model/input_file.h"
+#include "model/json_text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,8 +11,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
-#include <fstream>
 
 namespace xqs {
 namespace {
@@ -80,12 +80,7 @@ std::vector<PlanEntry> inlineEntries(std::string_view text) {
 }
 
 std::vector<PlanEntry> jsonEntries(const std::string &file, const std::string &source) {
-  json parsed;
-  try {
-    parsed = json::parse(source);
-  } catch (const json::parse_error &e) {
-    fail(file, fmt::format("it is not JSON (at byte {})", e.byte));
-  }
+  const json parsed = parseJson(source, file, "correct it, or write a line a layer: 0-2 xquant:bits=4");
   if (!parsed.is_object() || parsed.size() != 1 || !parsed.contains("layers") || !parsed["layers"].is_object())
     fail(file, R"(it must be {"layers": {"0-2": "xquant:bits=4", "3": {"k": "...", "v": "..."}}})");
   std::vector<PlanEntry> entries;
@@ -133,16 +128,7 @@ std::vector<PlanEntry> tableEntries(const std::string &file, std::string_view so
 }
 
 std::vector<PlanEntry> fileEntries(const std::string &file) {
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) throw Error(Code::NotFound, fmt::format("plan file '{}' does not exist", file));
-  if (!std::filesystem::is_regular_file(status)) // a FIFO would wait for ever
-    throw Error(Code::Unreadable, fmt::format("plan file '{}' is not a regular file", file));
-  if (std::filesystem::file_size(file, error) > kMaxFileBytes)
-    throw Error(Code::Unreadable, fmt::format("plan file '{}' is larger than {} bytes: it is no plan", file, kMaxFileBytes));
-  std::ifstream in(file, std::ios::binary);
-  const std::string source{std::istreambuf_iterator<char>(in), {}};
-  if (!in) throw Error(Code::Unreadable, fmt::format("plan file '{}' cannot be read; check its permissions", file));
+  const std::string source = readRegularFile(file, "plan", kMaxFileBytes);
   const std::size_t first = source.find_first_not_of(" \t\r\n");
   return first != std::string::npos && source[first] == '{' ? jsonEntries(file, source) : tableEntries(file, source);
 }

@@ -48,7 +48,8 @@ void Engine::reserve(Index lanes, Index tokens) {
   }
 }
 
-void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop) {
+void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop,
+                  const LayerRange &range) {
   XQS_ASSERT(!lanes.empty() && !tokens.empty());
   const auto count = static_cast<Index>(lanes.size());
   reserve(count, static_cast<Index>(tokens.size()));
@@ -60,14 +61,20 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
   for (Index lane = 0; lane < count; ++lane) {
     const Lane &l = lanes[static_cast<std::size_t>(lane)];
     l.cache->beginStep(l.cache->tokens(), m_tokens);
-    embed(l, l.tokens.empty() ? tokens : l.tokens, rows(m_residual, lane, 1, d));
+    if (range.first > 0)
+      backend.copy(kQueue, range.residual, rows(m_residual, lane, 1, d));
+    else
+      embed(l, l.tokens.empty() ? tokens : l.tokens, rows(m_residual, lane, 1, d));
   }
-  for (Index layer = 0; layer < config.shape.layers; ++layer) {
+  const Index last = range.last < 0 ? config.shape.layers : range.last;
+  for (Index layer = range.first; layer < last; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
     attentionBlock(lanes, layer);
     feedForwardBlock(count, layer);
+    if (range.reached) range.reached(layer + 1, rows(m_residual, 0, 1, d));
   }
-  backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
+  if (last == config.shape.layers)
+    backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
   for (const Lane &lane : lanes) lane.cache->endStep();
 }
 

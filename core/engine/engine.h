@@ -40,10 +40,20 @@ struct Lane {
   std::function<void(Index layer, const Cache &)> visit;
   /// This lane's own tokens, as many as the step's; empty: the step's. Lanes need not hold equally many tokens.
   std::span<const TokenId> tokens;
-  /// Embedded rows are multiplied by 1 + perturbation * u, u uniform in [-1, 1) from `seed`: what rounding of another order of
-  /// summation would do, for the noise floor (findings: 1e-6).
+  /// Embedded rows are multiplied by 1 + perturbation * u, u uniform in [-1, 1) from `seed`: what rounding of another order
+  /// of summation would do, for the noise floor (findings: 1e-6).
   float perturbation = 0;
   std::uint64_t seed = 1;
+};
+
+/// The layers that a step goes through; a step of fewer than all begins with rows that an earlier step had, or ends before
+/// the hidden states.
+struct LayerRange {
+  Index first = 0;
+  Index last = -1;    ///< not included; < 0: the model's end
+  ConstView residual; ///< [n, d] that every lane has before layer `first` > 0
+  /// Called with lane 0's rows [n, d] before each layer after `first`, and behind the last one; may be empty.
+  std::function<void(Index layer, ConstView residual)> reached;
 };
 
 /// The forward pass, once, for prefill and decode. All lanes advance through the layers together by equally many tokens:
@@ -52,9 +62,11 @@ class Engine {
 public:
   explicit Engine(const Model &model) : m_model(model) {}
 
-  /// Feeds `tokens` (or a lane's own) at positions cache->tokens().. to every lane and leaves the normed final hidden states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step
-  /// and must be dropped).
-  void step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop = {});
+  /// Feeds `tokens` (or a lane's own) at positions cache->tokens().. to every lane and leaves the normed final hidden
+  /// states. Checks `stop` once a layer; throws Cancelled (the lanes' caches are then in the middle of a step and must be
+  /// dropped). Of the layers that `range` leaves out nothing is in the caches.
+  void step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop = {},
+            const LayerRange &range = {});
 
   /// After step: normed final hidden states of one lane [n, d], valid until the next step.
   View hidden(Index lane) const;

@@ -18,6 +18,19 @@ double secondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// Layers from the first on that store FP16 KV in all of these plans; not all layers. Policies that are no plans share
+/// nothing: what they compute is counted as theirs.
+Index sharedLayers(std::span<const Method *const> methods) {
+  Index shared = methods.front()->model().shape().layers - 1;
+  for (const Method *method : methods) {
+    if (method->spec().entries().empty()) return 0;
+    Index own = 0;
+    while (own < shared && storesFp16Kv(method->layer(own).plan)) ++own;
+    shared = own;
+  }
+  return shared;
+}
+
 } // namespace
 
 Protocol parseProtocol(std::string_view text) {
@@ -33,6 +46,7 @@ WindowScore WindowEvaluator::exact(std::span<const TokenId> tokens, ExactTrace *
   const auto n = static_cast<Index>(tokens.size());
   const Index d = m_model.shape().d;
   m_tokens.assign(tokens.begin(), tokens.end());
+  m_shared.clear();
   if (m_protocol == Protocol::LlamaPerplexity)
     if (const auto bos = m_model.tokenizer().encode(""); !bos.empty()) m_tokens.front() = bos.front();
   const auto cache = makeExactCache(m_model, {n, n, m_state});
@@ -56,21 +70,48 @@ std::vector<WindowEvaluator::Result> WindowEvaluator::run(std::span<const Method
   for (std::size_t i = 0; i < methods.size(); ++i) {
     results[i].cache = methods[i]->makeCache({n, n, m_state});
     Lane lane{results[i].cache.get(), nullptr, {}, {}, options.perturbation, options.seed};
-    if (options.visit)
-      lane.visit = [&options, i](Index layer, const Cache &cache) { options.visit(i, layer, cache); };
+    if (options.visit) lane.visit = [&options, i](Index layer, const Cache &cache) { options.visit(i, layer, cache); };
     lanes.push_back(std::move(lane));
   }
-  m_engine.step(lanes, m_tokens, options.stop);
+  LayerRange range;
+  if (!options.visit && options.perturbation == 0) range.first = sharedLayers(methods);
+  if (range.first > 0) range.residual = sharedResidual(*methods.front(), range.first, options.stop);
+  m_engine.step(lanes, m_tokens, options.stop, range);
   std::vector<Scored> scores = scoreLanes(static_cast<Index>(lanes.size()), options.stop);
   const double share = secondsSince(start) / static_cast<double>(lanes.size());
-  const std::int64_t saturated = m_model.backend().takeSaturated();
+  std::int64_t saturated = m_model.backend().takeSaturated();
+  if (range.first > 0) saturated += std::ssize(methods) * m_shared[static_cast<std::size_t>(range.first - 1)].saturated;
   for (std::size_t i = 0; i < results.size(); ++i) {
     results[i].score = scores[i].score;
     results[i].positions = std::move(scores[i].positions);
     results[i].score.seconds = share;
     results[i].saturated = saturated;
+    results[i].firstLayer = range.first;
   }
   return results;
+}
+
+ConstView WindowEvaluator::sharedResidual(const Method &method, Index first, std::stop_token stop) {
+  Backend &backend = m_model.backend();
+  const auto n = static_cast<Index>(m_tokens.size());
+  const Index d = m_model.shape().d;
+  const auto before = [&](Index layer) {
+    return ConstView(m_shared[static_cast<std::size_t>(layer - 1)].residual.f32(n, d));
+  };
+  if (const Index known = std::ssize(m_shared); known < first) {
+    const auto cache = method.makeCache({n, n, m_state});
+    Lane lane;
+    lane.cache = cache.get();
+    LayerRange range{known, first, known > 0 ? before(known) : ConstView(), {}};
+    range.reached = [&](Index, ConstView rows) {
+      SharedLayer shared{backend.allocate(n * d * sizeOf(DType::F32), Purpose::Activations), backend.takeSaturated()};
+      if (!m_shared.empty()) shared.saturated += m_shared.back().saturated;
+      backend.copy(kQueue, rows, shared.residual.f32(n, d));
+      m_shared.push_back(std::move(shared));
+    };
+    m_engine.step({&lane, 1}, m_tokens, std::move(stop), range);
+  }
+  return before(first);
 }
 
 std::vector<WindowEvaluator::Scored> WindowEvaluator::scoreLanes(Index lanes, std::stop_token stop) {

@@ -48,8 +48,11 @@ public:
     PositionScores positions;
     std::unique_ptr<Cache> cache;
     std::int64_t saturated = 0; ///< values that did not fit FP16, of the whole group of lanes
+    Index firstLayer = 0;       ///< layers before it were taken from another pass: `cache` lacks them
   };
-  /// Runs the policies side by side over the same window.
+  /// Runs the policies side by side over the same window. Layers that store FP16 KV in all of them, from the first one on,
+  /// are computed once a window and taken from there, bit for bit (plans of one quantized layer cost half then), unless
+  /// `visit` or a perturbation asks for all.
   /// `visit(method, layer, cache)`, where given, is called after each layer's advance: closed-loop captures.
   using Visit = std::function<void(std::size_t method, Index layer, const Cache &)>;
   struct Options {
@@ -68,6 +71,9 @@ private:
     WindowScore score;
     PositionScores positions;
   };
+  /// The rows of FP16 layers before layer `first`, of this window: computed as far as they are not there yet, by `method`,
+  /// which stores those layers so.
+  ConstView sharedResidual(const Method &method, Index first, std::stop_token stop);
   /// Scores of the last step's lanes against the exact model; lanes = 0: of the exact model itself.
   std::vector<Scored> scoreLanes(Index lanes, std::stop_token stop);
 
@@ -78,6 +84,12 @@ private:
   std::vector<TokenId> m_tokens;
   PositionScores m_exactPositions;
   Buffer m_exactHidden, m_exactLogits, m_logits;
+  /// Of layers that store FP16 KV, in this window: the rows before layer i + 1, and how many values up to there did not fit.
+  struct SharedLayer {
+    Buffer residual;
+    std::int64_t saturated = 0;
+  };
+  std::vector<SharedLayer> m_shared;
 };
 
 /// Channel statistics of the exact model over the windows of a calibration text. Throws Cancelled.

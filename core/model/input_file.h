@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace xqs {
 
@@ -13,8 +14,8 @@ namespace xqs {
 /// process, here it is an error.
 class InputFile {
 public:
-  /// Throws NotFound or Unreadable.
-  explicit InputFile(const std::string &path);
+  /// `what` names it in messages ("text"). Throws NotFound or Unreadable.
+  explicit InputFile(const std::string &path, std::string_view what = {});
   ~InputFile();
   InputFile(const InputFile &) = delete;
   InputFile &operator=(const InputFile &) = delete;
@@ -26,9 +27,12 @@ public:
   void read(std::uint64_t offset, std::span<std::byte> out) const;
 
 private:
-  std::string m_path;
+  std::string m_path, m_name; // the second as in messages
   int m_fd = -1;
   std::uint64_t m_size = 0;
 };
+
+/// The bytes of a regular file, at most `maxBytes`. Throws NotFound, Unreadable.
+std::string readRegularFile(const std::string &path, std::string_view what, std::size_t maxBytes);
 
 } // namespace xqs

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/experiment.h"
 
+#include "model/json_text.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -144,15 +146,7 @@ Experiment experimentFromJson(const json &object) {
 }
 
 Experiment parseExperiment(const std::string &source, const std::string &name) {
-  json parsed;
-  try {
-    parsed = json::parse(source);
-  } catch (const json::parse_error &e) {
-    throw Error(Code::Usage, fmt::format("'{}' is not JSON (at byte {}); correct it or start from the example in "
-                                         "xqscope-cli run --help",
-                                         name, e.byte));
-  }
-  return experimentFromJson(parsed);
+  return experimentFromJson(parseJson(source, name, "correct it or start from the example in xqscope-cli run --help"));
 }
 
 std::string experimentKeys() {

@@ -2,6 +2,7 @@
 #include "run/resources.h"
 
 #include "error.h"
+#include "model/input_file.h"
 #include "model/sha256.h"
 #include "run/embedded.h"
 
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 #include <span>
 
 namespace xqs {
@@ -51,26 +51,6 @@ std::string builtinText(const std::string &location) {
 }
 
 } // namespace
-
-std::string readRegularFile(const std::string &path, std::string_view what, std::size_t maxBytes) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) throw Error(Code::NotFound, fmt::format("{} '{}': no such file; check the path", what, path));
-  if (!fs::is_regular_file(status)) // opening a FIFO would wait for ever, a device may never end
-    throw Error(Code::Unreadable, fmt::format("{} '{}' is {}, not a file; give the path of a file", what, path,
-                                              fs::is_directory(status) ? "a directory" : "a pipe or a device"));
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(Code::Unreadable, fmt::format("{} '{}' cannot be opened; check its permissions", what, path));
-  const auto size = fs::file_size(path, error);
-  if (!error && size > maxBytes)
-    throw Error(Code::Unreadable,
-                fmt::format("{} '{}' has {} bytes, at most {} are accepted; cut it", what, path, size, maxBytes));
-  std::string bytes(error ? 0 : size, '\0');
-  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (file.bad()) throw Error(Code::Unreadable, fmt::format("{} '{}' cannot be read; check the disk", what, path));
-  bytes.resize(static_cast<std::size_t>(file.gcount()));
-  return bytes;
-}
 
 TextSource loadText(const std::string &location) {
   TextSource text;

@@ -35,8 +35,4 @@ std::filesystem::path defaultModelFile();
 /// location is returned as it is.
 std::string resolveModel(const std::string &location);
 
-/// The bytes of a regular file, at most `maxBytes`; `what` names it in messages ("text", "experiment"). Throws NotFound,
-/// Unreadable.
-std::string readRegularFile(const std::string &path, std::string_view what, std::size_t maxBytes);
-
 } // namespace xqs

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/results.h"
 
+#include "cache/work.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -48,6 +50,8 @@ double neighbourMean(const std::vector<float> &values, Index n) {
   return n > 1 ? sum / static_cast<double>(n - 1) : 1;
 }
 
+ModelShape shapeOf(const RunRow &run) { return {run.layers, run.d, run.heads, run.kvHeads, run.dh}; }
+
 /// Keys of `similarity` in the JSON of `layers`, by LayersResult::kSites.
 constexpr std::array<const char *, 4> kSimilarityNames = {"post_norm", "residual", "k_pre_rope", "v"};
 
@@ -55,11 +59,13 @@ constexpr std::array<const char *, 4> kSimilarityNames = {"post_norm", "residual
 
 json evalJson(const RunResult &result) {
   const Series exact = seriesOf(result, -1);
-  const ModelShape shape{result.run.layers, result.run.d, result.run.heads, result.run.kvHeads, result.run.dh};
+  const ModelShape shape = shapeOf(result.run);
   json policies = json::array();
   for (const PolicyRow &row : result.policies) {
     const Series series = seriesOf(result, row.index);
-    const PolicyRow format = describePolicy(PolicySpec::parse(row.policy), shape, result.run.window, State::All, row.index);
+    const PolicySpec policy = PolicySpec::parse(row.policy);
+    const PolicyRow format = describePolicy(policy, shape, result.run.window, State::All, row.index);
+    const CacheWork work = cacheWork(policy, shape);
     policies.push_back({{"policy", row.policy},
                         {"mean_nll", series.meanNll},
                         {"ppl", series.ppl()},
@@ -70,6 +76,8 @@ json evalJson(const RunResult &result) {
                         {"bits_per_element", format.bitsPerElement},
                         {"relative_size", format.relativeSize},
                         {"relative_size_mha", format.relativeSizeMha},
+                        {"store_macs_per_token", work.storeMacs},
+                        {"rebuild_macs_per_token", work.rebuildMacs},
                         {"seconds", series.seconds}});
   }
   return {{"exact", {{"mean_nll", exact.meanNll}, {"ppl", exact.ppl()}}}, {"policies", policies}};
@@ -78,15 +86,20 @@ json evalJson(const RunResult &result) {
 std::string evalTable(const RunResult &result) {
   const Series exact = seriesOf(result, -1);
   std::string text = fmt::format("{}\n{}\nexact model: ppl {:.4f}\n\n", result.run.title, result.run.protocol, exact.ppl());
-  text += fmt::format("{:>10} {:>8} {:>9} {:>9} {:>10} {:>7} {:>8}  policy\n", "size", "as MHA", "ppl", "/ exact",
-                      "KL, nats", "top-1", "seconds");
+  text += fmt::format("{:>10} {:>8} {:>9} {:>9} {:>10} {:>7} {:>8} {:>8} {:>8}  policy\n", "size", "as MHA", "ppl",
+                      "/ exact", "KL, nats", "top-1", "store", "rebuild", "seconds");
+  const ModelShape shape = shapeOf(result.run);
   for (const PolicyRow &row : result.policies) {
     const Series s = seriesOf(result, row.index);
-    text += fmt::format("{:>10.4f} {:>8.4f} {:>9.3f} {:>9.4f} {:>10.6f} {:>6.2f}% {:>8.2f}  {}\n", row.relativeSize,
-                        row.relativeSizeMha, s.ppl(), s.ppl() / exact.ppl(), Series::mean(s.meanKl),
-                        100 * Series::mean(s.top1), s.seconds, row.policy);
+    const CacheWork work = cacheWork(PolicySpec::parse(row.policy), shape);
+    text += fmt::format("{:>10.4f} {:>8.4f} {:>9.3f} {:>9.4f} {:>10.6f} {:>6.2f}% {:>8.2f} {:>8.2f} {:>8.2f}  {}\n",
+                        row.relativeSize, row.relativeSizeMha, s.ppl(), s.ppl() / exact.ppl(), Series::mean(s.meanKl),
+                        100 * Series::mean(s.top1), static_cast<double>(work.storeMacs) / 1e6,
+                        static_cast<double>(work.rebuildMacs) / 1e6, s.seconds, row.policy);
   }
-  return text + "\nsize: cache bytes / the model's FP16 KV cache, scales and zeros included\n";
+  return text + "\nsize: cache bytes / the model's FP16 KV cache, scales and zeros included\n"
+                "store, rebuild: million multiply-adds, all layers, to store a new token once and to rebuild K and V of a "
+                "cached one each time they are read\n";
 }
 
 std::unique_ptr<ExactTrace> traceExact(const Model &model, std::span<const TokenId> tokens, std::stop_token stop) {

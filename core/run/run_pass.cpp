@@ -189,7 +189,7 @@ void RunPass::scoreGroup(const WindowWork &work, const Places &group) {
     addScore(indices[i], work.window, results[i].score, results[i].positions);
   }
   reportSaturated(results.front().saturated, group, work.window);
-  sums.emit(m_result.run.id, work.window, m_emit);
+  if (results.front().firstLayer == 0) sums.emit(m_result.run.id, work.window, m_emit); // else a part of the work
   commit();
   advance(started, static_cast<Index>(group.size()));
   report(fmt::format("window {} of {}, {} of {} policies", work.window - m_experiment.firstWindow + 1, m_result.run.windows,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/study_parts.h"
 
+#include "model/json_text.h"
 #include "run/resources.h"
 
 #include <fmt/format.h>
@@ -119,14 +120,7 @@ Study Study::builtIn(const std::string &name) {
 }
 
 Study Study::parse(const std::string &source, const std::string &file) {
-  json object;
-  try {
-    object = json::parse(source);
-  } catch (const json::parse_error &e) {
-    throw Error(Code::Usage, fmt::format("'{}' is not JSON (at byte {}); correct it or start from an example in xqscope-cli "
-                                         "run --help",
-                                         file, e.byte));
-  }
+  json object = parseJson(source, file, "correct it or start from an example in xqscope-cli run --help");
   Study study;
   study.m_name = stem(file);
   const auto has = [&](const char *key) { return object.is_object() && object.contains(key); };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a study will take, before it runs: time, and a table of its points with their bytes.
+#include "cache/work.h"
 #include "run/runner.h"
 #include "run/study_plan.h"
 
@@ -17,6 +18,9 @@ using nlohmann::json;
 
 /// Share of the matrix product's rate that scoring a window reaches (tests/bench/perplexity_bench: 0.3 to 0.6).
 constexpr double kEfficiency = 0.4;
+
+constexpr const char *kLegend = "\nbytes: of a window. store, rebuild: million multiply-adds, all layers, to store a new "
+                                "token once and to rebuild K and V of a cached one each time they are read\n";
 
 /// FLOP/s of products [128, 512] x [512, 512] on a backend.
 double matrixRate(Backend &backend) {
@@ -116,19 +120,22 @@ std::string planTable(const Study &study, const std::vector<PlannedRun> &runs, c
       text += fmt::format("  cannot run: {}\n", run.error->what());
       continue;
     }
-    text += fmt::format("{:>7} {:>12} {:>8} {:>8} {:>9}  policy\n", "index", "bytes", "of FP16", "as MHA", "missing");
+    text += fmt::format("{:>7} {:>12} {:>8} {:>8} {:>8} {:>8} {:>9}  policy\n", "index", "bytes", "of FP16", "as MHA",
+                        "store", "rebuild", "missing");
     for (const std::size_t policy : run.part.policies) {
       const PolicyRow row = describePolicy(e.policies[policy], run.shape, e.window, e.state, run.part.indices[policy]);
       const Index open = missingOf(run, policy);
+      const CacheWork work = cacheWork(e.policies[policy], run.shape);
       points += run.windows, missing += open;
-      text += fmt::format("{:>7} {:>12} {:>8.4f} {:>8.4f} {:>4} of {:<2}  {}\n", row.index, row.formatBytes,
-                          row.relativeSize, row.relativeSizeMha, open, run.windows, row.policy);
+      text += fmt::format("{:>7} {:>12} {:>8.4f} {:>8.4f} {:>8.2f} {:>8.2f} {:>4} of {:<2}  {}\n", row.index,
+                          row.formatBytes, row.relativeSize, row.relativeSizeMha, static_cast<double>(work.storeMacs) / 1e6,
+                          static_cast<double>(work.rebuildMacs) / 1e6, open, run.windows, row.policy);
     }
     for (const RunPart::Misfit &misfit : run.part.misfits) text += fmt::format("  does not fit: {}\n", misfit.message);
   }
   return fmt::format("study '{}': {} runs, {} points (windows under a policy), {} missing\n{}estimated time: {} ({})\n{}",
                      study.name(), runs.size(), points, missing, study.about().empty() ? "" : study.about() + "\n",
-                     clock(time.seconds), time.source, text);
+                     clock(time.seconds), time.source, text + kLegend);
 }
 
 json planJson(const Study &study, const std::vector<PlannedRun> &runs, const TimeEstimate &time) {
@@ -138,11 +145,14 @@ json planJson(const Study &study, const std::vector<PlannedRun> &runs, const Tim
     json policies = json::array(), misfits = json::array();
     for (const std::size_t policy : run.part.policies) {
       const PolicyRow row = describePolicy(e.policies[policy], run.shape, e.window, e.state, run.part.indices[policy]);
+      const CacheWork work = cacheWork(e.policies[policy], run.shape);
       policies.push_back({{"index", row.index},
                           {"policy", row.policy},
                           {"format_bytes_per_window", row.formatBytes},
                           {"relative_size", row.relativeSize},
                           {"relative_size_mha", row.relativeSizeMha},
+                          {"store_macs_per_token", work.storeMacs},
+                          {"rebuild_macs_per_token", work.rebuildMacs},
                           {"missing_windows", missingOf(run, policy)}});
     }
     for (const RunPart::Misfit &misfit : run.part.misfits)

@@ -64,9 +64,17 @@ TEST_P(BadPlace, AsExperiment) {
   expectRefusal(outcome, readable ? kUsage : kInput); // nothing in it is not JSON
   EXPECT_FALSE(std::filesystem::exists(m_dir / "run.xqs"));
 }
+TEST_P(BadPlace, AsPlan) {
+  const bool readable = GetParam().name == std::string("empty") || GetParam().name == std::string("proc");
+  expectRefusal(runCli(evalArguments(kModel, "builtin:primer", "plan:@" + m_path)), readable ? kUsage : kInput);
+}
 TEST_P(BadPlace, AsStoreToRead) {
   expectRefusal(runCli({"export", m_path, "--json"}), kInput);
   expectRefusal(runCli({"report", m_path, "-o", m_dir / "report.html"}), kInput);
+  expectRefusal(runCli({"compare", m_path, m_path}), kInput);
+  expectRefusal(runCli({"pareto", m_path}), kInput);
+  expectRefusal(runCli({"merge", m_dir / "merged.xqs", m_path}), kInput);
+  EXPECT_FALSE(std::filesystem::exists(m_dir / "merged.xqs"));
 }
 
 TEST(BadModel, TruncatedAtFiftyRandomPlaces) {

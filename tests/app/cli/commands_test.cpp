@@ -73,7 +73,7 @@ TEST(Eval, JsonHasExactlyTheDocumentedShape) {
   EXPECT_NEAR(result.at("exact").at("ppl").get<double>(), std::exp(mean), 1e-9 * std::exp(mean));
   ASSERT_EQ(result.at("policies").size(), 2u);
   for (const json &policy : result["policies"]) {
-    EXPECT_EQ(policy.size(), 11u) << policy;
+    EXPECT_EQ(policy.size(), 13u) << policy;
     for (const char *key : {"mean_nll", "kl_mean", "top1"}) EXPECT_EQ(policy.at(key).size(), 2u) << key;
     EXPECT_NEAR(policy.at("bits_per_element").get<double>(), 16 * policy.at("relative_size").get<double>(), 1e-12);
     for (const char *key : {"ppl", "format_bytes_per_window", "allocated_bytes", "relative_size_mha", "seconds"})
@@ -83,6 +83,8 @@ TEST(Eval, JsonHasExactlyTheDocumentedShape) {
   EXPECT_EQ(fp16.at("policy"), "fp16");
   EXPECT_EQ(fp16.at("format_bytes_per_window"), 4 * 2 * 128 * 32 * 2);
   EXPECT_EQ(fp16.at("relative_size"), 1.0);
+  EXPECT_EQ(fp16.at("store_macs_per_token"), 4 * 2 * 64 * 32); // K and V of every layer
+  EXPECT_EQ(fp16.at("rebuild_macs_per_token"), 0);
   EXPECT_EQ(kivi.at("policy"), "kivi-star:bits=2,group=32"); // canonical: registry order
   EXPECT_GT(kivi.at("kl_mean")[0].get<double>(), fp16.at("kl_mean")[0].get<double>());
 }

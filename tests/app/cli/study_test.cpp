@@ -133,6 +133,8 @@ TEST_F(StudyCommand, ADryRunListsPointsBytesAndWhatIsMissing) {
   ASSERT_EQ(policies.size(), 15u);
   for (std::size_t i = 0; i < 15; ++i) EXPECT_EQ(policies[i].at("missing_windows"), i % 2 == 0 ? 0 : 4) << i;
   EXPECT_EQ(policies[0].at("format_bytes_per_window"), 3 * 2 * 64 * 32 * 2);
+  EXPECT_EQ(policies[0].at("store_macs_per_token"), 3 * 2 * 64 * 32);
+  EXPECT_EQ(policies[1].at("rebuild_macs_per_token"), 3 * 2 * 16 * 32); // low-rank:rank=16
   EXPECT_GT(plan.at("estimated_seconds").get<double>(), 0);
 }
 

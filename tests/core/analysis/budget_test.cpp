@@ -23,10 +23,12 @@ struct Totals {
 };
 
 /// Every plan, one by one.
-void forEachPlan(const Layers &layers, const std::function<void(Totals)> &visit, std::size_t layer = 0, Totals sum = {}) {
+void forEachPlan(const Layers &layers, const std::function<void(Totals)> &visit, std::size_t layer = 0, Totals sum = {},
+                 int chain = 0) {
   if (layer == layers.size()) return visit(sum);
   for (const BudgetOption &option : layers[layer])
-    forEachPlan(layers, visit, layer + 1, {sum.bits + option.bits, sum.cost + option.cost});
+    if (option.chain == 0 || option.continues == (option.chain == chain))
+      forEachPlan(layers, visit, layer + 1, {sum.bits + option.bits, sum.cost + option.cost}, option.chain);
 }
 
 void expectConsistent(const Layers &layers, const BudgetPlan &plan) {
@@ -89,6 +91,49 @@ TEST(Budget, ThePlanIsTheBestOfAllPlans) {
     EXPECT_EQ(byCost.bits, smallest.bits) << round;
     EXPECT_EQ(byCost.cost, smallest.cost) << round;
   }
+}
+
+TEST(Budget, ChainsAreBegunBeforeTheyGoOn) {
+  std::mt19937 random(11);
+  int chained = 0;
+  for (int round = 0; round < 2000; ++round) {
+    Layers layers = randomLayers(random, round % 4);
+    for (auto &layer : layers) {
+      for (BudgetOption &option : layer) option.chain = static_cast<int>(random() % 3), option.continues = random() % 3 > 0;
+      layer.push_back({"alone", 9000, 1.0}); // there is always a plan
+    }
+    Totals cheapest{0, kInfinity}, smallest{std::numeric_limits<std::int64_t>::max(), 0};
+    const std::int64_t budget = 9000 * static_cast<std::int64_t>(layers.size()) - static_cast<std::int64_t>(random() % 9000);
+    std::int64_t least = std::numeric_limits<std::int64_t>::max();
+    forEachPlan(layers, [&](Totals t) {
+      least = std::min(least, t.bits);
+      if (t.bits <= budget && (t.cost < cheapest.cost || (t.cost == cheapest.cost && t.bits < cheapest.bits))) cheapest = t;
+    });
+    if (least > budget) {
+      EXPECT_THAT(messageOf([&] { leastCost(layers, budget); }), HasSubstr(std::to_string(least)));
+      continue;
+    }
+    const BudgetPlan plan = leastCost(layers, budget);
+    expectConsistent(layers, plan);
+    EXPECT_EQ(plan.cost, cheapest.cost) << round;
+    EXPECT_EQ(plan.bits, cheapest.bits) << round;
+    int before = 0;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const BudgetOption &option = layers[i][plan.choice[i]];
+      EXPECT_TRUE(option.chain == 0 || option.continues == (option.chain == before)) << round << " layer " << i;
+      before = option.chain, chained += option.chain != 0 && option.continues;
+    }
+    forEachPlan(layers, [&](Totals t) {
+      if (t.cost <= plan.cost && (t.bits < smallest.bits || (t.bits == smallest.bits && t.cost < smallest.cost)))
+        smallest = t;
+    });
+    EXPECT_EQ(leastBits(layers, plan.cost).bits, smallest.bits) << round;
+  }
+  EXPECT_GT(chained, 200);
+  EXPECT_THAT(messageOf([] {
+                leastCost(Layers{{{"delta", 1, 0, 1, true}}}, 10);
+              }),
+              HasSubstr("continue a chain which none before it begins"));
 }
 
 TEST(Budget, ALargeModelEqualsATableOverEveryBudget) {

@@ -19,6 +19,7 @@ ReportRows example() {
   rows.file = "a<b>.xqs";
   RunRow run;
   run.id = 1, run.title = "tiny & \"quoted\"", run.kind = "eval", run.heads = 4, run.kvHeads = 2, run.layers = 2;
+  run.d = 64, run.dh = 16;
   run.protocol = "every position scored", run.spec = "{\"policies\": \"</pre><script>\"}";
   rows.runs = {run};
   const double nll[] = {0.01, 2.5,
@@ -60,9 +61,10 @@ ReportRows example() {
 
 TEST(Report, SaysEverythingAndNeedsNothingElse) {
   const std::string page = htmlReport(example(), {});
-  for (const char *text : {"a&lt;b&gt;.xqs", "tiny &amp; &quot;quoted&quot;", "every position scored", "crashed", "Ledger",
-                           "3.000 MiB", "×12.2, 3 bits", "not finite, 2 bits", "X after the norm", "neighbours: 0.500",
-                           "Relative error of K", "a NaN &lt;here&gt;", "prefers-color-scheme: dark"})
+  for (const char *text :
+       {"a&lt;b&gt;.xqs", "tiny &amp; &quot;quoted&quot;", "every position scored", "crashed", "Ledger", "3.000 MiB",
+        "to rebuild, M</th>", "<td>0.008192</td><td>0.004096</td>", "×12.2, 3 bits", "not finite, 2 bits",
+        "X after the norm", "neighbours: 0.500", "Relative error of K", "a NaN &lt;here&gt;", "prefers-color-scheme: dark"})
     EXPECT_THAT(page, HasSubstr(text));
   for (const char *text : {"<script", "http", "url(data", "nan", "inf", "@import", "<b>.xqs"})
     EXPECT_THAT(page, Not(HasSubstr(text)));

@@ -60,8 +60,8 @@ TEST(Plan, MistakesAreToldInOneSentence) {
   EXPECT_THAT(failure("plan:0=xquant:bits=5"), HasSubstr("bits cannot be '5'"));
   EXPECT_THAT(failure("plan:0=xquant:bits=4,first_layers=2"), HasSubstr("first_layers"));
   EXPECT_THAT(failure("plan:0=plan:1=fp16"), HasSubstr("plan inside a plan"));
-  EXPECT_THAT(failure("plan:@/nowhere/plan.json"), HasSubstr("does not exist"));
-  EXPECT_THAT(failure("plan:@/dev/zero"), HasSubstr("not a regular file"));
+  EXPECT_THAT(failure("plan:@/nowhere/plan.json"), HasSubstr("no such file"));
+  EXPECT_THAT(failure("plan:@/dev/zero"), HasSubstr("is a device, not a file"));
 }
 
 TEST(Plan, OfLayersJoinsNeighbours) {
