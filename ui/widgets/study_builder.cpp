@@ -2,6 +2,7 @@
 #include "widgets/study_builder.h"
 
 #include "error.h"
+#include "model/input_file.h"
 #include "models/study_points.h"
 #include "models/workspace.h"
 #include "plot/format.h"
