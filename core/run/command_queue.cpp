@@ -73,19 +73,21 @@ void CommandQueue::apply(nlohmann::json object) {
   command.arguments = std::move(object);
   if (command.name == "quit") return quit();
   std::unique_lock lock(m_mutex);
-  if (command.name == "open" || command.name == "run") {
+  if (command.name == "open" || command.name == "run" || command.name == "generate") {
     m_commands.push_back(std::move(command));
   } else if (command.name == "preview") {
     m_preview = std::move(command);
   } else if (command.name == "cancel") {
     m_current.request_stop();
     m_paused = false;
-    m_droppedRuns += static_cast<int>(std::erase_if(m_commands, [](const Command &c) { return c.name == "run"; }));
+    m_droppedRuns += static_cast<int>(
+        std::erase_if(m_commands, [](const Command &c) { return c.name == "run" || c.name == "generate"; }));
   } else if (command.name == "pause" || command.name == "resume") {
     m_paused = command.name == "pause";
   } else {
     lock.unlock();
-    m_onError(fmt::format("unknown command '{}'; valid are open, run, pause, resume, cancel, preview, quit", command.name));
+    m_onError(fmt::format("unknown command '{}'; valid are open, run, generate, pause, resume, cancel, preview, quit",
+                          command.name));
     return;
   }
   m_idle.request_stop();

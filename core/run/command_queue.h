@@ -23,8 +23,8 @@ public:
   ~CommandQueue();
 
   struct Command {
-    /// "open", "run", "preview" (of several waiting ones only the newest is kept), or "dropped": `arguments` is the number
-    /// of runs that a cancel took out of the queue before they started.
+    /// "open", "run", "generate", "preview" (of several waiting ones only the newest is kept), or "dropped": `arguments` is
+    /// the number of runs and generations that a cancel took out of the queue before they started.
     std::string name;
     nlohmann::json arguments;
     std::stop_token stop; ///< of this command: cancel and quit request it

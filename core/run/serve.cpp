@@ -2,6 +2,7 @@
 #include "run/serve.h"
 
 #include "run/command_queue.h"
+#include "run/generation.h"
 #include "run/preview.h"
 #include "run/runner.h"
 
@@ -81,6 +82,8 @@ private:
   void handle(const CommandQueue::Command &command);
   void open(const json &arguments, std::stop_token stop);
   void run(const json &arguments, std::stop_token stop);
+  void generate(const json &arguments, std::stop_token stop);
+  void tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute);
   void preview(const json &arguments, std::stop_token stop);
   bool warm(std::stop_token stop);
   void requireSession() const;
@@ -114,6 +117,7 @@ void Server::loop() {
 void Server::handle(const CommandQueue::Command &command) {
   if (command.name == "open") return open(command.arguments, command.stop);
   if (command.name == "run") return run(command.arguments, command.stop);
+  if (command.name == "generate") return generate(command.arguments, command.stop);
   if (command.name == "preview") return preview(command.arguments, command.stop);
   XQS_ASSERT(command.name == "dropped");
   for (int i = 0; i < command.arguments.get<int>(); ++i)
@@ -168,6 +172,18 @@ void Server::run(const json &arguments, std::stop_token stop) {
   requireSession();
   if (!arguments.contains("spec")) throw Error(Code::Usage, "run: 'spec' is missing; give the experiment");
   const Experiment experiment = experimentFromJson(arguments["spec"]);
+  tellRun(std::move(stop), [&](const RunHooks &hooks) { Runner(*m_session, experiment, m_store.get()).run(hooks); });
+}
+
+void Server::generate(const json &arguments, std::stop_token stop) {
+  requireSession();
+  if (!arguments.contains("spec")) throw Error(Code::Usage, "generate: 'spec' is missing; give prompt and policies");
+  const GenerationRequest request = generationFromJson(arguments["spec"]);
+  tellRun(std::move(stop), [&](const RunHooks &hooks) { runGeneration(*m_session, request, *m_store, hooks); });
+}
+
+/// Events and previews of whatever computes one run.
+void Server::tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute) {
   RowId run = 0;
   const auto ended = [&](const char *status, const std::string &message) {
     m_events.write({{"event", "run-ended"}, {"run", run}, {"status", status}, {"message", message}});
@@ -191,7 +207,7 @@ void Server::run(const json &arguments, std::stop_token stop) {
     while (const auto waiting = m_queue.nextPreview()) preview(waiting->arguments, waiting->stop);
   };
   try {
-    Runner(*m_session, experiment, m_store.get()).run(hooks);
+    compute(hooks);
   } catch (const Error &error) {
     if (run == 0) throw; // nothing was started
     return ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
@@ -256,6 +272,8 @@ std::string serveHelp() {
   return R"(Commands, one JSON object a line:
   {"cmd":"open","model":"default","text":"builtin:primer","store":"F.xqs","backend":"cpu","threads":0}
   {"cmd":"run","spec":{...}}        an experiment, see run --help; model, text and backend are those of open
+  {"cmd":"generate","spec":{"prompt":"...","policies":["SPEC"],"tokens":128,"raw":false,"system":"","temperature":0,"top_k":0,
+   "top_p":1,"seed":1,"noise_floor":true}}   token by token beside the exact model; told as a run is
   {"cmd":"pause"} {"cmd":"resume"} {"cmd":"cancel"}
   {"cmd":"preview","policy":"SPEC"} open loop on the text's first tokens; a newer one replaces one that waits
   {"cmd":"quit"}                    the end of the input does the same
