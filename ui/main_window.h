@@ -11,10 +11,12 @@
 class QAction;
 class QDockWidget;
 class QMenu;
+class QTabWidget;
 
 namespace xqs {
 
 class EngineStatus;
+class GenerationForm;
 class MessageBar;
 class PolicyTablePanel;
 class SettingsPanel;
@@ -41,8 +43,12 @@ public:
   SettingsPanel &settings() { return *m_settings; }
   MessageBar &messages() { return *m_messages; }
   View *view(const QString &id) const; ///< null: no such view
+  /// Brings a view to the front: its tab in the centre, or its dock.
+  void showView(const QString &id);
   /// Runs the experiment of the settings panel.
   void startRun();
+  /// Generates what the form of the generation tab asks for, and shows it.
+  void startGeneration();
   /// The view's picture as PNG, or SVG by the name's ending, twice as fine as on the screen.
   bool savePicture(const View &view, const QString &file);
 
@@ -52,6 +58,12 @@ protected:
 private:
   void setUpCentre();
   void setUpViews();
+  void setUpTabs();
+  void setUpGeneration();
+  QWidget *generationPage(View *view);
+  void tabChanged(int tab);
+  void showGenerationState();
+  void showOpenedGeneration();
   void setUpPanels();
   void placeDocks();
   void setUpRunActions();
@@ -94,7 +106,11 @@ private:
   QMenu *m_pictures = nullptr;
   bool m_remember = true;
   bool m_previewShown = false;
-  QByteArray m_defaultState;
+  QTabWidget *m_tabs = nullptr; ///< of the centre; each remembers which docks stand around it
+  GenerationForm *m_generation = nullptr;
+  bool m_generating = false;
+  std::vector<QByteArray> m_tabStates, m_defaultStates; ///< by tab
+  int m_tab = 0;                                        ///< whose docks are shown
 };
 
 } // namespace xqs

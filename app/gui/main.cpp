@@ -12,7 +12,7 @@ namespace {
 struct Options {
   xqs::WindowOptions window;
   QString theme, screenshot;
-  bool afterRun = false;
+  xqs::Screenshots::First first = xqs::Screenshots::First::Nothing;
 };
 
 Options parse(const QApplication &app) {
@@ -28,11 +28,13 @@ Options parse(const QApplication &app) {
   const Option shot(QStringLiteral("screenshot"),
                     tr("Write NAME-light.png and NAME-dark.png of the window at 1280x800, then end."), tr("NAME.png"));
   const Option afterRun(QStringLiteral("after-run"), tr("With --screenshot: run the default experiment first."));
+  const Option afterGeneration(QStringLiteral("after-generation"),
+                               tr("With --screenshot: generate side by side first, and show that."));
   QCommandLineParser parser;
   parser.setApplicationDescription(tr("See what compressing a language model's KV cache does."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addOptions({open, model, text, demo, theme, shot, afterRun});
+  parser.addOptions({open, model, text, demo, theme, shot, afterRun, afterGeneration});
   parser.addPositionalArgument(QStringLiteral("files"), tr("Finished runs (.xqs) to open."), QStringLiteral("[files...]"));
   parser.process(app);
 
@@ -41,8 +43,10 @@ Options parse(const QApplication &app) {
   options.window.model = parser.value(model);
   options.window.text = parser.value(text);
   options.screenshot = parser.value(shot);
-  options.afterRun = parser.isSet(afterRun);
-  options.window.startEngine = !parser.isSet(demo) && (options.screenshot.isEmpty() || options.afterRun);
+  if (parser.isSet(afterRun)) options.first = xqs::Screenshots::First::Run;
+  if (parser.isSet(afterGeneration)) options.first = xqs::Screenshots::First::Generation;
+  const bool computes = options.screenshot.isEmpty() || options.first != xqs::Screenshots::First::Nothing;
+  options.window.startEngine = !parser.isSet(demo) && computes;
   options.window.remember = options.screenshot.isEmpty();
   options.theme = parser.isSet(theme) ? parser.value(theme) : QSettings().value(QStringLiteral("window/theme")).toString();
   return options;
@@ -62,6 +66,6 @@ int main(int argc, char **argv) {
   xqs::MainWindow window(options.window);
   window.show();
   if (options.screenshot.isEmpty()) return QApplication::exec();
-  xqs::Screenshots screenshots(window, options.screenshot, options.afterRun);
+  xqs::Screenshots screenshots(window, options.screenshot, options.first);
   return QApplication::exec();
 }

@@ -25,18 +25,19 @@ void settle() {
 
 } // namespace
 
-Screenshots::Screenshots(MainWindow &window, const QString &file, bool afterRun) : m_window(window), m_file(file) {
+Screenshots::Screenshots(MainWindow &window, const QString &file, First first) : m_window(window), m_file(file) {
   if (m_file.endsWith(QLatin1String(".png"))) m_file.chop(4);
   m_window.resize(kWidth, kHeight);
-  if (afterRun)
-    runFirst();
+  if (first != First::Nothing)
+    runFirst(first);
   else
     QTimer::singleShot(0, this, &Screenshots::takeAll);
 }
 
-void Screenshots::runFirst() {
+void Screenshots::runFirst(First first) {
   EngineClient &engine = m_window.workspace().engine();
-  connect(&engine, &EngineClient::modelReady, this, [this] { m_window.startRun(); });
+  connect(&engine, &EngineClient::modelReady, this,
+          [this, first] { first == First::Run ? m_window.startRun() : m_window.startGeneration(); });
   connect(&engine, &EngineClient::runEnded, this, [this](qint64, const QString &status, const QString &message) {
     if (status == QLatin1String("finished")) return takeAll();
     std::fprintf(stderr, "xqscope: the run %s: %s\n", qPrintable(status), qPrintable(message));

@@ -8,14 +8,15 @@ namespace xqs {
 
 class MainWindow;
 
-/// `--screenshot`: runs the default experiment if asked for, writes the window in light and dark, ends the program. Exit
-/// code 1 where the run or a picture fails.
+/// `--screenshot`: runs the default experiment or the default generation if asked for, writes the window in light and dark,
+/// ends the program. Exit code 1 where the run or a picture fails.
 class Screenshots : public QObject {
 public:
-  Screenshots(MainWindow &window, const QString &file, bool afterRun);
+  enum class First { Nothing, Run, Generation };
+  Screenshots(MainWindow &window, const QString &file, First first);
 
 private:
-  void runFirst();
+  void runFirst(First first);
   void takeAll();
   bool take(const QString &theme);
 

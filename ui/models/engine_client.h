@@ -72,6 +72,8 @@ public:
   void open(const QString &model, const QString &text, const QString &store);
   /// Starts an experiment (core/run, Experiment as JSON). Only in state Ready.
   void run(const QJsonObject &spec);
+  /// Starts a generation (core/run, GenerationRequest as JSON). Only in state Ready; told, paused and cancelled as a run is.
+  void generate(const QJsonObject &spec);
   void pause();
   void resume();
   void cancel();
@@ -95,6 +97,7 @@ private:
   void launch();
   void send(const QJsonObject &command);
   void sendOpen();
+  void sendRun(QJsonObject object);
   void readOutput();
   void readErrors();
   void handleLine(const QByteArray &line);

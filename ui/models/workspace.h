@@ -12,6 +12,7 @@
 namespace xqs {
 
 struct Experiment;
+struct GenerationRequest;
 struct ModelShape;
 
 /// What the window shows and drives, without a widget: open files, the selection, the engine and the store it writes.
@@ -33,12 +34,13 @@ public:
 
   /// Copies the recorded run of the resources to a temporary file and opens it; false where none is built in.
   bool openDemo();
-  /// Adds files and shows their newest runs.
+  /// Adds files and shows their newest runs, and of those of kind "generate" the newest too.
   void openFiles(const QStringList &files);
   /// Starts the engine and opens model and text in the background.
   void startEngine(const QString &model, const QString &text);
   void openModel(const QString &model, const QString &text);
   void run(const Experiment &experiment);
+  void generate(const GenerationRequest &request);
 
   /// The shape that sizes are computed for: the engine's model, else that of the newest run.
   std::optional<ModelShape> shape() const;

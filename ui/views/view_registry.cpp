@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/curve_view.h"
 #include "views/distribution_view.h"
+#include "views/generation_view.h"
 #include "views/layer_error_view.h"
 #include "views/log_view.h"
 #include "views/similarity_view.h"
@@ -18,6 +19,7 @@ constexpr ViewInfo kViews[] = {
     {"similarity", QT_TRANSLATE_NOOP("Views", "Similarity of layers"), "heatmap", make<SimilarityView>},
     {"distribution", QT_TRANSLATE_NOOP("Views", "Distributions"), "histogram", make<DistributionView>},
     {"layer-error", QT_TRANSLATE_NOOP("Views", "Error by layer"), "curve", make<LayerErrorView>},
+    {"generation", QT_TRANSLATE_NOOP("Views", "Generation"), "log", make<GenerationView>},
     {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
 };
 
