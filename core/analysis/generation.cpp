@@ -24,6 +24,7 @@ void finish(GenerationColumn &column, double fp16PerToken) {
     column.noiseMeasured = column.noiseMeasured || row->sameAsPerturbed >= 0;
     column.ended = column.ended || row->ends != 0;
   }
+  column.withinNoise = column.divergence && column.noise && *column.divergence >= *column.noise;
   column.fp16BytesPerToken = fp16PerToken;
   column.tokensPerSecond = column.relativeSize = std::nan("");
   if (column.tokens.empty()) return;

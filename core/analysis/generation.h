@@ -18,6 +18,7 @@ struct GenerationColumn {
   /// Step of the first token at which this policy, its embedded rows perturbed, parts from its own text: what divergences
   /// from there on mean nothing but rounding. None: no token did.
   std::optional<std::int64_t> noise;
+  bool withinNoise = false;     ///< the divergence lies at or behind the noise floor: it may be rounding alone
   bool ended = false;           ///< by itself
   double tokensPerSecond = 0;   ///< with all columns advancing together; NaN below two tokens
   double fp16BytesPerToken = 0; ///< of the model's own FP16 KV; NaN where that is not known

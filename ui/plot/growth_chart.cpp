@@ -23,7 +23,7 @@ constexpr Unit kUnits[] = {{1, "B"}, {1024, "KiB"}, {1024 * 1024, "MiB"}, {1024.
 const Unit &unitFor(double bytes) {
   const Unit *unit = kUnits;
   for (const Unit &u : kUnits)
-    if (bytes >= 2 * u.bytes) unit = &u;
+    if (bytes >= u.bytes) unit = &u;
   return *unit;
 }
 

@@ -142,13 +142,18 @@ void GenerationColumnPanel::showDivergence(const Frame &frame, const GenerationC
   m_divergence->setToolTip(column.divergence ? tr("Shows the first token that is not the exact model's") : QString());
   QPalette colors = palette();
   const Theme::Colors &theme = Theme::current().colors();
-  const QColor color = column.divergence ? theme.error : frame.policy.isEmpty() ? theme.text : theme.good;
+  const QColor color = column.withinNoise       ? theme.warning
+                       : column.divergence      ? theme.error
+                       : frame.policy.isEmpty() ? theme.text
+                                                : theme.good;
   for (const auto group : {QPalette::Active, QPalette::Inactive, QPalette::Disabled})
     for (const auto role : {QPalette::ButtonText, QPalette::Text}) colors.setColor(group, role, color);
   m_divergence->setPalette(colors);
   m_noise->setVisible(column.noiseMeasured);
-  m_noise->setText(column.noise ? tr("Noise floor: token %1").arg(*column.noise + 1)
-                                : tr("Noise floor: none in %1").arg(drawn));
+  QString noise =
+      column.noise ? tr("Noise floor: token %1").arg(*column.noise + 1) : tr("Noise floor: none in %1").arg(drawn);
+  if (column.withinNoise) noise += tr(", may be rounding");
+  m_noise->setText(noise);
   m_noise->setToolTip(tr("The same column once more, its embedded tokens perturbed by 1e-6, parts from its own text there: "
                          "a difference from that token on may be no more than rounding."));
   m_text->setAccessibleDescription(column.noiseMeasured ? verdict + QStringLiteral(". ") + m_noise->text() : verdict);
@@ -168,8 +173,7 @@ void GenerationColumnPanel::showGrowth(const Frame &frame, const GenerationColum
     growth.points.push_back({static_cast<double>(row->cacheTokens), static_cast<double>(row->formatBytes)});
   growth.fp16BytesPerToken = column.fp16BytesPerToken;
   growth.firstTokens = growth.points.front().tokens;
-  const double wanted = frame.finished ? 0 : growth.firstTokens + static_cast<double>(frame.tokens - 1);
-  growth.lastTokens = std::max({wanted, growth.points.back().tokens, growth.firstTokens + 1});
+  growth.lastTokens = std::max({static_cast<double>(frame.lastTokens), growth.points.back().tokens, growth.firstTokens + 1});
   growth.marked = column.divergence ? static_cast<int>(*column.divergence) : -1;
   growth.color = columnColor(frame.policy);
   m_chart->setData(std::move(growth));

@@ -25,7 +25,7 @@ public:
   struct Frame {
     QString policy; ///< canonical; empty: the exact model
     bool finished = false;
-    std::int64_t tokens = 0; ///< asked for; 0: not known
+    std::int64_t lastTokens = 0; ///< in the cache at the chart's end: the same in all columns, so that heights compare
   };
   /// Another run or policy: everything anew.
   void clear();

@@ -15,6 +15,7 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
 #include <cmath>
 
 namespace xqs {
@@ -109,9 +110,13 @@ void GenerationView::refresh() {
   const std::vector<GenerationColumn> columns = generationColumns(run->generated, run->policies);
   takeRun(*run, columns.size());
   const bool finished = !run->ends.empty() || context().data->crashed(run->key);
-  const auto wanted = static_cast<std::int64_t>(m_request[QLatin1String("tokens")].toDouble());
+  // While tokens come the charts have room for all that were asked for.
+  std::int64_t last = 0;
+  if (!finished) last = run->row.textTokens + static_cast<std::int64_t>(m_request[QLatin1String("tokens")].toDouble()) - 1;
+  for (const GenerationColumn &column : columns)
+    if (!column.tokens.empty()) last = std::max(last, column.tokens.back()->cacheTokens);
   for (std::size_t i = 0; i < columns.size(); ++i)
-    m_columns[i]->showColumn({policyOf(*run, columns[i].policy), finished, wanted}, columns[i]);
+    m_columns[i]->showColumn({policyOf(*run, columns[i].policy), finished, last}, columns[i]);
   showSummary(*run, columns.front().tokensPerSecond);
 }
 

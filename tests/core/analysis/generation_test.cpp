@@ -43,6 +43,10 @@ TEST(GenerationColumns, SayWhereTextsPartAndWhatTheCacheTakes) {
   EXPECT_EQ(column.divergence, 2);
   EXPECT_EQ(column.noise, 3);
   EXPECT_TRUE(column.noiseMeasured);
+  EXPECT_FALSE(column.withinNoise) << "it parts before its noise does";
+  for (GeneratedRow &row : rows)
+    if (row.policy == 1) row.sameAsPerturbed = row.step < 2;
+  EXPECT_TRUE(generationColumns(rows, policies)[2].withinNoise);
   EXPECT_FALSE(column.ended);
   EXPECT_DOUBLE_EQ(column.tokensPerSecond, 4) << "three tokens in 0.75 s: the first one's time is the prompt's";
   EXPECT_DOUBLE_EQ(column.fp16BytesPerToken, 100);
