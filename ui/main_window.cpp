@@ -21,6 +21,7 @@
 #include <QMessageBox>
 #include <QSettings>
 #include <QStatusBar>
+#include <QTabWidget>
 #include <QToolBar>
 #include <QToolButton>
 #include <QVBoxLayout>
@@ -32,8 +33,10 @@ namespace xqs {
 namespace {
 
 constexpr int kStateVersion = 1; ///< of the saved dock layout
+QString stateKey(std::size_t tab) {
+  return tab == 0 ? QStringLiteral("window/state") : QStringLiteral("window/state-%1").arg(tab);
+}
 constexpr QSize kSmallestView(240, 150);
-const QString kCentralView = QStringLiteral("curve");
 
 QString viewTitle(const ViewInfo &info) { return QCoreApplication::translate("Views", info.title); }
 
@@ -68,7 +71,9 @@ MainWindow::MainWindow(const WindowOptions &options, QWidget *parent)
   setUpHelpMenu();
   setUpToolBar();
   setUpStatusBar();
+  setUpTabs();
   connectWorkspace();
+  setUpGeneration();
   restoreLayout();
   applyIcons();
   open(options);
@@ -82,6 +87,7 @@ MainWindow::~MainWindow() {
   m_workspace->selection().disconnect();
   m_workspace->engine().disconnect(this);
   for (QDialog *dialog : findChildren<QDialog *>(QString(), Qt::FindDirectChildrenOnly)) delete dialog;
+  m_tabs->disconnect(this);
   for (QDockWidget *dock : findChildren<QDockWidget *>()) delete dock;
   delete takeCentralWidget();
 }
@@ -99,6 +105,9 @@ void MainWindow::setUpCentre() {
   column->setSpacing(0);
   m_messages = new MessageBar(centre);
   column->addWidget(m_messages);
+  m_tabs = new QTabWidget(centre);
+  m_tabs->setDocumentMode(true);
+  column->addWidget(m_tabs);
   setCentralWidget(centre);
 }
 
@@ -107,6 +116,12 @@ QDockWidget *MainWindow::addDock(const QString &id, const QString &title, QWidge
   dock->setObjectName(QStringLiteral("dock-") + id);
   dock->setWidget(content);
   return dock;
+}
+
+void MainWindow::showView(const QString &id) {
+  for (int tab = 0; tab < m_tabs->count(); ++tab)
+    if (m_tabs->widget(tab)->isAncestorOf(view(id)) || m_tabs->widget(tab) == view(id)) return m_tabs->setCurrentIndex(tab);
+  raiseDock(id);
 }
 
 void MainWindow::raiseDock(const QString &id) {
@@ -121,7 +136,11 @@ void MainWindow::setUpPanels() {
   addDock(QStringLiteral("settings"), tr("Settings"), m_settings);
   m_policies = new PolicyTablePanel(m_workspace->data(), m_workspace->selection(), this);
   addDock(QStringLiteral("policies"), tr("Policies"), m_policies);
-  addDock(QStringLiteral("runs"), tr("Runs"), new RunListPanel(m_workspace->data(), m_workspace->selection(), this));
+  auto *runs = new RunListPanel(m_workspace->data(), m_workspace->selection(), this);
+  addDock(QStringLiteral("runs"), tr("Runs"), runs);
+  connect(runs, &RunListPanel::runActivated, this, [this](const QString &kind) {
+    showView(kind == QLatin1String("generate") ? QStringLiteral("generation") : QStringLiteral("curve"));
+  });
   connect(m_policies, &PolicyTablePanel::policyActivated, &m_settings->policy(), &PolicyEditor::setPolicy);
 }
 
@@ -133,8 +152,10 @@ void MainWindow::setUpViews() {
     view->setMinimumSize(kSmallestView); // whatever its labels say: the user decides how large a dock is
     if (view->accessibleName().isEmpty()) view->setAccessibleName(viewTitle(info));
     m_views.push_back({&info, view});
-    if (info.id == kCentralView)
-      centralWidget()->layout()->addWidget(view);
+    if (QLatin1String(info.id) == QLatin1String("curve"))
+      m_tabs->addTab(view, viewTitle(info));
+    else if (QLatin1String(info.id) == QLatin1String("generation"))
+      m_tabs->addTab(generationPage(view), viewTitle(info));
     else
       addDock(QLatin1String(info.id), viewTitle(info), view);
   }
@@ -165,7 +186,22 @@ void MainWindow::placeDocks() {
   if (QDockWidget *left = dockOf("settings")) resizeDocks({left}, {300}, Qt::Horizontal);
   if (QDockWidget *right = dockOf("similarity")) resizeDocks({right}, {380}, Qt::Horizontal);
   if (QDockWidget *bottom = dockOf("policies")) resizeDocks({bottom}, {210}, Qt::Vertical);
-  m_defaultState = saveState(kStateVersion);
+}
+
+void MainWindow::setUpTabs() {
+  m_defaultStates.push_back(saveState(kStateVersion));
+  // Text side by side needs the width, and the settings beside it.
+  for (QDockWidget *dock : findChildren<QDockWidget *>(QString(), Qt::FindDirectChildrenOnly))
+    dock->setVisible(dockWidgetArea(dock) == Qt::LeftDockWidgetArea);
+  m_defaultStates.push_back(saveState(kStateVersion));
+  restoreState(m_defaultStates.front(), kStateVersion);
+  m_tabStates = m_defaultStates;
+  connect(m_tabs, &QTabWidget::currentChanged, this, &MainWindow::tabChanged);
+}
+
+void MainWindow::tabChanged(int tab) {
+  m_tabStates[static_cast<std::size_t>(std::exchange(m_tab, tab))] = saveState(kStateVersion);
+  restoreState(m_tabStates[static_cast<std::size_t>(tab)], kStateVersion);
 }
 
 void MainWindow::setUpRunActions() {
@@ -204,6 +240,10 @@ void MainWindow::setUpRunMenu() {
 
 void MainWindow::setUpViewMenu() {
   QMenu *menu = menuBar()->addMenu(tr("&View"));
+  for (int tab = 0; tab < m_tabs->count(); ++tab)
+    menu->addAction(m_tabs->tabText(tab), this, [this, tab] { m_tabs->setCurrentIndex(tab); })
+        ->setShortcut(Qt::CTRL | static_cast<Qt::Key>(Qt::Key_1 + tab));
+  menu->addSeparator();
   int number = 1;
   for (QDockWidget *dock : findChildren<QDockWidget *>(QString(), Qt::FindDirectChildrenOnly)) {
     menu->addAction(dock->toggleViewAction());
@@ -229,7 +269,10 @@ void MainWindow::setUpViewMenu() {
     action->setChecked(Theme::current().mode() == mode);
     group->addAction(action);
   }
-  menu->addAction(tr("&Reset layout"), this, [this] { restoreState(m_defaultState, kStateVersion); });
+  menu->addAction(tr("&Reset layout"), this, [this] {
+    m_tabStates = m_defaultStates;
+    restoreState(m_tabStates[static_cast<std::size_t>(m_tab)], kStateVersion);
+  });
 }
 
 void MainWindow::setUpHelpMenu() {
@@ -276,7 +319,7 @@ void MainWindow::connectWorkspace() {
   connect(m_settings, &SettingsPanel::previewWanted, &workspace->engine(), &EngineClient::preview);
   connect(&workspace->engine(), &EngineClient::previewReady, this, [this] {
     // Once: from then on the user knows where a setting's effect is shown.
-    if (!std::exchange(m_previewShown, true)) raiseDock(QStringLiteral("layer-error"));
+    if (m_tab == 0 && !std::exchange(m_previewShown, true)) raiseDock(QStringLiteral("layer-error"));
   });
   connect(&m_settings->experiment(), &ExperimentEditor::sourceChanged, this, &MainWindow::loadSources);
   connect(&m_settings->experiment(), &ExperimentEditor::policiesChanged, this, &MainWindow::showState);
@@ -290,6 +333,7 @@ void MainWindow::open(const WindowOptions &options) {
     m_workspace->openDemo();
   else
     m_workspace->openFiles(options.files);
+  showOpenedGeneration();
   if (options.startEngine) m_workspace->startEngine(options.model, options.text);
 }
 
@@ -318,6 +362,7 @@ void MainWindow::showState() {
                                               : tr("Waits after the present step; previews still work (F6)"));
   m_cancel->setEnabled(state == Engine::Running || state == Engine::Paused);
   m_settings->setRunning(m_workspace->engine().isRunning());
+  showGenerationState();
 }
 
 void MainWindow::showTitle() {
@@ -344,7 +389,9 @@ void MainWindow::restoreLayout() {
   if (!m_remember) return;
   const QSettings settings;
   restoreGeometry(settings.value(QStringLiteral("window/geometry")).toByteArray());
-  restoreState(settings.value(QStringLiteral("window/state")).toByteArray(), kStateVersion);
+  for (std::size_t tab = 0; tab < m_tabStates.size(); ++tab)
+    if (const QByteArray state = settings.value(stateKey(tab)).toByteArray(); !state.isEmpty()) m_tabStates[tab] = state;
+  restoreState(m_tabStates.front(), kStateVersion);
 }
 
 void MainWindow::closeEvent(QCloseEvent *event) {
@@ -359,7 +406,8 @@ void MainWindow::closeEvent(QCloseEvent *event) {
   if (m_remember) {
     QSettings settings;
     settings.setValue(QStringLiteral("window/geometry"), saveGeometry());
-    settings.setValue(QStringLiteral("window/state"), saveState(kStateVersion));
+    m_tabStates[static_cast<std::size_t>(m_tab)] = saveState(kStateVersion);
+    for (std::size_t tab = 0; tab < m_tabStates.size(); ++tab) settings.setValue(stateKey(tab), m_tabStates[tab]);
     settings.setValue(QStringLiteral("window/theme"), Theme::modeName(Theme::current().mode()));
   }
   event->accept();

@@ -11,10 +11,12 @@
 class QAction;
 class QDockWidget;
 class QMenu;
+class QTabWidget;
 
 namespace xqs {
 
 class EngineStatus;
+class GenerationForm;
 class MessageBar;
 class PlanEditor;
 class PolicyTablePanel;
@@ -46,8 +48,12 @@ public:
   /// Windows of their own, made when they are first asked for (main_window_tools.cpp).
   PlanEditor &planEditor();
   StudyBuilder &studyBuilder();
+  /// Brings a view to the front: its tab in the centre, or its dock.
+  void showView(const QString &id);
   /// Runs the experiment of the settings panel.
   void startRun();
+  /// Generates what the form of the generation tab asks for, and shows it.
+  void startGeneration();
   /// The view's picture as PNG, or SVG by the name's ending, twice as fine as on the screen.
   bool savePicture(const View &view, const QString &file);
 
@@ -57,6 +63,12 @@ protected:
 private:
   void setUpCentre();
   void setUpViews();
+  void setUpTabs();
+  void setUpGeneration();
+  QWidget *generationPage(View *view);
+  void tabChanged(int tab);
+  void showGenerationState();
+  void showOpenedGeneration();
   void setUpPanels();
   void placeDocks();
   void setUpTools();
@@ -105,7 +117,11 @@ private:
   QMenu *m_pictures = nullptr;
   bool m_remember = true;
   bool m_previewShown = false;
-  QByteArray m_defaultState;
+  QTabWidget *m_tabs = nullptr; ///< of the centre; each remembers which docks stand around it
+  GenerationForm *m_generation = nullptr;
+  bool m_generating = false;
+  std::vector<QByteArray> m_tabStates, m_defaultStates; ///< by tab
+  int m_tab = 0;                                        ///< whose docks are shown
 };
 
 } // namespace xqs

@@ -56,7 +56,9 @@ void MainWindow::setUpFileMenu() {
 
 void MainWindow::openFiles() {
   const QStringList files = QFileDialog::getOpenFileNames(this, tr("Open results"), {}, tr("XQScope results (*.xqs)"));
-  if (!files.isEmpty()) m_workspace->openFiles(files);
+  if (files.isEmpty()) return;
+  m_workspace->openFiles(files);
+  showOpenedGeneration();
 }
 
 void MainWindow::openModel() {

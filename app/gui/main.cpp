@@ -12,7 +12,8 @@ namespace {
 struct Options {
   xqs::WindowOptions window;
   QString theme, screenshot;
-  bool afterRun = false, tools = false;
+  xqs::Screenshots::First first = xqs::Screenshots::First::Nothing;
+  bool tools = false;
 };
 
 Options parse(const QApplication &app) {
@@ -29,11 +30,13 @@ Options parse(const QApplication &app) {
                     tr("Write NAME-light.png and NAME-dark.png of the window at 1280x800, then end."), tr("NAME.png"));
   const Option afterRun(QStringLiteral("after-run"), tr("With --screenshot: run the default experiment first."));
   const Option tools(QStringLiteral("tools"), tr("With --screenshot: the plan editor and the study builder too."));
+  const Option afterGeneration(QStringLiteral("after-generation"),
+                               tr("With --screenshot: generate side by side first, and show that."));
   QCommandLineParser parser;
   parser.setApplicationDescription(tr("See what compressing a language model's KV cache does."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addOptions({open, model, text, demo, theme, shot, afterRun, tools});
+  parser.addOptions({open, model, text, demo, theme, shot, afterRun, afterGeneration, tools});
   parser.addPositionalArgument(QStringLiteral("files"), tr("Finished runs (.xqs) to open."), QStringLiteral("[files...]"));
   parser.process(app);
 
@@ -42,9 +45,11 @@ Options parse(const QApplication &app) {
   options.window.model = parser.value(model);
   options.window.text = parser.value(text);
   options.screenshot = parser.value(shot);
-  options.afterRun = parser.isSet(afterRun);
+  if (parser.isSet(afterRun)) options.first = xqs::Screenshots::First::Run;
+  if (parser.isSet(afterGeneration)) options.first = xqs::Screenshots::First::Generation;
   options.tools = parser.isSet(tools);
-  options.window.startEngine = !parser.isSet(demo) && (options.screenshot.isEmpty() || options.afterRun || options.tools);
+  const bool computes = options.screenshot.isEmpty() || options.tools || options.first != xqs::Screenshots::First::Nothing;
+  options.window.startEngine = !parser.isSet(demo) && computes;
   options.window.remember = options.screenshot.isEmpty();
   options.theme = parser.isSet(theme) ? parser.value(theme) : QSettings().value(QStringLiteral("window/theme")).toString();
   return options;
@@ -64,6 +69,6 @@ int main(int argc, char **argv) {
   xqs::MainWindow window(options.window);
   window.show();
   if (options.screenshot.isEmpty()) return QApplication::exec();
-  xqs::Screenshots screenshots(window, options.screenshot, options.afterRun, options.tools);
+  xqs::Screenshots screenshots(window, options.screenshot, options.first, options.tools);
   return QApplication::exec();
 }

@@ -30,21 +30,28 @@ void settle(int milliseconds = kSettleMs) {
 
 } // namespace
 
-Screenshots::Screenshots(MainWindow &window, const QString &file, bool afterRun, bool tools)
-    : m_window(window), m_file(file), m_afterRun(afterRun), m_tools(tools) {
+Screenshots::Screenshots(MainWindow &window, const QString &file, First first, bool tools)
+    : m_window(window), m_file(file), m_tools(tools) {
   if (m_file.endsWith(QLatin1String(".png"))) m_file.chop(4);
   m_window.resize(kWidth, kHeight);
-  if (m_afterRun || m_tools)
-    waitForEngine();
+  if (first != First::Nothing || m_tools)
+    waitForEngine(first);
   else
     QTimer::singleShot(0, this, &Screenshots::takeAll);
 }
 
-void Screenshots::waitForEngine() {
+void Screenshots::waitForEngine(First first) {
   EngineClient &engine = m_window.workspace().engine();
   // Queued: pictures wait for events, and the engine's are not read while one of them is being handled.
   connect(
-      &engine, &EngineClient::modelReady, this, [this] { m_afterRun ? m_window.startRun() : takeAll(); },
+      &engine, &EngineClient::modelReady, this,
+      [this, first] {
+        switch (first) {
+        case First::Nothing: return takeAll();
+        case First::Run: return m_window.startRun();
+        case First::Generation: return m_window.startGeneration();
+        }
+      },
       Qt::QueuedConnection);
   const auto ended = [this](qint64, const QString &status, const QString &message) {
     if (status == QLatin1String("finished")) return takeAll();

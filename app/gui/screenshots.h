@@ -10,14 +10,15 @@ namespace xqs {
 
 class MainWindow;
 
-/// `--screenshot`: runs the default experiment if asked for, writes the window in light and dark, and its plan editor and
-/// study builder if asked for, ends the program. Exit code 1 where the run or a picture fails.
+/// `--screenshot`: runs the default experiment or the default generation if asked for, writes the window in light and dark,
+/// and its plan editor and study builder if asked for, ends the program. Exit code 1 where the run or a picture fails.
 class Screenshots : public QObject {
 public:
-  Screenshots(MainWindow &window, const QString &file, bool afterRun, bool tools);
+  enum class First { Nothing, Run, Generation };
+  Screenshots(MainWindow &window, const QString &file, First first, bool tools);
 
 private:
-  void waitForEngine();
+  void waitForEngine(First first);
   void takeAll();
   bool take(const QString &theme);
   bool takeTools(const QString &theme);

@@ -59,7 +59,8 @@ std::string heading(const ReportRows &rows, const RunRow &run) {
   static constexpr std::pair<const char *, const char *> kKinds[] = {
       {"eval", "closed loop: errors add up from layer to layer"},
       {"layers", "open loop: every layer gets the exact input"},
-      {"preview", "preview"}};
+      {"preview", "preview"},
+      {"generate", "text drawn token by token"}};
   std::string kind = run.kind;
   for (const auto &[name, meaning] : kKinds)
     if (run.kind == name) kind = meaning;
@@ -222,8 +223,9 @@ std::string section(const ReportRows &rows, const RunRow &run, const std::vector
   const auto policies = ofRun(rows.policies, run.id);
   const auto windows = ofRun(rows.windows, run.id);
   const auto points = curvePoints(policies, windows);
-  std::string out = "<section>" + heading(rows, run) + curveSection(points, behind(published, run)) +
-                    qualityTable(policies, points, windows) + statisticsTable(policies, ofRun(rows.statistics, run.id)) +
+  std::string out = "<section>" + heading(rows, run) + generationTable(policies, ofRun(rows.generated, run.id)) +
+                    curveSection(points, behind(published, run)) + qualityTable(policies, points, windows) +
+                    statisticsTable(policies, ofRun(rows.statistics, run.id)) +
                     noiseTable(policies, ofRun(rows.noise, run.id)) + ledger(run, policies) +
                     workTable(run, policies, ofRun(rows.operations, run.id));
   if (const std::string maps = similarityMaps(ofRun(rows.similarities, run.id)); !maps.empty())
@@ -246,6 +248,7 @@ ReportRows readReportRows(RunReader &reader) {
   rows.layerErrors = reader.rowsAfter<LayerErrorRow>(0), rows.similarities = reader.rowsAfter<SimilarityRow>(0);
   rows.problems = reader.rowsAfter<ProblemRow>(0), rows.logs = reader.rowsAfter<LogRow>(0);
   rows.noise = reader.rowsAfter<NoiseRow>(0), rows.operations = reader.rowsAfter<OperationRow>(0);
+  rows.generated = reader.rowsAfter<GeneratedRow>(0);
   rows.statistics = readStatistics(reader);
   for (const RunRow &run : rows.runs)
     if (reader.crashed(run.id)) rows.crashed.push_back(run.id);

@@ -21,6 +21,7 @@ struct ReportRows {
   std::vector<LogRow> logs;
   std::vector<NoiseRow> noise;
   std::vector<OperationRow> operations;
+  std::vector<GeneratedRow> generated;
   std::vector<PolicyStatistics> statistics;
   std::vector<RowId> crashed; ///< runs without an end that nobody writes
 };
@@ -28,9 +29,9 @@ struct ReportRows {
 /// Throws what RunReader throws.
 ReportRows readReportRows(RunReader &reader);
 
-/// The page as UTF-8: for each run what was measured and how, the curve of cache size against quality, KL statistics, noise
-/// floor, similarity of layers, errors by layer, the ledger, bytes against work, what it takes to repeat it, data, problems
-/// and log. Pure; parts without rows are left out.
+/// The page as UTF-8: for each run what was measured and how, texts that were generated, the curve of cache size against
+/// quality, KL statistics, noise floor, similarity of layers, errors by layer, the ledger, bytes against work, what it takes
+/// to repeat it, data, problems and log. Pure; parts without rows are left out.
 std::string htmlReport(const ReportRows &rows, const std::vector<PublishedRow> &published);
 
 } // namespace xqs

@@ -58,15 +58,6 @@ struct Positions {
   std::vector<std::uint8_t> sameTop;
 };
 
-std::string quotedForShell(const std::string &text) {
-  if (!text.empty() &&
-      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,-") == std::string::npos)
-    return text;
-  std::string word = "'";
-  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return word + "'";
-}
-
 } // namespace
 
 std::vector<PolicyStatistics> readStatistics(RunReader &reader) {
@@ -181,12 +172,23 @@ std::string workTable(const RunRow &run, const std::vector<PolicyRow> &policies,
          "machine's.</p>";
 }
 
+std::string quotedForShell(const std::string &text) {
+  if (!text.empty() &&
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,-") == std::string::npos)
+    return text;
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return word + "'";
+}
+
 std::string repeatCommands(const RunRow &run) {
   if (run.spec.empty()) return "";
   const std::string commands =
-      fmt::format("printf '%s' {} > run.json\nxqscope-cli run run.json --store repeated.xqs --report "
-                  "repeated.html\n",
-                  quotedForShell(run.spec));
+      run.kind == "generate"
+          ? generationCommand(run)
+          : fmt::format("printf '%s' {} > run.json\nxqscope-cli run run.json --store repeated.xqs --report "
+                        "repeated.html\n",
+                        quotedForShell(run.spec));
   const std::string same =
       run.kind == "eval" ? fmt::format("xqscope-cli compare {}#{} repeated.xqs\n", "STORE.xqs", run.id) : std::string();
   return fmt::format("<details><summary>Commands that repeat it</summary><pre>{}{}</pre></details>", escape(commands),

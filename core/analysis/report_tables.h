@@ -30,6 +30,12 @@ std::string noiseTable(const std::vector<PolicyRow> &policies, const std::vector
 /// Cache bytes that need not be read against counted work of projecting, packing, rebuilding and attending, a token.
 std::string workTable(const RunRow &run, const std::vector<PolicyRow> &policies,
                       const std::vector<OperationRow> &operations);
+/// Texts side by side with their divergences; of a run of kind "generate".
+std::string generationTable(const std::vector<PolicyRow> &policies, const std::vector<GeneratedRow> &rows);
+/// The command that repeats such a run; empty where its spec cannot be read.
+std::string generationCommand(const RunRow &run);
+/// One word for a shell.
+std::string quotedForShell(const std::string &text);
 /// Commands for a shell that repeat the run.
 std::string repeatCommands(const RunRow &run);
 /// Every window under every policy as CSV.

@@ -89,8 +89,8 @@ const ChatFamily &recognizeChat(std::string_view jinja) {
   std::string known;
   for (const ChatFamily &family : kFamilies) known += fmt::format("{}{}", known.empty() ? "" : ", ", family.name);
   throw Error(Code::Unsupported,
-              fmt::format("the model {} ('tokenizer.chat_template'): use --raw to continue the prompt as it is, its special "
-                          "tokens spelled out, or a model with one of: {}",
+              fmt::format("the model {} ('tokenizer.chat_template'): use --raw (in the window: plain text) to continue the "
+                          "prompt as it is, its special tokens spelled out, or a model with one of: {}",
                           jinja.empty() ? "has no chat template" : "has a chat template that is not known", known));
 }
 

@@ -20,6 +20,9 @@ constexpr int kPollMs = 100;
 /// stopped.
 constexpr std::chrono::seconds kQuitPatience(5);
 
+/// What computes rows until its end: one at a time, and cancelled together.
+bool isRun(const std::string &command) { return command == "run" || command == "study" || command == "generate"; }
+
 } // namespace
 
 CommandQueue::CommandQueue(int fd, std::function<void(const std::string &)> onError)
@@ -73,7 +76,7 @@ void CommandQueue::apply(nlohmann::json object) {
   command.arguments = std::move(object);
   if (command.name == "quit") return quit();
   std::unique_lock lock(m_mutex);
-  if (command.name == "open" || command.name == "run" || command.name == "study" || command.name == "estimate") {
+  if (command.name == "open" || isRun(command.name) || command.name == "estimate") {
     if (command.name == "estimate") std::erase_if(m_commands, [](const Command &c) { return c.name == "estimate"; });
     m_commands.push_back(std::move(command));
   } else if (command.name == "preview") {
@@ -81,13 +84,13 @@ void CommandQueue::apply(nlohmann::json object) {
   } else if (command.name == "cancel") {
     m_current.request_stop();
     m_paused = false;
-    m_droppedRuns +=
-        static_cast<int>(std::erase_if(m_commands, [](const Command &c) { return c.name == "run" || c.name == "study"; }));
+    m_droppedRuns += static_cast<int>(std::erase_if(m_commands, [](const Command &c) { return isRun(c.name); }));
   } else if (command.name == "pause" || command.name == "resume") {
     m_paused = command.name == "pause";
   } else {
     lock.unlock();
-    m_onError(fmt::format("unknown command '{}'; valid are open, run, study, estimate, pause, resume, cancel, preview, quit",
+    m_onError(fmt::format("unknown command '{}'; valid are open, run, study, generate, estimate, pause, resume, cancel, "
+                          "preview, quit",
                           command.name));
     return;
   }

@@ -23,8 +23,9 @@ public:
   ~CommandQueue();
 
   struct Command {
-    /// "open", "run", "study", "estimate", "preview" (of several waiting estimates or previews only the newest is kept), or
-    /// "dropped": `arguments` is the number of runs and studies that a cancel took out of the queue before they started.
+    /// "open", "run", "study", "generate", "estimate", "preview" (of several waiting estimates or previews only the newest is
+    /// kept), or "dropped": `arguments` is the number of runs, studies and generations that a cancel took out of the queue
+    /// before they started.
     std::string name;
     nlohmann::json arguments;
     std::stop_token stop; ///< of this command: cancel and quit request it

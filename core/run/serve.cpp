@@ -2,6 +2,7 @@
 #include "run/serve.h"
 
 #include "run/command_queue.h"
+#include "run/generation.h"
 #include "run/preview.h"
 #include "run/runner.h"
 #include "run/serve_study.h"
@@ -84,6 +85,8 @@ private:
   void open(const json &arguments, std::stop_token stop);
   void run(const json &arguments, std::stop_token stop);
   void study(const CommandQueue::Command &command);
+  void generate(const json &arguments, std::stop_token stop);
+  void tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute);
   void preview(const json &arguments, std::stop_token stop);
   bool warm(std::stop_token stop);
   void requireSession() const;
@@ -118,6 +121,7 @@ void Server::handle(const CommandQueue::Command &command) {
   if (command.name == "open") return open(command.arguments, command.stop);
   if (command.name == "run") return run(command.arguments, command.stop);
   if (command.name == "study" || command.name == "estimate") return study(command);
+  if (command.name == "generate") return generate(command.arguments, command.stop);
   if (command.name == "preview") return preview(command.arguments, command.stop);
   XQS_ASSERT(command.name == "dropped");
   for (int i = 0; i < command.arguments.get<int>(); ++i)
@@ -173,6 +177,18 @@ void Server::run(const json &arguments, std::stop_token stop) {
   requireSession();
   if (!arguments.contains("spec")) throw Error(Code::Usage, "run: 'spec' is missing; give the experiment");
   const Experiment experiment = experimentFromJson(arguments["spec"]);
+  tellRun(std::move(stop), [&](const RunHooks &hooks) { Runner(*m_session, experiment, m_store.get()).run(hooks); });
+}
+
+void Server::generate(const json &arguments, std::stop_token stop) {
+  requireSession();
+  if (!arguments.contains("spec")) throw Error(Code::Usage, "generate: 'spec' is missing; give prompt and policies");
+  const GenerationRequest request = generationFromJson(arguments["spec"]);
+  tellRun(std::move(stop), [&](const RunHooks &hooks) { runGeneration(*m_session, request, *m_store, hooks); });
+}
+
+/// Events and previews of whatever computes one run.
+void Server::tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute) {
   RowId run = 0;
   const auto ended = [&](const char *status, const std::string &message) {
     m_events.write({{"event", "run-ended"}, {"run", run}, {"status", status}, {"message", message}});
@@ -196,7 +212,7 @@ void Server::run(const json &arguments, std::stop_token stop) {
     while (const auto waiting = m_queue.nextPreview()) preview(waiting->arguments, waiting->stop);
   };
   try {
-    Runner(*m_session, experiment, m_store.get()).run(hooks);
+    compute(hooks);
   } catch (const Error &error) {
     if (run == 0) throw; // nothing was started
     return ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
@@ -282,6 +298,8 @@ std::string serveHelp() {
   {"cmd":"run","spec":{...}}        an experiment, see run --help; model, text and backend are those of open
   {"cmd":"study","study":"{...} or NAME","name":"N","store":"F.xqs"}   what the store lacks of a study
   {"cmd":"estimate","study":"{...} or NAME","name":"N","store":"F.xqs","tag":1}   what it would take
+  {"cmd":"generate","spec":{"prompt":"...","policies":["SPEC"],"tokens":128,"raw":false,"system":"","temperature":0,"top_k":0,
+   "top_p":1,"seed":1,"noise_floor":true}}   token by token beside the exact model; told as a run is
   {"cmd":"pause"} {"cmd":"resume"} {"cmd":"cancel"}
   {"cmd":"preview","policy":"SPEC"} open loop on the text's first tokens; a newer one replaces one that waits
   {"cmd":"quit"}                    the end of the input does the same

@@ -23,9 +23,9 @@ struct RunRow {
   static constexpr Identity<1> kIdentity = {"uuid"};
   RowId id = 0;
   std::string uuid;
-  std::string startedUtc;                                  ///< ISO 8601
-  std::string kind;                                        ///< "eval" (closed loop), "layers" (open loop), "preview"
-  std::string title;                                       ///< for legends: model, text, protocol in short
+  std::string startedUtc; ///< ISO 8601
+  std::string kind;       ///< "eval" (closed loop), "layers" (open loop), "preview", "generate"
+  std::string title;      ///< for legends: model, text, protocol in short
   std::string model, modelHash, architecture, weightTypes; ///< name, SHA-256
   std::int64_t layers = 0, d = 0, heads = 0, kvHeads = 0, dh = 0, vocab = 0, ffn = 0;
   std::string text, textHash; ///< name, SHA-256 of the bytes
@@ -220,6 +220,35 @@ struct OperationRow {
   }
 };
 
+/// One token that a run of kind "generate" drew under one policy (policy = -1: the exact model).
+struct GeneratedRow {
+  static constexpr const char *kTable = "generated";
+  static constexpr Identity<2> kIdentity = {"policy_index", "step"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = -1;
+  std::int64_t step = 0;             ///< from 0, after the prompt
+  std::int64_t token = 0;            ///< id
+  std::string text;                  ///< characters that this token completes, UTF-8; may be empty
+  std::int64_t ends = 0;             ///< 1: it ends the text or the turn
+  double logProbability = 0;         ///< nats: what the model itself, before sampling, gave this token
+  std::int64_t sameAsExact = 1;      ///< 1 while this and all tokens before are the exact model's, else 0
+  std::int64_t sameAsPerturbed = -1; ///< the same against this policy once more with embedded rows perturbed: the noise
+                                     ///< floor; -1: not measured
+  std::int64_t cacheTokens = 0;      ///< that the cache held when the token was drawn: prompt + step
+  /// Of the cache then; of the exact model, which keeps FP32: its FP16 KV, for comparison. Allocated and accumulator as in
+  /// PolicyRow.
+  std::int64_t formatBytes = 0, allocatedBytes = 0, accumulatorBytes = 0;
+  double seconds = 0; ///< since the prompt was fed, without pauses; all policies advance together
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("step", r.step), v("token", r.token), v("text", r.text);
+    v("ends", r.ends), v("log_probability", r.logProbability), v("same_as_exact", r.sameAsExact);
+    v("same_as_perturbed", r.sameAsPerturbed), v("cache_tokens", r.cacheTokens), v("format_bytes", r.formatBytes);
+    v("allocated_bytes", r.allocatedBytes), v("accumulator_bytes", r.accumulatorBytes), v("seconds", r.seconds);
+  }
+};
+
 /// Something about the data that a reader of the figures must know: saturated values, a NaN, a singular matrix.
 struct ProblemRow {
   static constexpr const char *kTable = "problem";
@@ -253,6 +282,6 @@ struct LogRow {
 
 template <class... Records> struct RecordList {};
 using AllRecords = RecordList<RunRow, RunEndRow, PolicyRow, WindowRow, PositionRow, NoiseRow, LayerErrorRow, SummaryRow,
-                              SimilarityRow, OperationRow, ProblemRow, LogRow>;
+                              SimilarityRow, OperationRow, GeneratedRow, ProblemRow, LogRow>;
 
 } // namespace xqs

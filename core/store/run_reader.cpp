@@ -138,6 +138,7 @@ template std::vector<LayerErrorRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<SummaryRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<SimilarityRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<OperationRow> RunReader::rowsAfter(RowId, std::int64_t);
+template std::vector<GeneratedRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<ProblemRow> RunReader::rowsAfter(RowId, std::int64_t);
 template std::vector<LogRow> RunReader::rowsAfter(RowId, std::int64_t);
 

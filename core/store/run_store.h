@@ -11,7 +11,7 @@
 namespace xqs {
 
 using Record = std::variant<RunEndRow, PolicyRow, WindowRow, PositionRow, NoiseRow, LayerErrorRow, SummaryRow, SimilarityRow,
-                            OperationRow, ProblemRow, LogRow>;
+                            OperationRow, GeneratedRow, ProblemRow, LogRow>;
 
 /// Appends records to a `.xqs` file. A writer thread owns the SQLite connection and drains one bounded queue, a transaction
 /// every 50 ms; a full queue blocks the producer (counted), nothing is dropped. An I/O error (disk full) is kept and thrown,

@@ -38,6 +38,7 @@ constexpr Added kAdded[] = {
     {"run", "calibration_text_hash", 2},
     {"run", "calibration_tokens_hash", 2},
     {"run", "calibration_windows", 2},
+    {"generated", "", 3},
 };
 
 /// True where a file of `version` need not have it.

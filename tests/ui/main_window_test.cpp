@@ -4,8 +4,12 @@
 #include "plot/chart_canvas.h"
 #include "theme.h"
 #include "ui/support/window_with_engine.h"
+#include "ui/views/sample_store.h"
+#include "views/generation_column.h"
+#include "views/generation_view.h"
 #include "views/view.h"
 #include "widgets/experiment_editor.h"
+#include "widgets/generation_form.h"
 #include "widgets/message_bar.h"
 #include "widgets/policy_editor.h"
 #include "widgets/settings_panel.h"
@@ -17,7 +21,10 @@
 #include <QDockWidget>
 #include <QFile>
 #include <QImage>
+#include <QJsonArray>
+#include <QJsonDocument>
 #include <QLineEdit>
+#include <QPushButton>
 #include <QSignalSpy>
 #include <QSpinBox>
 #include <QTemporaryDir>
@@ -39,6 +46,15 @@ WindowOptions quiet() {
   return options;
 }
 
+QString text(const QJsonObject &object) { return QString::fromUtf8(QJsonDocument(object).toJson()); }
+
+QJsonObject generation(const QStringList &policies) {
+  return {{QStringLiteral("prompt"), QStringLiteral("a cache of keys")},
+          {QStringLiteral("raw"), true},
+          {QStringLiteral("tokens"), 20},
+          {QStringLiteral("policies"), QJsonArray::fromStringList(policies)}};
+}
+
 class MainWindowTest : public ::testing::TestWithParam<Theme::Mode> {
 protected:
   void SetUp() override { Theme::current().apply(GetParam()); }
@@ -53,7 +69,7 @@ TEST_P(MainWindowTest, OpensWithEveryViewAndWithoutAWarning) {
     View *view = window.view(QLatin1String(info.id));
     ASSERT_NE(view, nullptr) << info.id;
     EXPECT_FALSE(view->accessibleName().isEmpty()) << info.id;
-    if (auto *dock = window.findChild<QDockWidget *>(QStringLiteral("dock-") + QLatin1String(info.id))) dock->raise();
+    window.showView(QLatin1String(info.id));
     QTest::qWait(60); // it draws
     EXPECT_TRUE(view->isVisible()) << info.id;
   }
@@ -63,10 +79,13 @@ TEST_P(MainWindowTest, OpensWithEveryViewAndWithoutAWarning) {
 
 TEST_P(MainWindowTest, EveryControlHasAName) {
   MainWindow window(quiet());
-  for (const QWidget *widget : window.settings().findChildren<QWidget *>()) {
+  auto *form = window.findChild<GenerationForm *>();
+  ASSERT_NE(form, nullptr);
+  for (const QWidget *widget : window.settings().findChildren<QWidget *>() + form->findChildren<QWidget *>()) {
     const bool control = qobject_cast<const QComboBox *>(widget) || qobject_cast<const QAbstractSpinBox *>(widget) ||
                          qobject_cast<const QAbstractButton *>(widget) || qobject_cast<const QLineEdit *>(widget);
-    const bool inner = widget->objectName().startsWith(QLatin1String("qt_")); // parts of Qt's own controls
+    const bool inner = widget->objectName().startsWith(QLatin1String("qt_")) || // parts of Qt's own controls
+                       qobject_cast<const QComboBox *>(widget->parentWidget());
     if (!control || inner) continue;
     const auto *button = qobject_cast<const QAbstractButton *>(widget);
     EXPECT_FALSE(widget->accessibleName().isEmpty() && (!button || button->text().isEmpty()))
@@ -138,6 +157,97 @@ TEST_F(WindowWithEngine, PreviewsASettingAndCancelsARun) {
   ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
   EXPECT_EQ(restarted.count(), 0);
   EXPECT_TRUE(reaches(Engine::Ready));
+}
+
+TEST_F(WindowWithEngine, GeneratesSideBySideAndStops) {
+  ASSERT_TRUE(reaches(Engine::Ready)) << window->messages().text().toStdString();
+  window->showView(QStringLiteral("generation"));
+  auto *form = window->findChild<GenerationForm *>();
+  auto *generate = form->findChild<QPushButton *>(QStringLiteral("generate"));
+  auto *stop = form->findChild<QPushButton *>(QStringLiteral("stopGenerating"));
+  auto *view = qobject_cast<GenerationView *>(window->view(QStringLiteral("generation")));
+  QJsonObject request = generation({QStringLiteral("fp16"), QStringLiteral("xquant:bits=2,group=16")});
+  ASSERT_TRUE(form->setSpec(text(request)));
+  const QJsonObject kept = QJsonDocument::fromJson(form->spec().toUtf8()).object();
+  for (const QString &key : request.keys()) EXPECT_EQ(kept[key], request[key]) << key.toStdString();
+  ASSERT_TRUE(generate->isEnabled()) << form->problem().toStdString();
+  EXPECT_FALSE(stop->isEnabled());
+  QSignalSpy ended(&engine(), &EngineClient::runEnded);
+  generate->click();
+  EXPECT_FALSE(generate->isEnabled());
+  EXPECT_TRUE(stop->isEnabled());
+  ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
+  EXPECT_EQ(ended[0][1].toString(), QStringLiteral("finished")) << ended[0][2].toString().toStdString();
+  ASSERT_TRUE(QTest::qWaitFor(
+      [&] { return view->columns().size() == 3 && view->columns()[2]->verdict().contains(QLatin1String("token")); },
+      kPatienceMs));
+  EXPECT_FALSE(view->columns()[0]->text().isEmpty());
+  EXPECT_TRUE(generate->isEnabled());
+
+  request[QStringLiteral("tokens")] = 1 << 20;
+  form->setSpec(text(request));
+  QSignalSpy progress(&engine(), &EngineClient::progress);
+  generate->click();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return progress.count() > 10; }, kPatienceMs));
+  stop->click();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 2; }, kPatienceMs));
+  EXPECT_EQ(ended[1][1].toString(), QStringLiteral("cancelled"));
+  ASSERT_TRUE(reaches(Engine::Ready));
+  EXPECT_FALSE(stop->isEnabled());
+}
+
+TEST_F(WindowWithEngine, SaysWhyNothingCanBeGenerated) {
+  auto *form = window->findChild<GenerationForm *>();
+  auto *generate = form->findChild<QPushButton *>(QStringLiteral("generate"));
+  EXPECT_FALSE(generate->isEnabled());
+  EXPECT_TRUE(form->problem().contains(QLatin1String("model"))) << form->problem().toStdString();
+  ASSERT_TRUE(reaches(Engine::Ready));
+  QJsonObject request = generation({});
+  form->setSpec(text(request));
+  EXPECT_FALSE(generate->isEnabled());
+  EXPECT_TRUE(form->problem().contains(QLatin1String("policy")));
+  form->findChild<QComboBox *>(QStringLiteral("policy1"))->setEditText(QStringLiteral("xquant:bits=7"));
+  EXPECT_TRUE(form->problem().contains(QLatin1String("bits"))) << form->problem().toStdString();
+  request = generation({QStringLiteral("fp16")});
+  request[QStringLiteral("prompt")] = QStringLiteral("  ");
+  form->setSpec(text(request));
+  EXPECT_FALSE(generate->isEnabled());
+  EXPECT_TRUE(form->problem().contains(QLatin1String("empty")));
+  EXPECT_FALSE(form->setSpec(QStringLiteral("no json")));
+
+  request[QStringLiteral("prompt")] = QString(static_cast<int>(engine().model()->context) + 1, u'x');
+  for (const bool raw : {true, false}) { // too long; and a model without a chat template
+    request[QStringLiteral("raw")] = raw;
+    form->setSpec(text(request));
+    ASSERT_TRUE(generate->isEnabled()) << form->problem().toStdString();
+    QSignalSpy failed(&engine(), &EngineClient::failed);
+    generate->click();
+    ASSERT_TRUE(QTest::qWaitFor([&] { return failed.count() == 1; }, kPatienceMs));
+    EXPECT_TRUE(window->messages().text().contains(raw ? QLatin1String("shorten it") : QLatin1String("plain text")))
+        << window->messages().text().toStdString();
+    EXPECT_TRUE(generate->isEnabled()) << "it can be corrected";
+  }
+}
+
+TEST(MainWindowGeneration, ARecordedOneIsShownWhenItsFileIsOpened) {
+  test::SampleStore store;
+  store.addGeneration(6, 4);
+  store.store().close();
+  WindowOptions options = quiet();
+  options.files = {store.path()};
+  MainWindow window(options);
+  window.show();
+  auto *view = qobject_cast<GenerationView *>(window.view(QStringLiteral("generation")));
+  ASSERT_TRUE(QTest::qWaitFor([&] { return view->isVisible() && view->columns().size() == 3; }, kPatienceMs));
+  EXPECT_TRUE(view->columns()[2]->text().contains(QLatin1String("other4")));
+  EXPECT_FALSE(window.findChild<GenerationForm *>()->problem().isEmpty()) << "no engine: nothing can be made";
+  // Each tab has its own docks around it.
+  auto *log = window.findChild<QDockWidget *>(QStringLiteral("dock-log"));
+  EXPECT_TRUE(log->isHidden());
+  window.showView(QStringLiteral("curve"));
+  EXPECT_FALSE(log->isHidden());
+  window.showView(QStringLiteral("generation"));
+  EXPECT_TRUE(log->isHidden());
 }
 
 TEST_F(WindowWithEngine, AnUnusableModelIsASentence) {

@@ -142,6 +142,13 @@ void EngineClient::study(const QJsonObject &arguments) {
   sendRun(std::move(object));
 }
 
+void EngineClient::generate(const QJsonObject &spec) {
+  if (m_state != State::Ready) return;
+  QJsonObject object = command("generate");
+  object[QStringLiteral("spec")] = spec;
+  sendRun(std::move(object));
+}
+
 void EngineClient::sendRun(QJsonObject object) {
   send(object);
   m_runAsked = true;

@@ -77,6 +77,8 @@ public:
   void study(const QJsonObject &arguments);
   /// Asks what a study would take; answered with `tag` as soon as no run is in progress. Of several only the newest is.
   void estimate(const QJsonObject &arguments, qint64 tag);
+  /// Starts a generation (core/run, GenerationRequest as JSON). Only in state Ready; told, paused and cancelled as a run is.
+  void generate(const QJsonObject &spec);
   void pause();
   void resume();
   void cancel();

@@ -137,9 +137,14 @@ int PolicyTableModel::rowOf(const QString &policy) const {
 
 std::vector<const RunData::Run *> PolicyTableModel::shownRuns() const {
   std::vector<const RunData::Run *> shown;
-  for (const RunData::Key key : m_selection.runs())
-    if (const RunData::Run *run = m_data.find(key)) shown.push_back(run);
-  if (!m_selection.runs().empty()) return shown;
+  bool chosen = false; // a generation scores nothing
+  for (const RunData::Key key : m_selection.runs()) {
+    const RunData::Run *run = m_data.find(key);
+    if (run && run->row.kind == "generate") continue;
+    chosen = true;
+    if (run) shown.push_back(run);
+  }
+  if (chosen) return shown;
   const RunData::Run *newest = nullptr;
   for (const RunData::Run *run : m_data.runs())
     if (run->row.kind == "eval" && !run->policies.empty()) newest = run;

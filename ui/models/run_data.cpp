@@ -26,6 +26,7 @@ std::vector<LayerErrorRow> &rowsOf(RunData::Run &run, const LayerErrorRow &) { r
 std::vector<SummaryRow> &rowsOf(RunData::Run &run, const SummaryRow &) { return run.summaries; }
 std::vector<SimilarityRow> &rowsOf(RunData::Run &run, const SimilarityRow &) { return run.similarities; }
 std::vector<OperationRow> &rowsOf(RunData::Run &run, const OperationRow &) { return run.operations; }
+std::vector<GeneratedRow> &rowsOf(RunData::Run &run, const GeneratedRow &) { return run.generated; }
 std::vector<ProblemRow> &rowsOf(RunData::Run &run, const ProblemRow &) { return run.problems; }
 std::vector<LogRow> &rowsOf(RunData::Run &run, const LogRow &) { return run.logs; }
 
@@ -145,6 +146,7 @@ bool RunData::readFile(File &file) {
   news = readRows<SummaryRow>(file) || news;
   news = readRows<SimilarityRow>(file) || news;
   news = readRows<OperationRow>(file) || news;
+  news = readRows<GeneratedRow>(file) || news;
   news = readRows<ProblemRow>(file) || news;
   news = readRows<LogRow>(file) || news;
   return news;

@@ -36,6 +36,7 @@ public:
     std::vector<SummaryRow> summaries;
     std::vector<SimilarityRow> similarities;
     std::vector<OperationRow> operations;
+    std::vector<GeneratedRow> generated;
     std::vector<ProblemRow> problems;
     std::vector<LogRow> logs;
   };

@@ -13,6 +13,7 @@ namespace {
 QString kindTitle(const std::string &kind) {
   if (kind == "eval") return RunListModel::tr("Perplexity");
   if (kind == "layers") return RunListModel::tr("Layer errors");
+  if (kind == "generate") return RunListModel::tr("Generation");
   return QString::fromStdString(kind);
 }
 
@@ -36,7 +37,8 @@ std::vector<RunListModel::Column> columns() {
       {RunListModel::tr("Run"), RunListModel::tr("Model, text and protocol"), [](const Row &r) { return r.title; }, {}, {}},
       {RunListModel::tr("Kind"),
        RunListModel::tr("Perplexity: every layer gets what the layers before it rebuilt (closed loop). "
-                        "Layer errors: every layer gets the exact input (open loop)."),
+                        "Layer errors: every layer gets the exact input (open loop). "
+                        "Generation: text drawn token by token; double-click shows it."),
        [](const Row &r) { return r.kind; },
        {},
        {}},

@@ -3,6 +3,7 @@
 
 #include "error.h"
 #include "run/experiment.h"
+#include "run/generation.h"
 
 #include <nlohmann/json.hpp>
 
@@ -41,6 +42,12 @@ void writeFile(const QString &file, const std::string &bytes) {
   out.close();
   if (!out)
     throw Error(Code::StoreUnwritable, file.toStdString() + " cannot be written; choose another folder or free disk space");
+}
+
+bool isGeneration(const RunData::Run &run) { return run.row.kind == "generate"; }
+
+QJsonObject toQt(const nlohmann::json &json) {
+  return QJsonDocument::fromJson(QByteArray::fromStdString(json.dump())).object();
 }
 
 ModelShape shapeOf(const RunRow &row) { return {row.layers, row.d, row.heads, row.kvHeads, row.dh}; }
@@ -104,13 +111,12 @@ void Workspace::openFiles(const QStringList &files) {
   for (const QString &file : files) {
     if (!m_data.open(file)) continue;
     const int index = static_cast<int>(m_data.files().indexOf(QFileInfo(file).absoluteFilePath()));
-    const RunData::Run *newest = nullptr;
+    const RunData::Run *newest = nullptr, *generation = nullptr;
     for (const RunData::Run *run : m_data.runs())
-      if (run->key.file == index && run->row.kind != "preview") newest = run;
-    if (newest)
-      shown.push_back(newest->key);
-    else
-      Q_EMIT message(Severity::Info, tr("%1 holds no run yet.").arg(file));
+      if (run->key.file == index && run->row.kind != "preview") (isGeneration(*run) ? generation : newest) = run;
+    for (const RunData::Run *run : {newest, generation})
+      if (run) shown.push_back(run->key);
+    if (!newest && !generation) Q_EMIT message(Severity::Info, tr("%1 holds no run yet.").arg(file));
   }
   if (!shown.empty()) m_selection.setRuns(std::move(shown));
   Q_EMIT shapeChanged();
@@ -133,9 +139,8 @@ void Workspace::run(const Experiment &wanted) {
   Experiment experiment = wanted;
   experiment.model = m_model.toStdString();
   experiment.text = m_text.toStdString();
-  const std::string json = toJson(experiment).dump();
   m_runStore = m_liveStore;
-  m_engine->run(QJsonDocument::fromJson(QByteArray::fromStdString(json)).object());
+  m_engine->run(toQt(toJson(experiment)));
 }
 
 void Workspace::runStudy(const QString &source, const QString &name, const QString &store) {
@@ -145,10 +150,19 @@ void Workspace::runStudy(const QString &source, const QString &name, const QStri
                    {QStringLiteral("store"), store}});
 }
 
+void Workspace::generate(const GenerationRequest &request) {
+  m_runStore = m_liveStore;
+  m_engine->generate(toQt(toJson(request)));
+}
+
 void Workspace::showRun(qint64 run) {
   if (!m_data.open(m_runStore)) return;
   m_data.poll();
-  m_selection.setRuns({{static_cast<int>(m_data.files().indexOf(m_runStore)), run}});
+  std::vector<RunData::Key> keys{{static_cast<int>(m_data.files().indexOf(m_runStore)), run}};
+  if (const RunData::Run *started = m_data.find(keys.front()); started && isGeneration(*started))
+    for (const RunData::Key &key : m_selection.runs()) // a generation hides no curve
+      if (const RunData::Run *other = m_data.find(key); other && !isGeneration(*other)) keys.push_back(key);
+  m_selection.setRuns(std::move(keys));
 }
 
 void Workspace::showPreview(qint64, const QString &policy) {

@@ -12,6 +12,7 @@
 namespace xqs {
 
 struct Experiment;
+struct GenerationRequest;
 struct ModelShape;
 
 /// What the window shows and drives, without a widget: open files, the selection, the engine and the store it writes.
@@ -35,7 +36,7 @@ public:
   bool openDemo();
   /// A copy of the recorded run: gone when the program ends.
   bool isDemo(const QString &file) const { return m_demoFolder.isValid() && file.startsWith(m_demoFolder.path()); }
-  /// Adds files and shows their newest runs.
+  /// Adds files and shows their newest runs, and of those of kind "generate" the newest too.
   void openFiles(const QStringList &files);
   /// Starts the engine and opens model and text in the background.
   void startEngine(const QString &model, const QString &text);
@@ -44,6 +45,7 @@ public:
   void run(const Experiment &experiment);
   /// Computes what `store` lacks of a study, given as its JSON text; `name` is its name in messages.
   void runStudy(const QString &source, const QString &name, const QString &store);
+  void generate(const GenerationRequest &request);
 
   /// The shape that sizes are computed for: the engine's model, else that of the newest run.
   std::optional<ModelShape> shape() const;

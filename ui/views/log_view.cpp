@@ -84,6 +84,8 @@ LogView::LogView(const ViewContext &context, QWidget *parent) : View(context, pa
 }
 
 QString LogView::progressLine(const RunData::Run &run) const {
+  if (run.row.kind == "generate" && run.ends.empty())
+    return tr("%1: %2 tokens in all columns").arg(runTitle(run)).arg(run.generated.size());
   std::set<std::int64_t> windows;
   double lanes = 0;
   for (const WindowRow &row : run.windows) windows.insert(row.window), ++lanes;
@@ -126,7 +128,8 @@ void LogView::appendNew(const RunData::Run &run) {
 void LogView::refresh() {
   QStringList lines;
   std::map<RunData::Key, Seen> kept; // another selection lists anew
-  const RunList runs = sourceRuns(context());
+  RunList runs = sourceRuns(context());
+  if (const RunData::Run *generation = shownGeneration(context())) runs.push_back(generation);
   for (const RunData::Run *run : runs)
     if (auto at = m_seen.find(run->key); at != m_seen.end()) kept.insert(*at);
   if (kept.size() != m_seen.size()) m_list->clear(), m_seen.clear();

@@ -25,11 +25,17 @@ const RunData::Run *latest(const RunData &data, std::string_view kind, bool with
 RunList shownRuns(const ViewContext &context) {
   RunList result;
   for (const RunData::Key &key : context.selection->runs())
-    if (const RunData::Run *run = context.data->find(key)) result.push_back(run);
+    if (const RunData::Run *run = context.data->find(key); run && run->row.kind != "generate") result.push_back(run);
   if (!result.empty()) return result;
   for (const char *kind : {"eval", "layers"})
     if (const RunData::Run *run = latest(*context.data, kind, true)) return {run};
   return {};
+}
+
+const RunData::Run *shownGeneration(const ViewContext &context) {
+  for (const RunData::Key &key : context.selection->runs())
+    if (const RunData::Run *run = context.data->find(key); run && run->row.kind == "generate") return run;
+  return latest(*context.data, "generate", false);
 }
 
 const RunData::Run *previewRun(const ViewContext &context) { return latest(*context.data, "preview", false); }

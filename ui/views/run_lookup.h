@@ -13,11 +13,13 @@ namespace xqs {
 
 using RunList = std::vector<const RunData::Run *>;
 
-/// The selected runs; without a selection the latest run of kind "eval" that has policies, else the latest such run of
-/// "layers".
+/// The selected runs but for generations; without a selection the latest run of kind "eval" that has policies, else the
+/// latest such run of "layers".
 RunList shownRuns(const ViewContext &context);
 /// The latest run of kind "preview"; null where there is none.
 const RunData::Run *previewRun(const ViewContext &context);
+/// The first selected run of kind "generate", else the latest; null where there is none.
+const RunData::Run *shownGeneration(const ViewContext &context);
 /// `shownRuns`, then `previewRun`: where rows of a policy are looked for.
 RunList sourceRuns(const ViewContext &context);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/curve_view.h"
 #include "views/distribution_view.h"
+#include "views/generation_view.h"
 #include "views/layer_error_view.h"
 #include "views/log_view.h"
 #include "views/sensitivity_view.h"
@@ -20,6 +21,7 @@ constexpr ViewInfo kViews[] = {
     {"distribution", QT_TRANSLATE_NOOP("Views", "Distributions"), "histogram", make<DistributionView>},
     {"layer-error", QT_TRANSLATE_NOOP("Views", "Error by layer"), "curve", make<LayerErrorView>},
     {"sensitivity", QT_TRANSLATE_NOOP("Views", "Sensitivity"), "heatmap", make<SensitivityView>},
+    {"generation", QT_TRANSLATE_NOOP("Views", "Generation"), "log", make<GenerationView>},
     {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
 };
 

@@ -22,6 +22,10 @@ RunListPanel::RunListPanel(RunData &runData, Selection &selection, QWidget *pare
   column->setContentsMargins(0, 0, 0, 0);
   column->addWidget(m_table);
   connect(m_table->selectionModel(), &QItemSelectionModel::selectionChanged, this, &RunListPanel::takeSelection);
+  connect(m_table, &QTableView::activated, this, [this, &runData](const QModelIndex &index) {
+    if (const RunData::Run *run = runData.find(m_model->row(index.row()).key))
+      Q_EMIT runActivated(QString::fromStdString(run->row.kind));
+  });
   connect(&m_selection, &Selection::changed, this, &RunListPanel::showSelection);
   connect(m_model, &QAbstractItemModel::rowsInserted, this, &RunListPanel::showSelection);
   showSelection();

@@ -17,6 +17,9 @@ class RunListPanel : public QWidget {
 public:
   RunListPanel(RunData &runData, Selection &selection, QWidget *parent = nullptr);
 
+Q_SIGNALS:
+  void runActivated(const QString &kind); ///< double-clicked, or Enter
+
 private:
   void showSelection();
   void takeSelection();

@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <csignal>
+#include <fstream>
+#include <sstream>
 
 using namespace xqs::test;
 using nlohmann::json;
@@ -221,6 +223,36 @@ TEST(Generate, LanesGrowBesideTheExactModel) {
   EXPECT_EQ(sequences[1].at("policy"), "fp16");
   EXPECT_LT(sequences[2].at("format_bytes"), sequences[1].at("format_bytes"));
   EXPECT_EQ(sequences[0].at("same_as_exact"), 12);
+}
+
+TEST(Generate, TheStoreHoldsWhatWasPrinted) {
+  const TempDir dir;
+  const json result =
+      parsed(runCli({"generate", "--model", kModel, "--raw", "--prompt", "a cache", "--tokens", "12", "--policy",
+                     "xquant:bits=2,group=8", "--noise-floor", "--store", dir / "g.xqs", "--json"}));
+  EXPECT_TRUE(result.at("sequences")[1].contains("same_as_perturbed"));
+  const json store = parsed(runCli({"export", dir / "g.xqs", "--json"}));
+  EXPECT_EQ(store.at("run").at(0).at("kind"), "generate");
+  EXPECT_EQ(store.at("run_end").at(0).at("status"), "finished");
+  std::vector<std::vector<std::int64_t>> tokens(2);
+  std::vector<std::string> texts(2);
+  for (const json &row : store.at("generated")) {
+    const auto column = row.at("policy_index").get<std::size_t>() + 1;
+    tokens.at(column).push_back(row.at("token"));
+    texts.at(column) += row.at("text").get<std::string>();
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(json(tokens[i]), result.at("sequences")[i].at("tokens"));
+    EXPECT_EQ(texts[i], result.at("sequences")[i].at("text"));
+  }
+  EXPECT_EQ(store.at("generated").back().at("format_bytes"), result.at("sequences")[1].at("format_bytes"));
+  const Outcome report = runCli({"report", dir / "g.xqs", "-o", dir / "g.html"});
+  EXPECT_EQ(report.exitCode, 0) << report.err;
+  std::stringstream page;
+  page << std::ifstream(dir / "g.html").rdbuf();
+  EXPECT_NE(page.str().find("Generated text"), std::string::npos);
+  EXPECT_NE(page.str().find("xqscope-cli generate --model"), std::string::npos);
+  EXPECT_NE(page.str().find("--policy xquant:bits=2,group=8"), std::string::npos);
 }
 
 TEST(Generate, AModelWithoutAChatTemplateSaysWhatToDo) {

@@ -97,6 +97,36 @@ TEST_F(Serve, CancelEndsARunAndKeepsWhatIsFinished) {
   EXPECT_LT(kept, progress["total"].get<std::size_t>()) << "it ran on to its end";
 }
 
+const json kGenerate = {
+    {"cmd", "generate"},
+    {"spec", {{"prompt", "a cache"}, {"raw", true}, {"tokens", 9}, {"policies", {"fp16", "xquant:bits=2,group=16"}}}}};
+
+TEST_F(Serve, GeneratesIntoTheStoreAndIsCancelled) {
+  open();
+  m_engine.send(kGenerate);
+  const json started = m_engine.until("run-started");
+  ASSERT_FALSE(started.is_null());
+  EXPECT_EQ(m_engine.until("progress")["total"], 9);
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
+  json endless = kGenerate;
+  endless["spec"]["tokens"] = 1 << 20;
+  m_engine.send(endless);
+  ASSERT_FALSE(m_engine.until("run-started").is_null());
+  while (m_engine.until("progress")["done"] < 3) {
+  }
+  m_engine.send({{"cmd", "cancel"}});
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "cancelled");
+  json empty = kGenerate;
+  empty["spec"]["prompt"] = "";
+  m_engine.send(empty);
+  EXPECT_NE(m_engine.until("error")["message"].get<std::string>().find("empty"), std::string::npos);
+  quit();
+  const json store = stored();
+  EXPECT_EQ(count(store["generated"], started["run"].get<std::int64_t>()), 3u * 9u);
+  EXPECT_EQ(store["run"].size(), 3u) << "the preview's, two generations";
+  EXPECT_EQ(store["run_end"][1]["status"], "cancelled");
+}
+
 TEST_F(Serve, APauseHoldsTheRunAndAnswersPreviews) {
   open("synthetic:layers=24,d=64,heads=4,kv_heads=2");
   m_engine.send(kLongRun);
@@ -198,6 +228,8 @@ TEST_F(Serve, WrongCommandsAreAnsweredAndHarmless) {
   EXPECT_FALSE(m_engine.until("model").is_null());
   EXPECT_EQ(refused(R"({"cmd":"run","spec":{"policies":["low-rank:rank=4096"]}})")["code"], "usage");
   EXPECT_EQ(refused(R"({"cmd":"run"})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"generate"})")["code"], "usage");
+  EXPECT_EQ(refused(R"({"cmd":"generate","spec":{"prompt":"x"}})")["code"], "unsupported") << "no chat template";
   refused(R"({"cmd":"preview","policy":"xquant:bits=7"})", "preview-failed");
   EXPECT_EQ(refused(R"({"cmd":"study"})")["code"], "usage");
   EXPECT_EQ(refused(R"({"cmd":"study","study":"{\"base\":{},\"policies\":[\"nonsense\"]}"})")["code"], "usage");

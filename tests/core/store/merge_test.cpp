@@ -148,6 +148,28 @@ TEST(Merge, ADifferentMeaningIsRefusedBeforeAnythingIsWritten) {
   EXPECT_EQ(errorOf([&] { mergeStores(folder / "all.xqs", none); }).first, Code::NotFound);
 }
 
+TEST(Merge, AGenerationIsCopiedTokenByTokenOnce) {
+  const TempFolder folder;
+  RunRow row = exampleRun();
+  row.kind = "generate";
+  const auto write = [&](const fs::path &file, std::int64_t tokens) { // the same run, read earlier and later
+    RunStore store(file);
+    const RowId run = store.beginRun(row);
+    for (std::int64_t step = 0; step < tokens; ++step)
+      for (const std::int64_t policy : {-1, 0}) {
+        GeneratedRow token;
+        token.run = run, token.policy = policy, token.step = step, token.token = 100 * policy + step;
+        store.append(token);
+      }
+  };
+  write(folder / "1.xqs", 3), write(folder / "2.xqs", 5);
+  const fs::path in[] = {folder / "1.xqs", folder / "2.xqs", folder / "1.xqs"};
+  EXPECT_EQ(mergeStores(folder / "all.xqs", in).newRuns, 1);
+  const auto tokens = RunReader(folder / "all.xqs").rowsAfter<GeneratedRow>(0);
+  ASSERT_EQ(tokens.size(), 10u);
+  for (const GeneratedRow &token : tokens) EXPECT_EQ(token.token, 100 * token.policy + token.step);
+}
+
 TEST(Merge, EveryRecordKindIsCopied) {
   const TempFolder folder;
   {
@@ -164,6 +186,5 @@ TEST(Merge, EveryRecordKindIsCopied) {
   const fs::path in[] = {folder / "1.xqs"};
   mergeStores(folder / "all.xqs", in);
   const auto json = nlohmann::json::parse(exportJson(folder / "all.xqs"));
-  for (const auto &[table, rows] : json.items())
-    EXPECT_TRUE(!rows.is_array() || rows.size() == 1u) << table;
+  for (const auto &[table, rows] : json.items()) EXPECT_TRUE(!rows.is_array() || rows.size() == 1u) << table;
 }

@@ -167,6 +167,10 @@ TEST(Store, ExportsCsvAndJson) {
     SummaryRow summary;
     summary.histogram = {1, 0, 0, 0x80}, summary.topChannels = {0xff, 0xff, 0xff, 0xff, 0, 0, 0x80, 0x3f};
     store.append(summary);
+    GeneratedRow token;
+    token.run = run, token.step = 4, token.token = 9, token.text = "\"a\",\nb", token.logProbability = -0.5;
+    token.cacheTokens = 12, token.formatBytes = 345;
+    store.append(token);
     store.close();
   }
   exportCsv(folder / "a.xqs", folder / "out/csv");
@@ -174,10 +178,15 @@ TEST(Store, ExportsCsvAndJson) {
             "id,run,policy_index,window,tokens,mean_nll,mean_kl,top1,seconds\n1,1,-1,0,7,,0.25,1,0\n");
   EXPECT_EQ(contentOf(folder / "out/csv/similarity.csv"),
             "id,run,window,site,layers,cosine\n1,1,0,\"x, post-norm\",1,0.1\n");
+  EXPECT_EQ(contentOf(folder / "out/csv/generated.csv"),
+            "id,run,policy_index,step,token,text,ends,log_probability,same_as_exact,same_as_perturbed,cache_tokens,"
+            "format_bytes,allocated_bytes,accumulator_bytes,seconds\n"
+            "1,1,-1,4,9,\"\"\"a\"\",\nb\",0,-0.5,1,-1,12,345,0,0,0\n");
   EXPECT_TRUE(std::filesystem::exists(folder / "out/csv/problem.csv"));
   const auto json = nlohmann::json::parse(exportJson(folder / "a.xqs"));
   EXPECT_TRUE(json["window_result"][0]["mean_nll"].is_null());
   EXPECT_EQ(json["run"][0]["model"], "synthetic \"ü\"");
+  EXPECT_EQ(json["generated"][0]["text"], "\"a\",\nb");
   EXPECT_EQ(json["similarity"][0]["cosine"], nlohmann::json::parse("[0.1]"));
   EXPECT_EQ(json["summary"][0]["histogram"], nlohmann::json::parse("[2147483649]"));
   EXPECT_EQ(json["summary"][0]["top_channels"], nlohmann::json::parse("[-1, 1.0]"));

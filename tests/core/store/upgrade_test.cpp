@@ -49,6 +49,7 @@ TEST(StoreUpgrade, AFileOfVersion1OpensUnchanged) {
   expectOldRows(reader);
   EXPECT_TRUE(reader.rowsAfter<PositionRow>(0).empty());
   EXPECT_TRUE(reader.rowsAfter<NoiseRow>(0).empty());
+  EXPECT_TRUE(reader.rowsAfter<GeneratedRow>(0).empty());
   EXPECT_NE(exportJson(file).find("\"noise\": []"), std::string::npos);
   EXPECT_EQ(sqlite::Database(file, sqlite::Database::Access::Read, 0).integer("PRAGMA user_version"), 1);
 }
@@ -65,11 +66,16 @@ TEST(StoreUpgrade, AppendingAddsWhatIsMissingUnderAnOpenReader) {
   PositionRow position;
   position.run = id, position.sameTop = {1, 0, 1};
   store.append(position);
+  GeneratedRow generated;
+  generated.run = id, generated.text = "é", generated.formatBytes = 77;
+  store.append(generated);
   store.flush();
   reader.dataVersion(); // a view polls
   expectOldRows(reader);
   EXPECT_EQ(reader.rowsAfter<RunRow>(1).at(0).studyKey, "key");
   EXPECT_EQ(reader.rowsAfter<PositionRow>(0).at(0).sameTop, position.sameTop);
+  EXPECT_EQ(reader.rowsAfter<GeneratedRow>(0).at(0).text, "é");
+  EXPECT_EQ(reader.rowsAfter<GeneratedRow>(0).at(0).formatBytes, 77);
   sqlite::Database other(file, sqlite::Database::Access::Write, 1000);
   EXPECT_NE(other.tryExec("DELETE FROM position"), 0) << "a new table is as append-only as the others";
 }

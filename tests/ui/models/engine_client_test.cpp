@@ -71,6 +71,19 @@ TEST_F(EngineClientTest, RunsToItsEnd) {
   EXPECT_EQ(client.state(), State::Ready);
 }
 
+TEST_F(EngineClientTest, AGenerationIsToldAsARunIs) {
+  ASSERT_TRUE(opens("good"));
+  client.generate(spec(1));
+  EXPECT_EQ(client.state(), State::Running);
+  client.generate(spec(1)); // not while one is in progress
+  ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
+  EXPECT_EQ(client.state(), State::Ready);
+  client.generate({{QStringLiteral("policies"), QJsonArray()}});
+  ASSERT_TRUE(QTest::qWaitFor([&] { return failed.count() == 1; }, kPatienceMs));
+  EXPECT_EQ(client.state(), State::Ready);
+  EXPECT_EQ(started.count(), 1);
+}
+
 TEST_F(EngineClientTest, PausesResumesCancels) {
   ASSERT_TRUE(opens("good"));
   client.pause();

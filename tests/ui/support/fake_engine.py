@@ -35,7 +35,7 @@ for line in sys.stdin:
             continue
         say("model", name=request["model"], text=request["text"], vocab=100, tokens=5000, preview_run=1,
             shape={"layers": 4, "d": 64, "heads": 4, "kv_heads": 2, "dh": 16})
-    elif cmd == "run":
+    elif cmd in ("run", "generate"):
         if not request["spec"]["policies"]:
             say("error", code="usage", message="no policies")
             continue

@@ -219,4 +219,36 @@ RowId SampleStore::addPreview(const std::string &policy, double damage) {
   return run;
 }
 
+RowId SampleStore::addGeneration(int tokens, int divergence, bool finished) {
+  RunRow row = runRow({}, "generate");
+  row.uuid = "generation", row.title = "SmolLM2-135M, text generated after 30 tokens, greedy", row.textTokens = 30;
+  row.spec = R"({"prompt": "What is a cache?", "policies": ["xquant:bits=4", "kivi-star:bits=2"], "tokens": 24})";
+  const RowId run = m_store.beginRun(row);
+  m_store.append(policyRow(run, 0, {"xquant:bits=4", 0.27, 0.27, 1, 0}));
+  m_store.append(policyRow(run, 1, {"kivi-star:bits=2", 0.15, 0.15, 1, 0}));
+  addTokens(run, 0, tokens, divergence);
+  if (finished) {
+    RunEndRow end;
+    end.run = run, end.endedUtc = "2026-11-22T20:42:10Z", end.status = "finished", end.seconds = 3;
+    m_store.append(end);
+  }
+  m_store.flush();
+  return run;
+}
+
+void SampleStore::addTokens(RowId run, int from, int to, int divergence) {
+  for (int step = from; step < to; ++step)
+    for (const std::int64_t policy : {-1, 0, 1}) {
+      const bool other = policy == 1 && step >= divergence;
+      GeneratedRow row;
+      row.run = run, row.policy = policy, row.step = step, row.token = step + (other ? 1000 : 0);
+      row.text = (other ? "other" : "w") + std::to_string(step) + " ";
+      row.sameAsExact = !other, row.sameAsPerturbed = policy != 1 || step < divergence + 2;
+      row.cacheTokens = 30 + step, row.formatBytes = (30 + step) * (policy < 0 ? 23040 : policy == 0 ? 6120 : 3510);
+      row.logProbability = -0.4, row.seconds = 0.1 * step;
+      m_store.append(row);
+    }
+  m_store.flush();
+}
+
 } // namespace xqs::test

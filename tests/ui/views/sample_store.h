@@ -40,6 +40,10 @@ public:
   RowId addSensitivity(int layers = 30);
   /// A preview run with one policy; its errors are `damage` times those of the run.
   RowId addPreview(const std::string &policy, double damage = 0.5);
+  /// A generation of the exact model and two policies: the second one parts at `divergence`, with a noise floor two tokens
+  /// later. Token i is the text "w<i> ".
+  RowId addGeneration(int tokens = 12, int divergence = 4, bool finished = true);
+  void addTokens(RowId run, int from, int to, int divergence);
   RunStore &store() { return m_store; }
 
 private:

@@ -4,10 +4,17 @@
 #include "ui/support/qt_messages.h"
 #include "ui/views/sample_store.h"
 #include "views/curve_view.h"
+#include "views/generation_column.h"
+#include "views/generation_view.h"
 
 #include <QAccessible>
 #include <QComboBox>
+#include <QJsonDocument>
+#include <QLabel>
 #include <QTest>
+#include <QTextBlock>
+#include <QTextEdit>
+#include <QToolButton>
 
 #include <gmock/gmock.h>
 
@@ -65,6 +72,7 @@ TEST_P(EveryView, SurvivesThemesSizesMouseAndKeys) {
     const RowId isolated = store.addSensitivity();
     for (int i = 0; i < runs; ++i) store.addRun({.windows = 1 + i, .scale = 1 + 0.2 * i, .finished = i > 0});
     store.addPreview("xquant:bits=3,group=64");
+    store.addGeneration();
     desk.open(store);
     for (const RunData::Run *run : desk.data.runs())
       if (run->row.kind == "eval" && run->row.id != isolated) keys.push_back(run->key);
@@ -115,6 +123,7 @@ TEST_P(EveryView, ChartsHaveANameAndARoleForScreenReaders) {
   test::SampleStore store;
   store.addSensitivity();
   store.addRun();
+  store.addGeneration();
   Desk desk;
   desk.open(store);
   const auto view = shown(info(), desk.context);
@@ -127,6 +136,87 @@ TEST_P(EveryView, ChartsHaveANameAndARoleForScreenReaders) {
     chart->setCursorItem(0);
     EXPECT_FALSE(interface->text(QAccessible::Value).isEmpty());
   }
+}
+
+class Generation : public testing::Test {
+protected:
+  void open() {
+    m_desk.open(m_store);
+    m_view = std::make_unique<GenerationView>(m_desk.context, nullptr);
+    m_view->resize(900, 500);
+    m_view->show();
+    ASSERT_TRUE(QTest::qWaitForWindowExposed(m_view.get()));
+  }
+  std::string text(std::size_t column) const { return m_view->columns().at(column)->text().toStdString(); }
+  std::string verdict(std::size_t column) const { return m_view->columns().at(column)->verdict().toStdString(); }
+  /// What is written with a background: the mark.
+  QString marked(std::size_t column) const {
+    const QTextDocument *document = m_view->columns().at(column)->findChild<QTextEdit *>()->document();
+    QString result;
+    for (QTextBlock block = document->begin(); block.isValid(); block = block.next())
+      for (auto part = block.begin(); !part.atEnd(); ++part)
+        if (part.fragment().charFormat().background().style() != Qt::NoBrush) result += part.fragment().text();
+    return result;
+  }
+  test::SampleStore m_store;
+  Desk m_desk;
+  std::unique_ptr<GenerationView> m_view;
+};
+
+TEST_F(Generation, TextsStandSideBySideAndTheFirstOtherTokenIsMarked) {
+  m_store.addGeneration(6, 4);
+  open();
+  ASSERT_EQ(m_view->columns().size(), 3u);
+  EXPECT_EQ(text(0), "w0 w1 w2 w3 w4 w5 ");
+  EXPECT_EQ(text(1), text(0));
+  EXPECT_EQ(text(2), "w0 w1 w2 w3 other4 other5 ");
+  EXPECT_EQ(marked(0), QString());
+  EXPECT_EQ(marked(1), QString());
+  EXPECT_EQ(marked(2), QStringLiteral("other4 "));
+  EXPECT_THAT(verdict(1), testing::HasSubstr("same text, 6 tokens"));
+  EXPECT_THAT(verdict(2), testing::HasSubstr("token 5")) << "counted from 1";
+  QStringList said;
+  for (const QLabel *label : m_view->columns()[2]->findChildren<QLabel *>()) said << label->text();
+  EXPECT_TRUE(said.filter(QStringLiteral("Noise floor")).isEmpty() == false);
+  EXPECT_TRUE(said.join(u' ').contains(QLatin1String("120 KiB"))) << said.join(u'|').toStdString(); // 35 * 3510 bytes
+  EXPECT_TRUE(said.join(u' ').contains(QLatin1String("15.2 %"))) << said.join(u'|').toStdString();  // 3510 / 23040
+}
+
+TEST_F(Generation, TokensAreAppendedAsTheyCome) {
+  const RowId run = m_store.addGeneration(3, 4, false);
+  open();
+  EXPECT_EQ(text(2), "w0 w1 w2 ");
+  EXPECT_THAT(verdict(2), testing::HasSubstr("for 3 tokens"));
+  m_store.addTokens(run, 3, 8, 4);
+  m_desk.data.poll();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return text(2).size() > 9; }, 5000));
+  EXPECT_EQ(text(2), "w0 w1 w2 w3 other4 other5 other6 other7 ");
+  EXPECT_EQ(marked(2), QStringLiteral("other4 "));
+  Theme::current().apply(Theme::Mode::Dark); // written anew
+  EXPECT_EQ(text(2), "w0 w1 w2 w3 other4 other5 other6 other7 ");
+  EXPECT_EQ(marked(2), QStringLiteral("other4 "));
+  Theme::current().apply(Theme::Mode::Light);
+}
+
+TEST_F(Generation, TheSelectedOneIsShownElseTheLatest) {
+  const RowId first = m_store.addGeneration(2, 9);
+  m_store.addGeneration(5, 9);
+  open();
+  EXPECT_EQ(text(0), "w0 w1 w2 w3 w4 ");
+  m_desk.selection.setRuns({{0, first}});
+  ASSERT_TRUE(QTest::qWaitFor([&] { return text(0) == "w0 w1 "; }, 5000));
+}
+
+TEST_F(Generation, ItsRequestCanBeUsedAgain) {
+  m_store.addGeneration();
+  open();
+  QStringList prompts;
+  QObject::connect(m_view.get(), &GenerationView::requestWanted, m_view.get(), [&](const QString &spec) {
+    prompts << QJsonDocument::fromJson(spec.toUtf8())[QLatin1String("prompt")].toString();
+  });
+  for (QToolButton *button : m_view->findChildren<QToolButton *>())
+    if (button->text() == QLatin1String("Use again")) button->click();
+  EXPECT_EQ(prompts, QStringList{QStringLiteral("What is a cache?")});
 }
 
 class Curve : public testing::Test {
