@@ -8,29 +8,49 @@
 namespace xqs {
 namespace {
 constexpr Queue kQueue = Queue::Compute;
+
+std::vector<Generator::Start> freshStarts(std::span<const Method *const> methods) {
+  std::vector<Generator::Start> starts;
+  for (const Method *method : methods) starts.push_back({method, nullptr, 0});
+  return starts;
 }
+} // namespace
 
 Generator::Generator(const Model &model, std::span<const Method *const> methods, std::span<const TokenId> prompt,
                      const SamplerSettings &sampling, std::stop_token stop)
+    : Generator(model, freshStarts(methods), prompt, sampling, std::move(stop)) {}
+
+Generator::Generator(const Model &model, std::vector<Start> starts, std::span<const TokenId> prompt,
+                     const SamplerSettings &sampling, std::stop_token stop)
     : m_model(model), m_engine(model) {
   const auto length = static_cast<Index>(prompt.size());
-  if (prompt.empty() || length > model.config().contextLength)
-    throw Error(Code::Usage,
-                fmt::format("the prompt has {} tokens; it needs at least one and at most {}, what {} was trained "
-                            "for",
-                            length, model.config().contextLength, model.config().name));
   std::vector<Lane> lanes;
   std::vector<std::size_t> all;
-  for (const Method *method : methods) {
+  for (Start &start : starts) {
+    const Index held = start.cache ? start.cache->tokens() : 0;
+    if (prompt.empty() || held + length > model.config().contextLength)
+      throw Error(Code::Usage,
+                  fmt::format("the prompt has {} tokens{}; it needs at least one and at most {}, what {} was trained for",
+                              length, held > 0 ? fmt::format(" after {} that the cache holds", held) : "",
+                              model.config().contextLength, model.config().name));
     const CacheSize size{length, length, State::Stream};
-    m_sequences.push_back({method, method != nullptr ? method->makeCache(size) : makeExactCache(model, size), {}, false});
+    if (!start.cache) start.cache = start.method != nullptr ? start.method->makeCache(size) : makeExactCache(model, size);
+    m_sequences.push_back({start.method, std::move(start.cache), {}, false, start.perturbation});
     m_samplers.emplace_back(sampling);
-    lanes.emplace_back().cache = m_sequences.back().cache.get();
+    lanes.push_back(laneOf(m_sequences.back()));
     all.push_back(all.size());
   }
   m_logits = model.backend().allocate(model.config().vocab * sizeOf(DType::F32), Purpose::Activations);
   m_engine.step(lanes, prompt, stop);
   draw(all, length - 1);
+}
+
+Lane Generator::laneOf(const Sequence &sequence) {
+  Lane lane;
+  lane.cache = sequence.cache.get();
+  lane.perturbation = sequence.perturbation;
+  lane.seed = static_cast<std::uint64_t>(lane.cache->tokens()) + 1; // every step another rounding
+  return lane;
 }
 
 /// Draws a token from `row` of each lane's hidden states, in the order of the last step.
@@ -53,7 +73,7 @@ bool Generator::step(std::stop_token stop) {
   for (std::size_t i = 0; i < m_sequences.size(); ++i) {
     Sequence &s = m_sequences[i];
     if (s.ended || s.cache->tokens() == m_model.config().contextLength) continue;
-    lanes.emplace_back().cache = s.cache.get();
+    lanes.push_back(laneOf(s));
     lanes.back().tokens = std::span(s.tokens).last(1);
     active.push_back(i);
   }

@@ -17,10 +17,19 @@ public:
     std::unique_ptr<Cache> cache;
     std::vector<TokenId> tokens; ///< after the prompt
     bool ended = false;          ///< its last token ends a text or a turn
+    float perturbation = 0;      ///< see Lane
+  };
+  /// What a lane starts from.
+  struct Start {
+    const Method *method = nullptr;    ///< null: the exact model
+    std::unique_ptr<Cache> cache = {}; ///< State::Stream, with tokens in it that the prompt comes after; null: an empty one
+    float perturbation = 0;
   };
 
-  /// Feeds the prompt to every lane and draws its first token. Throws Usage where the prompt is empty or longer than the
-  /// model's context, Cancelled.
+  /// Feeds the prompt to every lane and draws its first token. Throws Usage where the prompt is empty or longer than what is
+  /// left of the model's context, Cancelled.
+  Generator(const Model &model, std::vector<Start> lanes, std::span<const TokenId> prompt, const SamplerSettings &sampling,
+            std::stop_token stop = {});
   Generator(const Model &model, std::span<const Method *const> methods, std::span<const TokenId> prompt,
             const SamplerSettings &sampling, std::stop_token stop = {});
 
@@ -29,6 +38,7 @@ public:
   const std::vector<Sequence> &sequences() const { return m_sequences; }
 
 private:
+  static Lane laneOf(const Sequence &sequence);
   void draw(std::span<const std::size_t> lanes, Index row);
 
   const Model &m_model;
@@ -37,6 +47,9 @@ private:
   std::vector<Sampler> m_samplers; ///< one a lane, the same seed: equal logits give equal tokens
   Buffer m_logits;
 };
+
+/// Perturbation (see Lane) that shows the noise floor: what another order of summation does (findings.md 7).
+constexpr float kNoisePerturbation = 1e-6f;
 
 /// First place at which two token lists differ; the shorter one's length where it is the beginning of the other.
 Index firstDivergence(std::span<const TokenId> a, std::span<const TokenId> b);
