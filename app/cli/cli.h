@@ -35,6 +35,7 @@ void addExport(CLI::App &app);
 void addSlurm(CLI::App &app);
 void addSensitivity(CLI::App &app);
 void addSolve(CLI::App &app);
+void addTask(CLI::App &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli.h"
+#include "kept_cache.h"
 
+#include "model/chat_template.h"
 #include "model/input_file.h"
 #include "run/generation.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -21,19 +23,44 @@ struct Options {
   std::vector<std::string> policies;
   std::string promptFile, store;
   GenerationRequest request;
+  KeptCacheOptions cache;
   bool json = false;
+  bool hasPrompt() const { return !request.prompt.empty() || !promptFile.empty(); }
 };
 
-std::string textOf(const Generator::Sequence &sequence, const Tokenizer &tokenizer) {
-  TextStream stream(tokenizer, false);
-  std::string text;
-  for (const TokenId token : sequence.tokens) text += stream.push(token);
-  return text + stream.finish();
+/// What is fed after a kept cache: the token that was drawn last, then the prompt, where there is one, as the next turn.
+std::vector<TokenId> nextTokens(const Options &options, const KeptCache &kept, const Model &model) {
+  const Tokenizer &tokenizer = model.tokenizer();
+  const std::string &prompt = options.request.prompt;
+  std::vector<TokenId> feed = kept.next(), turn;
+  if (!options.hasPrompt()) {
+    if (feed.empty()) throw Error(Code::Usage, "--cache-keep leaves no token to go on with: give --prompt");
+    return feed;
+  }
+  if (options.request.raw) {
+    turn = tokenizer.encode(prompt);
+    if (tokenizer.specials().addsBos() && !turn.empty()) turn.erase(turn.begin()); // that stands at a text's start
+  } else {
+    turn = tokenizer.encodeWithSpecials(renderNextTurn(recognizeChat(model.config().chatTemplate), tokenizer, prompt));
+    const auto ends = [&](TokenId token) { return tokenizer.specials().ends(token); };
+    const std::vector<TokenId> &last = feed.empty() ? kept.tokens() : feed;
+    const auto end = std::find_if(turn.begin(), turn.end(), ends);
+    if (!last.empty() && ends(last.back()) && end != turn.end()) turn.erase(turn.begin(), end + 1); // the reply is closed
+  }
+  feed.insert(feed.end(), turn.begin(), turn.end());
+  return feed;
 }
 
-/// The exact model goes along: what the others are compared with. With a noise floor every lane once more behind them.
-std::vector<Generator::Start> lanesOf(const std::vector<std::shared_ptr<const Method>> &methods, bool noiseFloor) {
+/// A fresh generation: the exact model goes along, which the others are compared with; with a noise floor every lane once
+/// more behind them. After a kept cache: its lane alone.
+std::vector<Generator::Start> lanesOf(const std::vector<std::shared_ptr<const Method>> &methods, bool noiseFloor,
+                                      const std::optional<KeptCache> &kept, const Session &session, std::size_t fed) {
   std::vector<Generator::Start> lanes;
+  if (kept) {
+    for (const auto &method : methods)
+      lanes.push_back({method.get(), kept->load(session, *method, static_cast<Index>(fed)), 0});
+    return lanes;
+  }
   for (const float perturbation : {0.0f, kNoisePerturbation}) {
     if (perturbation != 0 && !noiseFloor) break;
     lanes.push_back({nullptr, nullptr, perturbation});
@@ -55,44 +82,54 @@ double draw(Generator &generator, Index tokens, GenerationRecorder *recorder, Pr
   return seconds();
 }
 
-void show(const Options &options, const Generator &generator, const Model &model, std::size_t promptTokens, double seconds) {
-  nlohmann::json rows = nlohmann::json::array();
-  std::string table = fmt::format("prompt of {} tokens; then {:.1f} s for all lanes together\n", promptTokens, seconds);
-  const auto &lanes = generator.sequences();
-  const std::size_t columns = options.policies.size() + 1;
-  for (std::size_t i = 0; i < columns; ++i) {
-    const Generator::Sequence &s = lanes[i];
-    const CacheBytes bytes = s.cache->bytes();
-    const std::string name = s.method != nullptr ? s.method->spec().canonical() : "exact model (FP32 KV)";
-    const std::string text = textOf(s, model.tokenizer());
-    const Index same = firstDivergence(lanes.front().tokens, s.tokens);
-    rows.push_back({{"policy", s.method != nullptr ? nlohmann::json(name) : nlohmann::json()},
-                    {"tokens", s.tokens},
-                    {"text", text},
-                    {"ended", s.ended},
-                    {"same_as_exact", same},
-                    {"cache_tokens", s.cache->tokens()},
-                    {"format_bytes", bytes.formatBytes()},
-                    {"allocated_bytes", bytes.allocated},
-                    {"accumulator_bytes", bytes.accumulator}});
-    table += fmt::format("\n== {}\n", name);
-    if (s.method != nullptr)
-      table += fmt::format("   {} bytes of cache for {} tokens; the first {} of {} tokens are the exact model's\n",
-                           bytes.formatBytes(), s.cache->tokens(), same, s.tokens.size());
-    if (lanes.size() > columns) {
-      const Index floor = firstDivergence(s.tokens, lanes[columns + i].tokens);
-      rows.back()["same_as_perturbed"] = floor;
-      table += fmt::format(
-          "   noise floor: the first {} of {} tokens stay the same where embedded rows are perturbed by {:.0e}\n", floor,
-          s.tokens.size(), static_cast<double>(kNoisePerturbation));
-    }
-    table += text + "\n";
-  }
-  if (options.json)
-    printJson({{"prompt_tokens", promptTokens}, {"seconds", seconds}, {"sequences", rows}});
-  else
-    print(table);
+std::string textOf(const Generator::Sequence &sequence, const Tokenizer &tokenizer) {
+  TextStream stream(tokenizer, false);
+  std::string text;
+  for (const TokenId token : sequence.tokens) text += stream.push(token);
+  return text + stream.finish();
 }
+
+/// The same for people and for programs.
+struct Report {
+  nlohmann::json json;
+  std::string table;
+};
+
+/// `exact`, `twin`: the exact model's sequence and this one's perturbed copy; null where they did not run.
+void add(Report &report, const Generator::Sequence &s, const Generator::Sequence *exact, const Generator::Sequence *twin,
+         const Tokenizer &tokenizer) {
+  const CacheBytes bytes = s.cache->bytes();
+  const std::string name = s.method != nullptr ? s.method->spec().canonical() : "exact model (FP32 KV)";
+  const std::string text = textOf(s, tokenizer);
+  nlohmann::json row = {{"policy", s.method != nullptr ? nlohmann::json(name) : nlohmann::json()},
+                        {"tokens", s.tokens},
+                        {"text", text},
+                        {"ended", s.ended},
+                        {"cache_tokens", s.cache->tokens()},
+                        {"format_bytes", bytes.formatBytes()},
+                        {"allocated_bytes", bytes.allocated},
+                        {"accumulator_bytes", bytes.accumulator}};
+  report.table += fmt::format("\n== {}\n", name);
+  if (s.method != nullptr)
+    report.table += fmt::format("   {} bytes of cache for {} tokens\n", bytes.formatBytes(), s.cache->tokens());
+  if (exact != nullptr) {
+    const Index same = firstDivergence(exact->tokens, s.tokens);
+    row["same_as_exact"] = same;
+    if (exact != &s)
+      report.table += fmt::format("   the first {} of {} tokens are the exact model's\n", same, s.tokens.size());
+  }
+  if (twin != nullptr) {
+    const Index floor = firstDivergence(s.tokens, twin->tokens);
+    row["same_as_perturbed"] = floor;
+    report.table +=
+        fmt::format("   noise floor: the first {} of {} tokens stay the same where embedded rows are perturbed by {:.0e}\n",
+                    floor, s.tokens.size(), static_cast<double>(kNoisePerturbation));
+  }
+  report.table += text + "\n";
+  report.json["sequences"].push_back(std::move(row));
+}
+
+void show(const Options &options, const Report &report) { options.json ? printJson(report.json) : print(report.table); }
 
 void generate(Options options) {
   const std::stop_token stop = interrupted();
@@ -100,26 +137,67 @@ void generate(Options options) {
   request.sampling.validate();
   if (!options.promptFile.empty()) request.prompt = readRegularFile(options.promptFile, "prompt", kMaxPromptBytes);
   request.policies = parsePolicies(options.policies);
+  std::optional<KeptCache> kept;
+  if (!options.cache.load.empty()) {
+    kept.emplace(options.cache);
+    if (request.policies.empty()) request.policies.push_back(kept->policy());
+  }
   ProgressLine line;
   const auto session = openSession(options.session, line);
   const Model &model = session->model();
-  const std::vector<TokenId> prompt = promptTokens(request, model);
+  const std::vector<TokenId> feed = kept ? nextTokens(options, *kept, model) : promptTokens(request, model);
   std::vector<std::shared_ptr<const Method>> methods;
   for (const PolicySpec &policy : request.policies) methods.push_back(session->method(policy, stop));
   std::optional<RunStore> store;
   std::optional<GenerationRecorder> recorder;
-  if (!options.store.empty()) recorder.emplace(*session, request, prompt, store.emplace(options.store));
+  if (!options.store.empty()) recorder.emplace(*session, request, feed, store.emplace(options.store));
+
+  Report report;
   try {
-    Generator generator(model, lanesOf(methods, request.noiseFloor), prompt, request.sampling, stop);
+    Generator generator(model, lanesOf(methods, request.noiseFloor, kept, *session, feed.size()), feed, request.sampling,
+                        stop);
     const double seconds = draw(generator, request.tokens, recorder ? &*recorder : nullptr, line, stop);
     if (recorder) recorder->end("finished", "");
     if (store) store->close();
-    show(options, generator, model, prompt.size(), seconds);
+
+    report.json = {{"prompt_tokens", feed.size()}, {"seconds", seconds}, {"sequences", nlohmann::json::array()}};
+    report.table = fmt::format("prompt of {} tokens; then {:.1f} s for all lanes together\n", feed.size(), seconds);
+    if (kept) {
+      report.json["loaded_tokens"] = kept->tokens().size();
+      report.table = fmt::format("{} tokens from {} without prefill, {} fed after them; {:.1f} s\n", kept->tokens().size(),
+                                 options.cache.load, feed.size(), seconds);
+    }
+    const auto &lanes = generator.sequences();
+    const std::size_t columns = methods.size() + (kept ? 0 : 1);
+    for (std::size_t i = 0; i < columns; ++i)
+      add(report, lanes[i], kept ? nullptr : &lanes.front(), lanes.size() > columns ? &lanes[columns + i] : nullptr,
+          model.tokenizer());
+    if (!options.cache.save.empty()) {
+      const Generator::Sequence &s = lanes[kept ? 0 : 1];
+      std::vector<TokenId> before = kept ? kept->tokens() : std::vector<TokenId>();
+      before.insert(before.end(), feed.begin(), feed.end());
+      const std::uint64_t bytes = keepCache(options.cache.save, *session, s, std::move(before));
+      report.json["saved"] = {{"tokens", s.cache->tokens()}, {"bytes", bytes}};
+      report.table += fmt::format("\n{} tokens kept in {} ({} bytes)\n", s.cache->tokens(), options.cache.save, bytes);
+    }
   } catch (const Error &error) {
     if (recorder && error.code() != Code::StoreUnwritable)
       recorder->end(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
     throw;
   }
+  show(options, report);
+}
+
+void check(const Options &options) {
+  const bool loading = !options.cache.load.empty();
+  if (!options.hasPrompt() && !loading)
+    throw Error(Code::Usage, "generate needs --prompt TEXT or --prompt-file F, or --cache-load F");
+  if (options.policies.empty() && !loading) throw Error(Code::Usage, "generate needs --policy SPEC, or --cache-load F");
+  if (loading && !options.request.system.empty())
+    throw Error(Code::Usage, "--system stands at the beginning of a chat, which --cache-load has behind it");
+  if (loading && (!options.store.empty() || options.request.noiseFloor))
+    throw Error(Code::Usage, "--store and --noise-floor need a generation from its first token, not --cache-load");
+  checkKeptCacheOptions(options.cache, options.policies.size());
 }
 
 } // namespace
@@ -130,38 +208,35 @@ void addGenerate(CLI::App &app) {
   CLI::App *command = app.add_subcommand("generate", "Decode token by token under cache policies, beside the exact model");
   addSessionOptions(*command, options->session);
   addCalibrationOptions(*command, options->session.calibration);
-  auto *prompt = command->add_option("--prompt", options->request.prompt, "what to say to the model")->type_name("TEXT");
+  GenerationRequest &request = options->request;
+  auto *prompt = command->add_option("--prompt", request.prompt, "what to say to the model")->type_name("TEXT");
   auto *file = command->add_option("--prompt-file", options->promptFile, "the same from a file")->type_name("F");
   prompt->excludes(file);
-  command->add_option("--system", options->request.system, "system message; else the chat template's own")
-      ->type_name("TEXT");
-  command->add_flag("--raw", options->request.raw, "the prompt as it is, without the model's chat template");
-  command->add_option("--tokens", options->request.tokens, "at most so many")
+  command->add_option("--system", request.system, "system message; else the chat template's own")->type_name("TEXT");
+  command->add_flag("--raw", request.raw, "the prompt as it is, without the model's chat template");
+  command->add_option("--tokens", request.tokens, "at most so many")
       ->type_name("N")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
-  command->add_option("--temperature", options->request.sampling.temperature, "0: greedy")
-      ->type_name("T")
-      ->capture_default_str();
-  command->add_option("--top-k", options->request.sampling.topK, "only the k most probable tokens; 0: off")
+  command->add_option("--temperature", request.sampling.temperature, "0: greedy")->type_name("T")->capture_default_str();
+  command->add_option("--top-k", request.sampling.topK, "only the k most probable tokens; 0: off")
       ->type_name("K")
       ->capture_default_str();
-  command->add_option("--top-p", options->request.sampling.topP, "only the fewest with this probability together; 1: off")
+  command->add_option("--top-p", request.sampling.topP, "only the fewest with this probability together; 1: off")
       ->type_name("P")
       ->capture_default_str();
-  command->add_option("--seed", options->request.sampling.seed, "of the draws")->type_name("N")->capture_default_str();
+  command->add_option("--seed", request.sampling.seed, "of the draws")->type_name("N")->capture_default_str();
   command->add_option("--policy", options->policies, "a cache method with its settings, see below; may be repeated")
       ->type_name("SPEC")
-      ->required()
       ->allow_extra_args(false);
-  command->add_flag("--noise-floor", options->request.noiseFloor,
+  command->add_flag("--noise-floor", request.noiseFloor,
                     "every lane once more with embedded rows perturbed: where its own text parts from itself");
+  addKeptCacheOptions(*command, options->cache);
   command->add_option("--store", options->store, "record every token, to be opened in the window")->type_name("F.xqs");
   command->add_flag("--json", options->json, "one JSON object instead of a table");
   command->footer(policyHelp() + "\n" + exitCodeHelp());
   command->callback([options] {
-    if (options->request.prompt.empty() && options->promptFile.empty())
-      throw Error(Code::Usage, "generate needs --prompt TEXT or --prompt-file F");
+    check(*options);
     generate(*options);
   });
 }

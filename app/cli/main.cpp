@@ -31,7 +31,7 @@ int runCommand(int argc, char **argv) {
   app.get_formatter()->column_width(36);
   for (auto *const add : {cli::addInfo, cli::addPolicies, cli::addEval, cli::addLayers, cli::addRun, cli::addGenerate,
                           cli::addStudies, cli::addMerge, cli::addCompare, cli::addPareto, cli::addSensitivity,
-                          cli::addSolve, cli::addReport, cli::addServe, cli::addExport, cli::addSlurm})
+                          cli::addSolve, cli::addReport, cli::addServe, cli::addExport, cli::addSlurm, cli::addTask})
     add(app);
   try {
     app.parse(argc, argv);

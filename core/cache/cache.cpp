@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/cache.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 
 namespace xqs {
@@ -27,6 +30,40 @@ CacheBytes Cache::bytes() const {
   CacheBytes sum;
   for (const auto &group : m_groups) sum += group->bytes(m_tokens);
   return sum;
+}
+
+bool Cache::canTruncate(Index tokens) const {
+  XQS_ASSERT(m_stepCount == 0);
+  return tokens >= 0 && tokens <= m_tokens &&
+         std::all_of(m_groups.begin(), m_groups.end(), [&](const auto &group) { return group->canTruncate(tokens); });
+}
+
+void Cache::truncate(Index tokens) {
+  if (!canTruncate(tokens)) {
+    Index below = std::clamp<Index>(tokens, 0, m_tokens), above = below;
+    while (!canTruncate(below)) --below;
+    while (!canTruncate(above)) ++above;
+    throw Error(Code::Usage,
+                below == above
+                    ? fmt::format("a cache of {} tokens cannot be cut to {}", m_tokens, tokens)
+                    : fmt::format("a cache of {} tokens cannot be cut to {}: what would be open then is packed already; "
+                                  "the nearest lengths possible are {} and {}",
+                                  m_tokens, tokens, below, above));
+  }
+  for (const auto &group : m_groups) group->resize(tokens);
+  m_tokens = tokens;
+}
+
+void Cache::visitState(const StateVisitor &visit) const {
+  XQS_ASSERT(m_stepCount == 0);
+  for (const auto &group : m_groups) group->visitState(visit);
+}
+
+void Cache::restore(Index tokens, const StateVisitor &fill) {
+  XQS_ASSERT(m_tokens == 0 && m_stepCount == 0);
+  for (const auto &group : m_groups) group->resize(tokens);
+  m_tokens = tokens;
+  visitState(fill);
 }
 
 void Cache::rebuild(Index layer, Side side, Version version, TokenRange range, View out) const {

@@ -8,9 +8,9 @@
 
 namespace xqs {
 
-/// How attention uses rows of which K and V are linear images. Rebuilt: K and V are made. Absorbed: the map goes to the other
-/// side of the sum, out_h = (p_h X^) Wv_h (exact with RoPE) and, in a model without RoPE, q_h K^T = (q_h Wk_h) X^^T. Auto: the
-/// cheaper one, where the backend may reorder sums; else rebuilt.
+/// How attention uses rows of which K and V are linear images. Rebuilt: K and V are made. Absorbed: the map goes to the
+/// other side of the sum, out_h = (p_h X^) Wv_h (exact with RoPE) and, in a model without RoPE, q_h K^T = (q_h Wk_h) X^^T.
+/// Auto: the cheaper one, where the backend may reorder sums; else rebuilt.
 enum class AttendForm : std::uint8_t { Auto, Rebuilt, Absorbed };
 
 /// The packed memory of one sequence under one method. Mutable, not thread-safe. Per step, per layer in order:
@@ -47,6 +47,18 @@ public:
     return group(layer).reconstruct(layer, site, range, out);
   }
   CacheBytes bytes() const;
+
+  /// Whether the cache can be cut to its first `tokens` tokens and be bit for bit what they alone would have left. Always to
+  /// 0, and to any length where nothing is ever open (XQuant on X, low rank); where per-channel groups have closed, to whole
+  /// groups or inside the open one; where a window of FP16 tokens has moved on, not at all.
+  bool canTruncate(Index tokens) const;
+  /// Forgets all tokens from `tokens` on; between steps. Throws Usage, naming the nearest lengths that are possible.
+  void truncate(Index tokens);
+  /// All memory that the tokens lie in, between steps, in an order that depends on policy and model alone; see PackedTensor.
+  void visitState(const StateVisitor &visit) const;
+  /// Gives an empty cache `tokens` tokens, whose state `fill` writes into the buffers that it is called with.
+  void restore(Index tokens, const StateVisitor &fill);
+
   void setAttendForm(AttendForm form) { m_form = form; }
 
   Index tokens() const { return m_tokens; } ///< tokens in closed steps

@@ -6,6 +6,7 @@ namespace xqs {
 namespace {
 
 constexpr Queue kQueue = Queue::Compute;
+constexpr Index kMoveTokens = 512; ///< tokens that a sum takes at a time
 
 class Chain final : public LayerGroup {
 public:
@@ -86,10 +87,7 @@ public:
 
   void endStep(Index tokens) override {
     if (!m_windowed) return;
-    TensorSpec open;
-    open.bits = 2; // any packed width: only the bounds are asked for
-    open.stream = m_link.exact;
-    const Index closed = open.closedAt(tokens, State::Stream);
+    const Index closed = closedAt(tokens);
     closeChain({std::max(m_openFirst, m_tensors.back().closed()), closed});
     for (PackedTensor &t : m_tensors) t.dropClosed();
     m_openFirst = closed;
@@ -102,11 +100,30 @@ public:
     return sum;
   }
 
+  void visitState(const StateVisitor &visit) const override {
+    for (const PackedTensor &t : m_tensors) t.visitState(visit);
+  }
+  bool canTruncate(Index tokens) const override {
+    return std::all_of(m_tensors.begin(), m_tensors.end(), [&](const PackedTensor &t) { return t.canTruncate(tokens); });
+  }
+  void resize(Index tokens) override {
+    for (PackedTensor &t : m_tensors) t.resize(tokens);
+    m_stored.resize(grownRows(tokens, m_size.capacity, kBlockTokens));
+    m_openFirst = m_windowed ? closedAt(tokens) : 0;
+  }
+
 private:
   const PreparedLayer &link(Index layer) const { return m_links[static_cast<std::size_t>(layer - m_base)]; }
   PackedTensor &tensor(Index layer) { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
   const PackedTensor &tensor(Index layer) const { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
   const TensorMaps &maps(Index layer) const { return link(layer).tensors.front(); }
+  /// Tokens that are closed in every link when there are `tokens` of them (State::Stream).
+  Index closedAt(Index tokens) const {
+    TensorSpec open;
+    open.bits = 2; // any packed width: only the bounds are asked for
+    open.stream = m_link.exact;
+    return open.closedAt(tokens, State::Stream);
+  }
   TokenRange inExact(TokenRange range) const { return {range.begin - m_exactFirst, range.end - m_exactFirst}; }
   ConstView sum(Version version, TokenRange range, Buffer &scratch) const {
     return version == Version::Stored ? m_stored.load(range, scratch) : m_exact.load(inExact(range), scratch);
@@ -133,9 +150,15 @@ private:
     if (!back.bias.empty()) m_backend.addRow(kQueue, out, back.bias);
   }
 
-  /// sum[rows] = what the base stores, or sum[rows] += what a layer above stores, of tokens `range`.
+  /// sum[rows] = what the base stores, or sum[rows] += what a layer above stores, of tokens `range`; in parts, so that
+  /// scratch does not grow with the context.
   void move(Index layer, Accumulator &into, TokenRange rows, Version version, TokenRange range) {
-    if (range.empty()) return;
+    for (Index at = 0; at < range.size(); at += kMoveTokens) {
+      const Index end = std::min(at + kMoveTokens, range.size());
+      movePart(layer, into, {rows.begin + at, rows.begin + end}, version, {range.begin + at, range.begin + end});
+    }
+  }
+  void movePart(Index layer, Accumulator &into, TokenRange rows, Version version, TokenRange range) {
     Buffer buffer;
     const View x = makeRows(buffer, range.size(), m_model.shape().d);
     readRows(layer, version, range, x);

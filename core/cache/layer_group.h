@@ -30,6 +30,11 @@ public:
   virtual void endStep(Index tokens) = 0;
   virtual CacheBytes bytes(Index tokens) const = 0;
 
+  // Between steps, see PackedTensor. What `visitState` shows is everything: sums of chains are made anew in every step.
+  virtual void visitState(const StateVisitor &visit) const = 0;
+  virtual bool canTruncate(Index tokens) const = 0;
+  virtual void resize(Index tokens) = 0;
+
   /// Rows that K or V of a layer is `map` of, out [range.size(), rowWidth]; K before RoPE where ropeAfter.
   virtual void rows(Index layer, Side side, Version version, TokenRange range, View out) const = 0;
   virtual Index rowWidth(Index layer, Side side) const = 0;

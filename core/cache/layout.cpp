@@ -66,6 +66,18 @@ CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &si
   return b;
 }
 
+Index stateBytes(const CacheLayout &layout, Index tokens, State state) {
+  Index sum = 0;
+  for (const auto &layer : layout.layers)
+    for (const TensorSpec &spec : layer) {
+      const Index closed = spec.closedAt(tokens, state);
+      CacheBytes bits = formatBits(spec, tokens, closed);
+      if (!spec.fp16()) bits.codes = 8 * closed * spec.format().codeBytesPerRow(spec.packedWidth());
+      sum += bits.formatBits() / 8;
+    }
+  return sum;
+}
+
 Index exactSumRows(const ExactFrom &exact, const CacheSize &size) {
   if (size.state == State::All || exact.never()) return 0;
   return (exact.block > 0 ? exact.block - 1 : exact.window) + size.maxStep;

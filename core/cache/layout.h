@@ -107,6 +107,10 @@ Index exactSumRows(const ExactFrom &exact, const CacheSize &size);
 /// Bytes of both sums of a chain.
 Index sumBytes(const CacheLayout::Sum &sum, Index tokens, const CacheSize &size);
 
+/// Bytes of what `tokens` tokens leave in a cache, without what its buffers hold in reserve: the format bits, rows of codes
+/// rounded up to bytes. What `Cache::visitState` counts as used.
+Index stateBytes(const CacheLayout &layout, Index tokens, State state);
+
 /// What a policy stores in a model of this shape. Throws Usage where the settings do not fit.
 CacheLayout cacheLayout(const PolicySpec &spec, const ModelShape &shape);
 /// Cost of a policy for one sequence of `tokens` tokens scored in one step, before anything runs. Pure arithmetic; equal to

@@ -16,7 +16,7 @@ PackedTensor::PackedTensor(Backend &backend, const TensorSpec &spec, const Cache
     m_half.reserve(0, [&](Index rows) { return makeHalf(rows, spec.width, Purpose::CacheCodes); });
     return;
   }
-  packRows(0, {}); // what is reserved
+  reservePacked(0); // what the cache begins with
   if (spec.outliers > 0)
     m_outliers.reserve(0, [&](Index rows) { return makeHalf(rows, spec.outliers, Purpose::CacheOutliers); });
   m_sinks = makeHalf(spec.sinks, spec.width, Purpose::CacheOutliers);
@@ -73,6 +73,7 @@ void PackedTensor::append(Index first, ConstView rows) {
   m_exactBegin = m_exactEnd = target;
   if (end > target) {
     m_exactEnd = end;
+    XQS_ASSERT(end - target <= m_exact.rows.rows); // only a window's last step may leave a group open
     m_backend.convert(kQueue, body(rows).rowRange(target - first, end - target), m_exact.rows.rowRange(0, end - target));
   }
 }
@@ -90,22 +91,32 @@ void PackedTensor::pack(Index first, ConstView rows) {
   if (rows.rows == 0) return;
   packRows(first, body(rows));
   // The FP16 channels of an open token were those of the exact chain.
-  if (m_spec.outliers > 0)
-    appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
+  if (m_spec.outliers > 0) appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
+}
+
+void PackedTensor::reservePacked(Index rows) {
+  const Index width = m_spec.packedWidth();
+  m_packed.reserve(rows, [&](Index count) {
+    const Index scaleBytes = m_spec.format().scaleCount(count, width) * sizeOf(DType::F16);
+    Packed p{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
+             m_backend.allocate(scaleBytes, Purpose::CacheScales),
+             m_backend.allocate(scaleBytes, Purpose::CacheScales),
+             {}};
+    p.view = {m_spec.format(),
+              p.codes.data(),
+              reinterpret_cast<xqs::Half *>(p.scales.data()),
+              reinterpret_cast<xqs::Half *>(p.zeros.data()),
+              count,
+              width};
+    return p;
+  });
 }
 
 void PackedTensor::packRows(Index first, ConstView rows) {
-  const Index width = m_spec.packedWidth(), end = first + rows.rows;
-  m_packed.reserve(end, [&](Index count) {
-    const Index scaleBytes = m_spec.format().scaleCount(count, width) * sizeOf(DType::F16);
-    Packed p{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
-             m_backend.allocate(scaleBytes, Purpose::CacheScales), m_backend.allocate(scaleBytes, Purpose::CacheScales), {}};
-    p.view = {m_spec.format(), p.codes.data(), reinterpret_cast<xqs::Half *>(p.scales.data()),
-              reinterpret_cast<xqs::Half *>(p.zeros.data()), count, width};
-    return p;
-  });
   if (rows.rows == 0) return;
   XQS_ASSERT(first == m_closed);
+  const Index end = first + rows.rows;
+  reservePacked(end);
   Buffer scratch;
   if (m_spec.axis == Axis::Channel && first < m_spec.sinks) rows = withoutSinks(first, rows, scratch);
   m_packed.forRange({first, end}, [&](const Packed &block, TokenRange part, Index before) {
@@ -182,15 +193,48 @@ void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, Vi
 
 CacheBytes PackedTensor::bytes(Index tokens) const {
   CacheBytes b = formatBits(m_spec, tokens, m_spec.fp16() ? tokens : m_closed);
-  const Index inStep = m_rows.exactInStep * m_spec.packedWidth() * sizeOf(DType::F16);
-  b.allocated = m_sinks.buffer.bytes() + m_exact.buffer.bytes() - inStep;
-  m_packed.forRange({0, m_packed.rows()}, [&](const Packed &p, TokenRange, Index) {
-    b.allocated += p.codes.bytes() + p.scales.bytes() + p.zeros.bytes();
-  });
-  for (const auto *rows : {&m_half, &m_outliers})
-    rows->forRange({0, rows->rows()}, [&](const Half &h, TokenRange, Index) { b.allocated += h.buffer.bytes(); });
-  b.scratch = inStep;
+  b.scratch = m_rows.exactInStep * m_spec.packedWidth() * sizeOf(DType::F16);
+  b.allocated = -b.scratch;
+  visitState([&](const Buffer &buffer, Index) { b.allocated += buffer.bytes(); });
   return b;
+}
+
+void PackedTensor::visitState(const StateVisitor &visit) const {
+  const Index tokens = m_spec.fp16() ? m_closed : m_exactEnd, half = sizeOf(DType::F16);
+  for (Buffer Packed::*const part : {&Packed::codes, &Packed::scales, &Packed::zeros})
+    m_packed.forRange({0, m_packed.rows()}, [&](const Packed &block, TokenRange all, Index before) {
+      const Index rows = std::clamp<Index>(m_closed - before, 0, all.size());
+      visit(block.*part, part == &Packed::codes ? rows * block.view.rowBytes()
+                                                : m_spec.format().scaleCount(rows, m_spec.packedWidth()) * half);
+    });
+  for (const auto *const rows : {&m_half, &m_outliers})
+    rows->forRange({0, rows->rows()}, [&](const Half &block, TokenRange all, Index before) {
+      visit(block.buffer, std::clamp<Index>(tokens - before, 0, all.size()) * block.rows.cols * half);
+    });
+  visit(m_sinks.buffer, std::min(tokens, m_spec.sinks) * m_spec.width * half);
+  visit(m_exact.buffer, (m_exactEnd - m_exactBegin) * m_spec.packedWidth() * half);
+}
+
+bool PackedTensor::canTruncate(Index tokens) const {
+  const Index closed = m_spec.closedAt(tokens, m_size.state);
+  return closed == tokens || closed >= m_closed;
+}
+
+void PackedTensor::resize(Index tokens) {
+  m_closed = m_spec.closedAt(tokens, m_size.state);
+  const auto resizeHalf = [&](GrowingRows<Half> &rows, Index width, Purpose purpose) {
+    rows.release(tokens);
+    rows.reserve(tokens, [&](Index count) { return makeHalf(count, width, purpose); });
+  };
+  if (m_spec.fp16()) return resizeHalf(m_half, m_spec.width, Purpose::CacheCodes);
+  if (tokens - m_closed > m_exact.rows.rows)
+    throw Error(Code::Usage, fmt::format("a cache of {} tokens in state all, made for {}, cannot end inside a group of {} "
+                                         "tokens: make it for {} tokens",
+                                         tokens, m_size.capacity, m_spec.group, tokens));
+  m_packed.release(m_closed);
+  reservePacked(m_closed);
+  if (m_spec.outliers > 0) resizeHalf(m_outliers, m_spec.outliers, Purpose::CacheOutliers);
+  m_exactBegin = m_closed, m_exactEnd = tokens;
 }
 
 } // namespace xqs

@@ -3,10 +3,12 @@
 
 #include "cache/layout.h"
 
+#include <functional>
+
 namespace xqs {
 
-/// Buffers of rows that grow: `reserved` rows at once, more in blocks. A row of one tensor may lie in several buffers (codes,
-/// scales, zeros), which grow together.
+/// Buffers of rows that grow: `reserved` rows at once, more in blocks. A row of one tensor may lie in several buffers
+/// (codes, scales, zeros), which grow together.
 template <typename Block> class GrowingRows {
 public:
   GrowingRows(Index reserved, Index blockRows) : m_reserved(reserved), m_blockRows(blockRows) {}
@@ -28,6 +30,14 @@ public:
       if (!part.empty()) fn(m_blocks[i], TokenRange{part.begin - begin, part.end - begin}, part.begin - range.begin);
     }
   }
+  /// Gives back the blocks that `rows` rows do not reach; never what is reserved.
+  void release(Index rows) {
+    while (!m_blocks.empty() && m_starts.back() >= rows && (m_blocks.size() > 1 || m_reserved == 0)) {
+      m_rows = m_starts.back();
+      m_blocks.pop_back();
+      m_starts.pop_back();
+    }
+  }
   Index rows() const { return m_rows; }
 
 private:
@@ -36,9 +46,13 @@ private:
   std::vector<Index> m_starts;
 };
 
+/// Called with every buffer that stored rows lie in; its first `used` bytes are what the tokens between two steps left
+/// there.
+using StateVisitor = std::function<void(const Buffer &, Index used)>;
+
 /// One stored tensor [tokens, width] of one layer: packed codes of closed tokens, FP16 rows of open ones, FP16 outlier
-/// channels of all, FP16 rows of the first tokens (sinks), which are read instead of their codes. Tokens close in order; what
-/// `read` gives comes from these bytes alone.
+/// channels of all, FP16 rows of the first tokens (sinks), which are read instead of their codes. Tokens close in order;
+/// what `read` gives comes from these bytes alone.
 ///
 ///   tokens   0 ......... closed ......... end
 ///   stored   [ packed    )[ FP16 rows     )
@@ -64,6 +78,16 @@ public:
   void endStep(Index tokens);
   CacheBytes bytes(Index tokens) const;
 
+  // Between steps: the state, which is all that the tokens left; bounds and sizes follow from their number.
+  /// All buffers; the used bytes behind each other are the same however the rows are cut into blocks.
+  void visitState(const StateVisitor &visit) const;
+  /// True where the first `tokens` tokens alone would have left what is held: FP16 rows that would be open are not packed
+  /// yet.
+  bool canTruncate(Index tokens) const;
+  /// Bounds and memory for `tokens` tokens. Fewer than are held: the rest is forgotten. More: rows to be filled through
+  /// visitState. Throws Usage where a cache of State::All has no room for the open group.
+  void resize(Index tokens);
+
   // For cross-layer chains, whose codes depend on another layer's.
   bool windowed() const; ///< State::Stream with open tokens: rows go through FP16 before they are packed
   void storeExact(Index first, ConstView rows);
@@ -83,6 +107,7 @@ private:
   Half makeHalf(Index rows, Index width, Purpose purpose) const;
   void appendHalf(GrowingRows<Half> &to, Index first, ConstView rows, Purpose purpose);
   void readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const;
+  void reservePacked(Index rows);
   void packRows(Index first, ConstView body);
   ConstView withoutSinks(Index first, ConstView rows, Buffer &scratch) const;
   ConstView exactRows(TokenRange range) const;

@@ -47,6 +47,15 @@ public:
     for (const PackedTensor &t : m_tensors) sum += t.bytes(tokens);
     return sum;
   }
+  void visitState(const StateVisitor &visit) const override {
+    for (const PackedTensor &t : m_tensors) t.visitState(visit);
+  }
+  bool canTruncate(Index tokens) const override {
+    return std::all_of(m_tensors.begin(), m_tensors.end(), [&](const PackedTensor &t) { return t.canTruncate(tokens); });
+  }
+  void resize(Index tokens) override {
+    for (PackedTensor &t : m_tensors) t.resize(tokens);
+  }
 
   void rows(Index, Side side, Version version, TokenRange range, View out) const override {
     tensor(side).read(version, range, out);
@@ -141,8 +150,17 @@ public:
     m_backend.copy(kQueue, input.kRope, view(layer, Side::K, step));
     m_backend.copy(kQueue, input.v, view(layer, Side::V, step));
   }
-  void endStep(Index) override {}
+  void endStep(Index tokens) override { m_tokens = tokens; }
   CacheBytes bytes(Index) const override { return {}; }
+  void visitState(const StateVisitor &visit) const override {
+    for (const auto &sides : m_layers)
+      for (const Buffer &side : sides) visit(side, m_tokens * m_model.shape().dkv() * sizeOf(DType::F32));
+  }
+  bool canTruncate(Index) const override { return true; }
+  void resize(Index tokens) override {
+    if (tokens > m_rows) reserve(tokens);
+    m_tokens = tokens;
+  }
   void rows(Index layer, Side side, Version, TokenRange range, View out) const override {
     m_backend.copy(kQueue, view(layer, side, range), out);
   }
@@ -169,7 +187,7 @@ private:
         .f32(m_rows, m_model.shape().dkv())
         .rowRange(range.begin, range.size());
   }
-  Index m_rows = 0;
+  Index m_rows = 0, m_tokens = 0;
   std::vector<std::array<Buffer, 2>> m_layers;
   AffineMap m_identity;
 };

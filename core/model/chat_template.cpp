@@ -121,4 +121,14 @@ std::string renderChat(const ChatFamily &family, const Tokenizer &tokenizer, std
   return out;
 }
 
+std::string renderNextTurn(const ChatFamily &family, const Tokenizer &tokenizer, std::string_view message) {
+  constexpr std::string_view kReply = "REPLY";
+  std::vector<ChatMessage> chat = {{Role::User, ""}, {Role::Assistant, std::string(kReply)}};
+  const std::string before = renderChat(family, tokenizer, chat, false);
+  chat.push_back({Role::User, std::string(message)});
+  const std::string whole = renderChat(family, tokenizer, chat);
+  XQS_ASSERT(whole.starts_with(before)); // no family spells earlier turns anew
+  return whole.substr(before.rfind(kReply) + kReply.size());
+}
+
 } // namespace xqs

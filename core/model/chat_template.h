@@ -48,4 +48,8 @@ const ChatFamily &recognizeChat(std::string_view jinja);
 std::string renderChat(const ChatFamily &family, const Tokenizer &tokenizer, std::span<const ChatMessage> messages,
                        bool addGenerationPrompt = true);
 
+/// What comes after the text of an assistant's reply: what closes it, the user's next message and what asks for the next
+/// reply. A system message stands before all of this.
+std::string renderNextTurn(const ChatFamily &family, const Tokenizer &tokenizer, std::string_view message);
+
 } // namespace xqs

@@ -12,32 +12,33 @@
 namespace xqs {
 namespace {
 
-class Sha256 {
-public:
-  Sha256() : m_context(EVP_MD_CTX_new(), EVP_MD_CTX_free) { require(EVP_DigestInit_ex(context(), EVP_sha256(), nullptr)); }
-  void add(std::span<const std::byte> bytes) { require(EVP_DigestUpdate(context(), bytes.data(), bytes.size())); }
-  std::string hex() {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int size = 0;
-    require(EVP_DigestFinal_ex(context(), digest, &size));
-    static constexpr char kHex[] = "0123456789abcdef";
-    std::string text;
-    for (unsigned int i = 0; i < size; ++i) {
-      text += kHex[digest[i] >> 4];
-      text += kHex[digest[i] & 15];
-    }
-    return text;
-  }
-
-private:
-  EVP_MD_CTX *context() const { return m_context.get(); }
-  static void require(int done) {
-    if (done != 1) throw Error(Code::Internal, "libcrypto cannot compute SHA-256: check the OpenSSL installation");
-  }
-  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX *)> m_context;
-};
+void require(int done) {
+  if (done != 1) throw Error(Code::Internal, "libcrypto cannot compute SHA-256: check the OpenSSL installation");
+}
+EVP_MD_CTX *contextOf(void *context) { return static_cast<EVP_MD_CTX *>(context); }
 
 } // namespace
+
+Sha256::Sha256() : m_context(EVP_MD_CTX_new(), [](void *context) { EVP_MD_CTX_free(contextOf(context)); }) {
+  require(EVP_DigestInit_ex(contextOf(m_context.get()), EVP_sha256(), nullptr));
+}
+
+void Sha256::add(std::span<const std::byte> bytes) {
+  require(EVP_DigestUpdate(contextOf(m_context.get()), bytes.data(), bytes.size()));
+}
+
+std::string Sha256::hex() {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  require(EVP_DigestFinal_ex(contextOf(m_context.get()), digest, &size));
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (unsigned int i = 0; i < size; ++i) {
+    text += kHex[digest[i] >> 4];
+    text += kHex[digest[i] & 15];
+  }
+  return text;
+}
 
 std::string sha256Hex(std::span<const std::byte> bytes) {
   Sha256 sha;

@@ -2,6 +2,7 @@
 #include "run/run_pass.h"
 
 #include "capture/operations.h"
+#include "engine/generate.h"
 #include "run/machine.h"
 
 #include <fmt/format.h>
@@ -14,8 +15,6 @@
 namespace xqs {
 
 namespace {
-
-constexpr float kPerturbation = 1e-6f; ///< relative; what another order of summation does (findings.md 7)
 
 double secondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -203,14 +202,14 @@ void RunPass::noiseGroup(Index window, const Places &group) {
   std::vector<const Method *> lanes;
   for (const auto &method : methods) lanes.push_back(method.get());
   WindowEvaluator::Options options;
-  options.stop = m_hooks.stop, options.perturbation = kPerturbation;
+  options.stop = m_hooks.stop, options.perturbation = kNoisePerturbation;
   options.seed = static_cast<std::uint64_t>(m_experiment.seed) + 1;
   const auto results = m_evaluator.run(lanes, options);
   for (std::size_t i = 0; i < group.size(); ++i) {
     const auto score = m_scores.find({indexOf(group[i]), window});
     if (score == m_scores.end()) continue; // it failed
     NoiseRow row;
-    row.run = m_result.run.id, row.policy = indexOf(group[i]), row.window = window, row.perturbation = kPerturbation;
+    row.run = m_result.run.id, row.policy = indexOf(group[i]), row.window = window, row.perturbation = kNoisePerturbation;
     row.nllDifference = results[i].score.meanNll - score->second.first;
     row.klDifference = results[i].score.meanKl - score->second.second;
     m_emit(row);
