@@ -104,10 +104,7 @@ CacheLayout cacheLayout(const PolicySpec &spec, const ModelShape &shape) {
   for (Index i = 0; i < shape.layers; ++i) {
     const LayerPlan plan = layerPlan(spec, shape, i);
     auto &tensors = layout.layers.emplace_back();
-    for (const StoredTensor &t : plan.tensors) {
-      tensors.push_back(t.spec);
-      if (t.conditioning.linear()) layout.forwardMacs += t.spec.width * sourceWidth(t.source, shape);
-    }
+    for (const StoredTensor &t : plan.tensors) tensors.push_back(t.spec);
     if (plan.chain && plan.chain->base)
       layout.sums.push_back({plan.chain->accumulator.rowBytes(shape.d), plan.chain->exact});
   }

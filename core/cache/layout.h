@@ -72,8 +72,6 @@ struct CacheLayout {
   };
   std::vector<std::vector<TensorSpec>> layers;
   std::vector<Sum> sums;
-  /// Work a new token costs beyond the paper's: maps of conditioning, multiply-adds of all layers.
-  Index forwardMacs = 0;
 };
 
 /// Rows that `needed` rows take where `reserved` are there at once and more come in blocks of `block`.
