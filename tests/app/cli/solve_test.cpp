@@ -69,7 +69,7 @@ TEST_F(Solve, TheMatrixIsWhatTheSinglePlansScored) {
   double mean = 0;
   for (const json &kl : eval.at("policies")[0].at("kl_mean")) mean += kl.get<double>() / 3;
   EXPECT_NEAR(cell.at("kl").at("mean").get<double>(), mean, 1e-12);
-  EXPECT_LT(cell.at("extra_kl").at("mean").get<double>(), mean);
+  EXPECT_NEAR(cell.at("extra_kl").at("mean").get<double>(), mean - matrix.at("fp16_kl").at("mean").get<double>(), 1e-12);
   EXPECT_EQ(cell.at("format_bytes_per_token"), (32 * 4 + 32) / 8);
   const Outcome table = expectDone(runCli({"sensitivity", m_store}));
   EXPECT_THAT(table.out, HasSubstr("kivi-star:bits=4,group=32, V"));
@@ -97,7 +97,7 @@ TEST_F(Solve, ThePlanFileIsThePlanAndTakesTheBytesItSays) {
   }
   // The smallest plan within that KL is no larger than the one that has it.
   const double kl = result["predicted"].at("kl").at("mean").get<double>();
-  EXPECT_LE(solved({"--kl", std::to_string(kl * 1.0001)}).at("bytes_per_token"), result["bytes_per_token"]);
+  EXPECT_LE(solved({"--kl", json(kl * 1.0001).dump()}).at("bytes_per_token"), result["bytes_per_token"]);
 }
 
 TEST_F(Solve, VerifyingScoresPlanAndUniformsOnOtherWindowsOnce) {
@@ -139,12 +139,11 @@ TEST_F(Solve, VerifyingScoresPlanAndUniformsOnOtherWindowsOnce) {
 TEST_F(Solve, WhatCannotBeSolvedIsToldInOneSentence) {
   EXPECT_THAT(refused({"--kl", "0.1"}, kInput), HasSubstr("does not exist"));
   measure();
-  EXPECT_THAT(refused({}, kUsage), HasSubstr("limit"));
-  EXPECT_THAT(refused({"--kl", "0.1", "--relative-size", "0.3"}, kUsage), HasSubstr("limit"));
+  EXPECT_THAT(refused({}, kUsage), HasSubstr("--kl"));
+  EXPECT_THAT(refused({"--kl", "0.1", "--relative-size", "0.3"}, kUsage), HasSubstr("--kl"));
   EXPECT_THAT(refused({"--kl", "-1"}, kUsage), HasSubstr("--kl"));
   EXPECT_THAT(refused({"--bytes-per-token", "10"}, kUsage), HasSubstr("take from 60.0 to 384.0 (FP16)"));
   EXPECT_THAT(refused({"--relative-size", "3"}, kUsage), HasSubstr("0.1562 to 1 of FP16"));
-  EXPECT_THAT(refused({"--kl", "1e-30"}, kUsage), HasSubstr("lowest possible"));
   EXPECT_THAT(refused({"--same-bytes-as", "no-such"}, kUsage), HasSubstr("no-such"));
   EXPECT_THAT(refused({"--relative-size", "0.4", "-o", m_dir / "no/folder/plan.json"}, kOutput), HasSubstr("plan"));
   const std::vector<std::string> verify = {"--relative-size", "0.4", "--verify"};

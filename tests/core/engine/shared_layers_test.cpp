@@ -28,7 +28,7 @@ TEST_P(SharedLayers, ScoresAreThoseOfAWholePassBitForBit) {
   };
   const auto late = prepared("plan:4.v=kivi-star:bits=2,group=32"), middle = prepared("plan:3=xquant:bits=2"),
              chain = prepared("plan:2-3=xquant-cl:bits=2,source=x,first_bits=16"),
-             early = prepared("plan:1.k=kivi-star:bits=2"), none = prepared("plan:0=xquant:bits=2"),
+             early = prepared("plan:1.k=kivi-star:bits=2,group=32"), none = prepared("plan:0=xquant:bits=2"),
              whole = prepared("xquant:bits=4");
   struct Case {
     std::vector<const Method *> group;
