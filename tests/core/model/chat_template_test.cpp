@@ -159,6 +159,18 @@ TEST(ChatTemplate, braceInAMessageIsText) {
   EXPECT_EQ(renderChat(named("mistral-v3"), t, {&message, 1}), "<s>[INST] {bos} {} {{text}} {[/INST]");
 }
 
+TEST(ChatTemplate, theNextTurnIsWhatTheWholeChatGoesOnWith) {
+  const SpmTokenizer t(test::llama2({}), true);
+  for (const ChatFamily &chat : chatFamilies()) {
+    const std::vector<ChatMessage> messages = {{Role::User, "Hi"}, {Role::Assistant, "Hello!"}, {Role::User, "Who?"}};
+    const std::string next = renderNextTurn(chat, t, "Who?"), whole = renderChat(chat, t, messages);
+    EXPECT_TRUE(whole.ends_with("Hello!" + next)) << chat.name << ": " << next;
+  }
+  EXPECT_EQ(renderNextTurn(named("chatml-smollm2"), t, "Who?"),
+            "<|im_end|>\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(renderNextTurn(named("llama-2"), t, "Who?"), " </s><s>[INST] Who? [/INST]");
+}
+
 TEST(ChatTemplate, smolLm2) {
   XQS_NEED_MODEL(path);
   const auto reader = openModel(path);
