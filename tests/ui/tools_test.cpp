@@ -241,23 +241,24 @@ TEST_F(ToolsTest, SensitivitiesAreMeasuredShownAndTakenIntoThePlan) {
   auto *length = part<QLineEdit>(builder.form(), "study-window");
   length->selectAll();
   QTest::keyClicks(length, QStringLiteral("64"));
-  ASSERT_TRUE(says(builder, "45 points")) << forecast(builder).toStdString(); // 12 settings, 3 of them from layer 1 on
+  ASSERT_TRUE(says(builder, "174 points"))
+      << forecast(builder).toStdString(); // 20 settings, 3 of them from layer 1 on, 10 policies, 2 windows
   QSignalSpy ended(&engine(), &EngineClient::runEnded);
   click(builder, "startStudy");
   ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
   ASSERT_EQ(ended[0][1].toString(), QStringLiteral("finished")) << ended[0][2].toString().toStdString();
   auto *map = view->findChild<MatrixChart *>();
-  ASSERT_TRUE(QTest::qWaitFor([&] { return map->itemCount() == 12 * 4; }, kPatienceMs));
+  ASSERT_TRUE(QTest::qWaitFor([&] { return map->itemCount() == 20 * 4; }, kPatienceMs));
   EXPECT_THAT(map->itemText(2).toStdString(), HasSubstr("kivi-star:bits=2"));
 
   PlanEditor &editor = plan("plan:*=fp16");
   editor.findChild<QTabWidget *>()->setCurrentIndex(1);
   auto *inEditor = editor.findChild<MatrixChart *>();
-  ASSERT_TRUE(QTest::qWaitFor([&] { return inEditor->isVisible() && inEditor->itemCount() == 12 * 4; }, kPatienceMs));
+  ASSERT_TRUE(QTest::qWaitFor([&] { return inEditor->isVisible() && inEditor->itemCount() == 20 * 4; }, kPatienceMs));
   QTest::mouseClick(inEditor, Qt::LeftButton, {}, inEditor->itemPixel(2).toPoint()); // the first setting in layer 2
   EXPECT_EQ(editor.plan(), QStringLiteral("plan:2.k=kivi-star:bits=2"));
   EXPECT_EQ(window->workspace().selection().layer(), 2);
-  QTest::mouseClick(inEditor, Qt::LeftButton, {}, inEditor->itemPixel(11 * 4 + 3).toPoint()); // a delta with its base
+  QTest::mouseClick(inEditor, Qt::LeftButton, {}, inEditor->itemPixel(15 * 4 + 3).toPoint()); // a delta with its base
   EXPECT_THAT(editor.plan().toStdString(), HasSubstr("2-3=xquant-cl:"));
 }
 

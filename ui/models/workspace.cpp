@@ -26,13 +26,16 @@ namespace {
 
 std::filesystem::path toPath(const QString &file) { return std::filesystem::path(QFile::encodeName(file).toStdString()); }
 
-/// sessions/<utc>.xqs in the user's data folder.
+/// sessions/<utc>-<process>.xqs in the user's data folder: the engine makes it later, so that its name alone has to keep two
+/// windows of the same second apart.
 QString newStoreFile() {
   const QString folder = QStandardPaths::writableLocation(QStandardPaths::AppDataLocation) + QStringLiteral("/sessions");
   QDir().mkpath(folder);
-  const QString utc = QDateTime::currentDateTimeUtc().toString(QStringLiteral("yyyyMMdd-HHmmss"));
-  QString file = QStringLiteral("%1/%2Z.xqs").arg(folder, utc);
-  for (int i = 2; QFile::exists(file); ++i) file = QStringLiteral("%1/%2Z-%3.xqs").arg(folder, utc).arg(i);
+  const QString name = QStringLiteral("%1/%2Z-%3")
+                           .arg(folder, QDateTime::currentDateTimeUtc().toString(QStringLiteral("yyyyMMdd-HHmmss")))
+                           .arg(QCoreApplication::applicationPid());
+  QString file = name + QStringLiteral(".xqs");
+  for (int i = 2; QFile::exists(file); ++i) file = QStringLiteral("%1-%2.xqs").arg(name).arg(i);
   return file;
 }
 

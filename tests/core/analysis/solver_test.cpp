@@ -117,7 +117,7 @@ TEST(BudgetSolver, PredictsPoliciesThatTreatTheFirstLayersOtherwise) {
   const auto predicted = solver.predict(PolicySpec::parse("xquant:bits=2,source=x,first_layers=1,first_bits=4"));
   ASSERT_TRUE(predicted);
   EXPECT_NEAR(predicted->sumKl, kFloor + kX4[0] + kX2[1] + kX2[2], 1e-12);
-  EXPECT_FALSE(solver.predict(PolicySpec::parse("xquant:bits=8,source=x")));
+  EXPECT_FALSE(solver.predict(PolicySpec::parse("xquant:bits=8,source=x,first_layers=0")));
   EXPECT_FALSE(solver.predict(PolicySpec::parse("xquant-cl:bits=2")));
 }
 

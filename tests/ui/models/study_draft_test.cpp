@@ -56,7 +56,7 @@ TEST(StudyDraft, WhatIsSetIsWhatRuns) {
 TEST(StudyDraft, KeepsWhatItDoesNotKnow) {
   StudyDraft draft(builtIn("sensitivity"));
   const auto before = policies(draft.source());
-  EXPECT_EQ(draft.isolatedGroups(), 3);
+  EXPECT_EQ(draft.isolatedGroups(), 5);
   draft.setValues(QStringLiteral("windows"), {QStringLiteral("2")});
   EXPECT_EQ(policies(draft.source()), before);
   EXPECT_EQ(draft.values(QStringLiteral("windows")), QStringList(QStringLiteral("2")));
