@@ -106,7 +106,7 @@ void addCompare(CLI::App &app) {
       noise.insert(noise.end(), set.noise.begin(), set.noise.end());
     }
     const NoiseFloor floor = noiseFloor(noise);
-    const std::vector<ComparedRow> rows = sideBySide(sets, floor.count > 0 ? floor.nllNats : 0);
+    const std::vector<ComparedRow> rows = sideBySide(sets, floor);
     options->json ? printJson(asJson(rows, sets, floor)) : print(table(rows, sets, floor));
   });
 }

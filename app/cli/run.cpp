@@ -63,6 +63,9 @@ void runStudyOrExperiment(const Options &options) {
     return options.json ? printJson(planJson(study, runs, time)) : print(planTable(study, runs, time));
   }
   if (options.store.empty()) throw Error(Code::Usage, "run needs --store F.xqs, where results go, or --dry-run");
+  if (options.jobs > 1 && !options.known.empty())
+    throw Error(Code::Usage,
+                "--jobs and --known do not go together: merge the known store first, its points are then skipped");
   interrupted();
   mergeLeftParts(part.store);
   if (options.jobs > 1) runJobs({options.spec, options.settings, part, options.jobs, options.threads});

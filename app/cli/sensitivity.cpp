@@ -33,8 +33,10 @@ std::string cellText(const SensitivityCell &cell) {
 
 std::string table(const SensitivityMatrix &m) {
   std::string text =
-      fmt::format("{}\n{}\nKL of one layer alone, every other FP16, minus FP16's own ({:.3g} nats), windows {}\n",
-                  m.run.title, m.run.protocol, m.fp16Kl().mean, windowsText(m.windows));
+      fmt::format("{}\n{}\nKL of one layer alone, every other FP16, {}, windows {}\n", m.run.title, m.run.protocol,
+                  m.fp16.empty() ? std::string("nothing subtracted (fp16 was not measured)")
+                                 : fmt::format("minus FP16's own ({:.3g} nats)", m.fp16Kl().mean),
+                  windowsText(m.windows));
   for (std::size_t first = 0; first < m.settings.size(); first += kColumns) {
     const std::size_t end = std::min(first + kColumns, m.settings.size());
     text += "\n";

@@ -175,7 +175,7 @@ std::vector<PolicyScores> scoresOf(const RowSet &set) {
   return groups.take();
 }
 
-Difference difference(const PolicyScores &a, const PolicyScores &b, double noiseNats) {
+Difference difference(const PolicyScores &a, const PolicyScores &b, const NoiseFloor &noise) {
   const std::vector<std::string> differing = differingFields(a.run, b.run);
   if (!differing.empty())
     throw Error(Code::Usage, fmt::format("{} and {} cannot be compared: {}; score both on the same text, model and protocol",
@@ -183,11 +183,15 @@ Difference difference(const PolicyScores &a, const PolicyScores &b, double noise
   Difference d;
   d.kl = windowDifference(a.windows, b.windows, Quality::Kl);
   d.nll = windowDifference(a.windows, b.windows, Quality::Nll);
-  d.klBelowNoise = std::abs(d.kl.mean) < noiseNats, d.nllBelowNoise = std::abs(d.nll.mean) < noiseNats;
+  if (noise.count > 0 && d.nll.count > 0) {
+    const double shrink = std::sqrt(static_cast<double>(d.nll.count)); // windows are noisy one by one
+    d.klBelowNoise = std::abs(d.kl.mean) < noise.klNats / shrink;
+    d.nllBelowNoise = std::abs(d.nll.mean) < noise.nllNats / shrink;
+  }
   return d;
 }
 
-std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, double noiseNats) {
+std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, const NoiseFloor &noise) {
   std::vector<Column> columns;
   for (const RowSet &set : sets) {
     columns.push_back({scoresOf(set), {}});
@@ -199,7 +203,7 @@ std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, double noiseNa
   for (ComparedRow &row : rows)
     for (std::size_t k = 1; k < columns.size(); ++k)
       if (row.cells[0].scores && row.cells[k].scores)
-        row.cells[k].toFirst = difference(*row.cells[k].scores, *row.cells[0].scores, noiseNats);
+        row.cells[k].toFirst = difference(*row.cells[k].scores, *row.cells[0].scores, noise);
   return rows;
 }
 

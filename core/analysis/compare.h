@@ -2,6 +2,7 @@
 #pragma once
 
 #include "curve.h"
+#include "noise.h"
 
 #include <optional>
 #include <span>
@@ -50,11 +51,12 @@ std::vector<PolicyScores> scoresOf(const RowSet &set);
 /// a - b of two scored policies.
 struct Difference {
   Estimate kl, nll; ///< nats a token, paired by window; count 0 and NaN where no window is in both
-  bool klBelowNoise = false, nllBelowNoise = false; ///< |mean| < the noise floor: another order of summation moves as much
+  /// |mean| < the noise floor of a mean over as many windows: another order of summation moves as much.
+  bool klBelowNoise = false, nllBelowNoise = false;
 };
 
-/// `noiseNats`: the noise floor, 0 where it is not known. Throws Usage, naming the fields, where the two may not be paired.
-Difference difference(const PolicyScores &a, const PolicyScores &b, double noiseNats);
+/// `noise`: of one window; count 0 where it is not known. Throws Usage, naming the fields, where the two may not be paired.
+Difference difference(const PolicyScores &a, const PolicyScores &b, const NoiseFloor &noise);
 
 /// One policy under one protocol in several sets.
 struct ComparedRow {
@@ -69,6 +71,6 @@ struct ComparedRow {
 
 /// All policies of all sets, those of the first set first. Where a set has a policy under several settings, rows of the
 /// same setting stand side by side before others do.
-std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, double noiseNats);
+std::vector<ComparedRow> sideBySide(std::span<const RowSet> sets, const NoiseFloor &noise);
 
 } // namespace xqs

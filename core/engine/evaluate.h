@@ -51,7 +51,7 @@ public:
     Index firstLayer = 0;       ///< layers before it were taken from another pass: `cache` lacks them
   };
   /// Runs the policies side by side over the same window. Layers that store FP16 KV in all of them, from the first one on,
-  /// are computed once a window and taken from there, bit for bit (plans of one quantized layer cost half then), unless
+  /// are computed once a window and taken from there, bit for bit (plans of one quantized layer cost a quarter less then), unless
   /// `visit` or a perturbation asks for all.
   /// `visit(method, layer, cache)`, where given, is called after each layer's advance: closed-loop captures.
   using Visit = std::function<void(std::size_t method, Index layer, const Cache &)>;

@@ -216,6 +216,8 @@ void Server::tellRun(std::stop_token stop, const std::function<void(const RunHoo
   } catch (const Error &error) {
     if (run == 0) throw; // nothing was started
     return ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
+  } catch (const std::exception &error) { // of memory, of the file system: the window waits for an end
+    return ended("failed", error.what());
   }
   ended("finished", "");
 }

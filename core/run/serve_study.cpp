@@ -143,6 +143,8 @@ void serveStudy(const StudyService &service, const json &arguments, std::stop_to
     ended("finished", problemText(outcome.problems));
   } catch (const Error &error) {
     ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
+  } catch (const std::exception &error) { // of memory, of the file system: the window waits for an end
+    ended("failed", error.what());
   }
 }
 

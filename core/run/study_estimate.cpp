@@ -16,7 +16,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
-/// Share of the matrix product's rate that scoring a window reaches (tests/bench/perplexity_bench: 0.3 to 0.6).
+/// Share of the matrix product's rate that scoring a window reaches: 0.7 to 0.9 in tests/bench/results on a quiet machine,
+/// less where policies have to be prepared or captures are taken.
 constexpr double kEfficiency = 0.4;
 
 constexpr const char *kLegend = "\nbytes: of a window. store, rebuild: million multiply-adds, all layers, to store a new "

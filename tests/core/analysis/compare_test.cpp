@@ -95,12 +95,17 @@ TEST(Compare, ShardsOfAStudyAreOnePolicy) {
 
 TEST(Compare, ADifferenceIsHeldAgainstTheNoiseFloor) {
   const PolicyScores a = scoresOf(setOf("a", runRow(1), "p", 0.01)).at(1), b = scoresOf(setOf("b", runRow(1), "q", 0)).at(1);
-  const Difference d = difference(a, b, 0.005), noisy = difference(a, b, 0.02), back = difference(b, a, 0);
+  const Difference d = difference(a, b, {0.005, 0.005, 9}), back = difference(b, a, {});
   EXPECT_NEAR(d.nll.mean, 0.01, 1e-12);
   EXPECT_NEAR(d.kl.mean, 0.01, 1e-12);
   EXPECT_FALSE(touchesZero(d.nll)); // windows differ by 1, the pairs by nothing
   EXPECT_FALSE(d.nllBelowNoise || d.klBelowNoise);
-  EXPECT_TRUE(noisy.nllBelowNoise && noisy.klBelowNoise);
+  const double windows = static_cast<double>(d.nll.count);
+  ASSERT_GT(windows, 1);
+  const Difference nll = difference(a, b, {0.011 * std::sqrt(windows), 0, 9}); // each figure against its own floor,
+  EXPECT_TRUE(nll.nllBelowNoise && !nll.klBelowNoise);
+  const Difference kl = difference(a, b, {0.011, 0.011 * std::sqrt(windows), 9}); // that of a mean over the windows
+  EXPECT_TRUE(kl.klBelowNoise && !kl.nllBelowNoise);
   EXPECT_NEAR(back.nll.mean, -0.01, 1e-12);
 }
 
@@ -109,7 +114,7 @@ TEST(Compare, WhatIsNotTheSameTextIsRefusedByName) {
   other.tokensHash = "t1";
   const PolicyScores a = scoresOf(setOf("a", runRow(1), "p", 0)).at(1), b = scoresOf(setOf("b", other, "q", 0)).at(1);
   try {
-    difference(a, b, 0);
+    difference(a, b, {});
     FAIL() << "paired";
   } catch (const Error &error) {
     EXPECT_EQ(error.code(), Code::Usage);
