@@ -97,7 +97,8 @@ struct Report {
 
 /// `exact`, `twin`: the exact model's sequence and this one's perturbed copy; null where they did not run.
 void add(Report &report, const Generator::Sequence &s, const Generator::Sequence *exact, const Generator::Sequence *twin,
-         const Tokenizer &tokenizer) {
+         const Model &model) {
+  const Tokenizer &tokenizer = model.tokenizer();
   const CacheBytes bytes = s.cache->bytes();
   const std::string name = s.method != nullptr ? s.method->spec().canonical() : "exact model (FP32 KV)";
   const std::string text = textOf(s, tokenizer);
@@ -110,8 +111,15 @@ void add(Report &report, const Generator::Sequence &s, const Generator::Sequence
                         {"allocated_bytes", bytes.allocated},
                         {"accumulator_bytes", bytes.accumulator}};
   report.table += fmt::format("\n== {}\n", name);
-  if (s.method != nullptr)
-    report.table += fmt::format("   {} bytes of cache for {} tokens\n", bytes.formatBytes(), s.cache->tokens());
+  if (s.method != nullptr) {
+    const ModelShape &shape = model.shape();
+    const Index fp16 = s.cache->tokens() * shape.layers * 2 * shape.dkv() * sizeOf(DType::F16);
+    const double relative = static_cast<double>(bytes.formatBytes()) / static_cast<double>(fp16);
+    row["relative_size"] = relative;
+    report.table += fmt::format(
+        "   {} bytes of cache for {} tokens, {:.1f} % of FP16{}\n", bytes.formatBytes(), s.cache->tokens(), 100 * relative,
+        relative > 0.99 && name != "fp16" ? ": its groups are not full yet, or its residual is longer" : "");
+  }
   if (exact != nullptr) {
     const Index same = firstDivergence(exact->tokens, s.tokens);
     row["same_as_exact"] = same;
@@ -170,8 +178,7 @@ void generate(Options options) {
     const auto &lanes = generator.sequences();
     const std::size_t columns = methods.size() + (kept ? 0 : 1);
     for (std::size_t i = 0; i < columns; ++i)
-      add(report, lanes[i], kept ? nullptr : &lanes.front(), lanes.size() > columns ? &lanes[columns + i] : nullptr,
-          model.tokenizer());
+      add(report, lanes[i], kept ? nullptr : &lanes.front(), lanes.size() > columns ? &lanes[columns + i] : nullptr, model);
     if (!options.cache.save.empty()) {
       const Generator::Sequence &s = lanes[kept ? 0 : 1];
       std::vector<TokenId> before = kept ? kept->tokens() : std::vector<TokenId>();

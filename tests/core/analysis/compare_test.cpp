@@ -127,7 +127,7 @@ TEST(Compare, SetsStandSideBySide) {
   otherState.state = "stream";
   const std::vector<RowSet> sets = {setOf("a", runRow(1), "p", 0.01), setOf("b", runRow(1, "cuda"), "p", 0.03),
                                     setOf("c", otherState, "p", 0), setOf("d", runRow(4), "q", 0)};
-  const auto rows = sideBySide(sets, 0.001);
+  const auto rows = sideBySide(sets, {0.001, 0.001, 1});
   std::vector<std::string> policies;
   for (const ComparedRow &row : rows) policies.push_back(row.policy);
   ASSERT_THAT(policies, ElementsAre("exact model", "p", "exact model", "p", "q")); // of a and b (and d), of c, of d
@@ -152,7 +152,7 @@ TEST(Compare, TheSameBackendIsPutBesideItself) {
   both.runs.push_back(more.runs[0]), both.policies.push_back(more.policies[0]);
   both.windows.insert(both.windows.end(), more.windows.begin(), more.windows.end());
   int paired = 0;
-  for (const ComparedRow &row : sideBySide(std::vector<RowSet>{both, one}, 0)) {
+  for (const ComparedRow &row : sideBySide(std::vector<RowSet>{both, one}, {})) {
     EXPECT_EQ(row.cells[1].refused, "");
     if (row.cells[0].scores->run.backend == "cpu") {
       EXPECT_FALSE(row.cells[1].scores); // although it may be paired and comes first
