@@ -51,21 +51,12 @@ std::vector<TokenId> nextTokens(const Options &options, const KeptCache &kept, c
   return feed;
 }
 
-/// A fresh generation: the exact model goes along, which the others are compared with; with a noise floor every lane once
-/// more behind them. After a kept cache: its lane alone.
-std::vector<Generator::Start> lanesOf(const std::vector<std::shared_ptr<const Method>> &methods, bool noiseFloor,
-                                      const std::optional<KeptCache> &kept, const Session &session, std::size_t fed) {
+/// After a kept cache: its lane alone.
+std::vector<Generator::Start> lanesAfter(const KeptCache &kept, const std::vector<std::shared_ptr<const Method>> &methods,
+                                         const Session &session, std::size_t fed) {
   std::vector<Generator::Start> lanes;
-  if (kept) {
-    for (const auto &method : methods)
-      lanes.push_back({method.get(), kept->load(session, *method, static_cast<Index>(fed)), 0});
-    return lanes;
-  }
-  for (const float perturbation : {0.0f, kNoisePerturbation}) {
-    if (perturbation != 0 && !noiseFloor) break;
-    lanes.push_back({nullptr, nullptr, perturbation});
-    for (const auto &method : methods) lanes.push_back({method.get(), nullptr, perturbation});
-  }
+  for (const auto &method : methods)
+    lanes.push_back({method.get(), kept.load(session, *method, static_cast<Index>(fed)), 0});
   return lanes;
 }
 
@@ -112,8 +103,7 @@ void add(Report &report, const Generator::Sequence &s, const Generator::Sequence
                         {"accumulator_bytes", bytes.accumulator}};
   report.table += fmt::format("\n== {}\n", name);
   if (s.method != nullptr) {
-    const ModelShape &shape = model.shape();
-    const Index fp16 = s.cache->tokens() * shape.layers * 2 * shape.dkv() * sizeOf(DType::F16);
+    const Index fp16 = fp16KvBytes(model.shape(), s.cache->tokens());
     const double relative = static_cast<double>(bytes.formatBytes()) / static_cast<double>(fp16);
     row["relative_size"] = relative;
     report.table += fmt::format(
@@ -160,37 +150,40 @@ void generate(Options options) {
   std::optional<GenerationRecorder> recorder;
   if (!options.store.empty()) recorder.emplace(*session, request, feed, store.emplace(options.store));
 
-  Report report;
+  std::optional<Generator> generator;
+  double seconds = 0;
   try {
-    Generator generator(model, lanesOf(methods, request.noiseFloor, kept, *session, feed.size()), feed, request.sampling,
-                        stop);
-    const double seconds = draw(generator, request.tokens, recorder ? &*recorder : nullptr, line, stop);
-    if (recorder) recorder->end("finished", "");
-    if (store) store->close();
-
-    report.json = {{"prompt_tokens", feed.size()}, {"seconds", seconds}, {"sequences", nlohmann::json::array()}};
-    report.table = fmt::format("prompt of {} tokens; then {:.1f} s for all lanes together\n", feed.size(), seconds);
-    if (kept) {
-      report.json["loaded_tokens"] = kept->tokens().size();
-      report.table = fmt::format("{} tokens from {} without prefill, {} fed after them; {:.1f} s\n", kept->tokens().size(),
-                                 options.cache.load, feed.size(), seconds);
-    }
-    const auto &lanes = generator.sequences();
-    const std::size_t columns = methods.size() + (kept ? 0 : 1);
-    for (std::size_t i = 0; i < columns; ++i)
-      add(report, lanes[i], kept ? nullptr : &lanes.front(), lanes.size() > columns ? &lanes[columns + i] : nullptr, model);
-    if (!options.cache.save.empty()) {
-      const Generator::Sequence &s = lanes[kept ? 0 : 1];
-      std::vector<TokenId> before = kept ? kept->tokens() : std::vector<TokenId>();
-      before.insert(before.end(), feed.begin(), feed.end());
-      const std::uint64_t bytes = keepCache(options.cache.save, *session, s, std::move(before));
-      report.json["saved"] = {{"tokens", s.cache->tokens()}, {"bytes", bytes}};
-      report.table += fmt::format("\n{} tokens kept in {} ({} bytes)\n", s.cache->tokens(), options.cache.save, bytes);
-    }
+    generator.emplace(model,
+                      kept ? lanesAfter(*kept, methods, *session, feed.size()) : freshLanes(methods, request.noiseFloor),
+                      feed, request.sampling, stop);
+    seconds = draw(*generator, request.tokens, recorder ? &*recorder : nullptr, line, stop);
   } catch (const Error &error) {
     if (recorder && error.code() != Code::StoreUnwritable)
       recorder->end(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
     throw;
+  }
+  if (recorder) recorder->end("finished", "");
+  if (store) store->close();
+
+  Report report;
+  report.json = {{"prompt_tokens", feed.size()}, {"seconds", seconds}, {"sequences", nlohmann::json::array()}};
+  report.table = fmt::format("prompt of {} tokens; then {:.1f} s for all lanes together\n", feed.size(), seconds);
+  if (kept) {
+    report.json["loaded_tokens"] = kept->tokens().size();
+    report.table = fmt::format("{} tokens from {} without prefill, {} fed after them; {:.1f} s\n", kept->tokens().size(),
+                               options.cache.load, feed.size(), seconds);
+  }
+  const auto &lanes = generator->sequences();
+  const std::size_t columns = methods.size() + (kept ? 0 : 1);
+  for (std::size_t i = 0; i < columns; ++i)
+    add(report, lanes[i], kept ? nullptr : &lanes.front(), lanes.size() > columns ? &lanes[columns + i] : nullptr, model);
+  if (!options.cache.save.empty()) {
+    const Generator::Sequence &s = lanes[kept ? 0 : 1];
+    std::vector<TokenId> before = kept ? kept->tokens() : std::vector<TokenId>();
+    before.insert(before.end(), feed.begin(), feed.end());
+    const std::uint64_t bytes = keepCache(options.cache.save, *session, s, std::move(before));
+    report.json["saved"] = {{"tokens", s.cache->tokens()}, {"bytes", bytes}};
+    report.table += fmt::format("\n{} tokens kept in {} ({} bytes)\n", s.cache->tokens(), options.cache.save, bytes);
   }
   show(options, report);
 }

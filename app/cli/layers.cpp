@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace xqs::cli {
 
 namespace {
@@ -24,8 +26,8 @@ void showLayers(const Options &options) {
     ProgressLine line;
     const auto session = openSession(options.session, line);
     session->planWindows(options.window, options.firstWindow, 1);
-    for (const PolicySpec &policy : policies)
-      session->inputs().refuseMisfit(policy, options.window, options.firstWindow, 1);
+    const auto check = session->inputs().misfitCheck(options.window, options.firstWindow, 1);
+    std::for_each(policies.begin(), policies.end(), check);
     result = runLayers(
         *session, session->windowTokens(options.window, options.firstWindow), policies,
         [&](const std::string &text) { line.show(text); }, stop);

@@ -10,8 +10,6 @@ namespace {
 
 constexpr const char *kFp16 = "fp16";
 
-bool isChain(const PolicySpec &policy) { return policy.method().name == "xquant-cl"; }
-
 /// A policy's layer by itself, as a plan would write it.
 PolicySpec ownPolicy(const PolicySpec &policy, Index layer) {
   if (!policy.has("first_layers")) return policy;

@@ -5,7 +5,7 @@
 #include "error.h"
 #include "report_charts.h"
 #include "report_style.h"
-#include "sensitivity.h"
+#include "run_shape.h"
 #include "svg.h"
 
 #include <fmt/format.h>

@@ -3,6 +3,7 @@
 
 #include "cache/layer_plan.h"
 #include "error.h"
+#include "run_shape.h"
 
 #include <fmt/format.h>
 
@@ -13,8 +14,6 @@ namespace xqs {
 namespace {
 
 constexpr const char *kFp16 = "fp16";
-
-bool isChain(const PolicySpec &policy) { return policy.method().name == "xquant-cl"; }
 
 /// The stored text parsed again; none where this program no longer knows it.
 std::optional<PolicySpec> parsed(const std::string &policy) {
@@ -124,8 +123,6 @@ Estimate klOf(const std::vector<WindowRow> &windows) {
 }
 
 Estimate SensitivityMatrix::fp16Kl() const { return klOf(fp16); }
-
-ModelShape shapeOf(const RunRow &run) { return {run.layers, run.d, run.heads, run.kvHeads, run.dh}; }
 
 std::vector<SensitivityMatrix> sensitivityMatrices(const RowSet &rows) {
   std::vector<SensitivityMatrix> matrices;

@@ -58,7 +58,6 @@ struct SensitivityMatrix {
 /// rows have no isolated layer.
 std::vector<SensitivityMatrix> sensitivityMatrices(const RowSet &rows);
 
-ModelShape shapeOf(const RunRow &run);
 /// Mean and interval of the windows' mean KL.
 Estimate klOf(const std::vector<WindowRow> &windows);
 

@@ -56,7 +56,6 @@ public:
 
   double leastBytes() const { return m_leastBytes; } ///< a token, all layers
   double mostBytes() const { return m_mostBytes; }   ///< FP16
-  double leastKl() const { return m_leastKl; }       ///< that any plan is expected to have
   const Correction &correction() const { return m_correction; }
   /// Settings that were left out because a layer is not measured.
   const std::vector<std::string> &leftOut() const { return m_options.leftOut(); }

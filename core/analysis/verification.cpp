@@ -2,6 +2,7 @@
 #include "verification.h"
 
 #include "cache/layout.h"
+#include "run_shape.h"
 
 #include <algorithm>
 

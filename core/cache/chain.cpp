@@ -8,10 +8,10 @@ namespace {
 constexpr Queue kQueue = Queue::Compute;
 constexpr Index kMoveTokens = 512; ///< tokens that a sum takes at a time
 
-class Chain final : public LayerGroup {
+class Chain final : public TensorGroup {
 public:
   Chain(const Model &model, std::span<const PreparedLayer> links, Index first, const CacheSize &size)
-      : LayerGroup(model), m_links(links), m_base(first), m_link(*links.front().plan.chain), m_size(size),
+      : TensorGroup(model), m_links(links), m_base(first), m_link(*links.front().plan.chain), m_size(size),
         m_stored(model.backend(), m_link.accumulator, size.capacity, model.shape().d, Purpose::Accumulator),
         m_exact(model.backend(), m_link.accumulator, exactSumRows(m_link.exact, size), model.shape().d,
                 Purpose::Accumulator),
@@ -94,20 +94,13 @@ public:
   }
 
   CacheBytes bytes(Index tokens) const override {
-    CacheBytes sum;
-    for (const PackedTensor &t : m_tensors) sum += t.bytes(tokens);
+    CacheBytes sum = TensorGroup::bytes(tokens);
     sum.accumulator = m_stored.bytes() + m_exact.bytes();
     return sum;
   }
 
-  void visitState(const StateVisitor &visit) const override {
-    for (const PackedTensor &t : m_tensors) t.visitState(visit);
-  }
-  bool canTruncate(Index tokens) const override {
-    return std::all_of(m_tensors.begin(), m_tensors.end(), [&](const PackedTensor &t) { return t.canTruncate(tokens); });
-  }
   void resize(Index tokens) override {
-    for (PackedTensor &t : m_tensors) t.resize(tokens);
+    TensorGroup::resize(tokens);
     m_stored.resize(grownRows(tokens, m_size.capacity, kBlockTokens));
     m_openFirst = m_windowed ? closedAt(tokens) : 0;
   }
@@ -204,7 +197,6 @@ private:
   Index m_base;
   const ChainLink &m_link; ///< of the base: what all links share
   CacheSize m_size;
-  std::vector<PackedTensor> m_tensors;
   Accumulator m_stored; ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
   Accumulator m_exact;  ///< X^_i of tokens from m_exactFirst on, along FP16 rows
   Buffer m_scratch;

@@ -4,7 +4,9 @@
 #include "cache/layer_maps.h"
 #include "cache/packed_tensor.h"
 
+#include <algorithm>
 #include <memory>
+#include <vector>
 
 namespace xqs {
 
@@ -55,6 +57,29 @@ protected:
   }
   const Model &m_model;
   Backend &m_backend;
+};
+
+/// A group whose whole state is packed tensors.
+class TensorGroup : public LayerGroup {
+public:
+  using LayerGroup::LayerGroup;
+  CacheBytes bytes(Index tokens) const override {
+    CacheBytes sum;
+    for (const PackedTensor &t : m_tensors) sum += t.bytes(tokens);
+    return sum;
+  }
+  void visitState(const StateVisitor &visit) const override {
+    for (const PackedTensor &t : m_tensors) t.visitState(visit);
+  }
+  bool canTruncate(Index tokens) const override {
+    return std::all_of(m_tensors.begin(), m_tensors.end(), [&](const PackedTensor &t) { return t.canTruncate(tokens); });
+  }
+  void resize(Index tokens) override {
+    for (PackedTensor &t : m_tensors) t.resize(tokens);
+  }
+
+protected:
+  std::vector<PackedTensor> m_tensors;
 };
 
 /// The exact model's K (after RoPE) and V in FP32, all layers; nothing compressed, counted as activations.

@@ -150,8 +150,6 @@ const PlanEntry *entryOf(const PolicySpec &plan, Index layer, Side side) {
   return others;
 }
 
-bool isChain(const PolicySpec &spec) { return spec.method().name == "xquant-cl"; }
-
 LayerPlan planOfOne(const PolicySpec &plan, const PolicySpec &spec, const ModelShape &shape, Index layer) {
   if (!isChain(spec)) return layerPlan(spec, shape, layer);
   const PlanEntry *below = layer > 0 ? entryOf(plan, layer - 1, Side::K) : nullptr;
@@ -183,6 +181,8 @@ LayerPlan plan(const PolicySpec &spec, const ModelShape &shape, Index layer) {
 }
 
 } // namespace
+
+bool isChain(const PolicySpec &policy) { return policy.method().name == "xquant-cl"; }
 
 PolicySpec makePlan(std::vector<PlanEntry> entries) {
   std::stable_sort(entries.begin(), entries.end(), [](const PlanEntry &a, const PlanEntry &b) {

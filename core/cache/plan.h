@@ -24,6 +24,8 @@ struct PlanEntry {
 /// "v": "..."}}}, or a table with a line an entry, "0-2 xquant:bits=4" ('#' starts a comment). The canonical form is always
 /// the inline one, entries in order of layers: it says everything wherever it is read. Throws Usage, NotFound, Unreadable.
 PolicySpec parsePlan(std::string_view text);
+/// Whether a layer under this policy adds to the layer below it.
+bool isChain(const PolicySpec &policy);
 PolicySpec makePlan(std::vector<PlanEntry> entries);
 /// What K and V of one layer follow; equal: the layer's policy.
 struct LayerPolicies {

@@ -8,9 +8,9 @@ namespace {
 
 constexpr Queue kQueue = Queue::Compute;
 
-class StoredLayer final : public LayerGroup {
+class StoredLayer final : public TensorGroup {
 public:
-  StoredLayer(const Model &model, const PreparedLayer &layer, const CacheSize &size) : LayerGroup(model), m_layer(layer) {
+  StoredLayer(const Model &model, const PreparedLayer &layer, const CacheSize &size) : TensorGroup(model), m_layer(layer) {
     for (const StoredTensor &t : layer.plan.tensors) m_tensors.emplace_back(model.backend(), t.spec, size);
   }
 
@@ -41,20 +41,6 @@ public:
 
   void endStep(Index tokens) override {
     for (PackedTensor &t : m_tensors) t.endStep(tokens);
-  }
-  CacheBytes bytes(Index tokens) const override {
-    CacheBytes sum;
-    for (const PackedTensor &t : m_tensors) sum += t.bytes(tokens);
-    return sum;
-  }
-  void visitState(const StateVisitor &visit) const override {
-    for (const PackedTensor &t : m_tensors) t.visitState(visit);
-  }
-  bool canTruncate(Index tokens) const override {
-    return std::all_of(m_tensors.begin(), m_tensors.end(), [&](const PackedTensor &t) { return t.canTruncate(tokens); });
-  }
-  void resize(Index tokens) override {
-    for (PackedTensor &t : m_tensors) t.resize(tokens);
   }
 
   void rows(Index, Side side, Version version, TokenRange range, View out) const override {
@@ -135,7 +121,6 @@ private:
     return m_tensors[static_cast<std::size_t>(s.tensor)];
   }
   const PreparedLayer &m_layer;
-  std::vector<PackedTensor> m_tensors;
 };
 
 class ExactGroup final : public LayerGroup {

@@ -143,6 +143,16 @@ void GenerationRecorder::end(const std::string &status, const std::string &messa
   m_store.flush();
 }
 
+std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const Method>> methods, bool noiseFloor) {
+  std::vector<Generator::Start> lanes;
+  for (const float perturbation : {0.0f, kNoisePerturbation}) {
+    if (perturbation != 0 && !noiseFloor) break;
+    lanes.push_back({nullptr, nullptr, perturbation});
+    for (const auto &method : methods) lanes.push_back({method.get(), nullptr, perturbation});
+  }
+  return lanes;
+}
+
 namespace {
 
 /// Draws all tokens; throws Cancelled and what went wrong.
@@ -156,15 +166,9 @@ void generateAll(Session &session, const GenerationRequest &request, std::span<c
     report(0, 0, 0, "preparing " + policy.canonical());
     methods.push_back(session.method(policy, hooks.stop));
   }
-  std::vector<Generator::Start> lanes;
-  for (const float perturbation : {0.0f, kNoisePerturbation}) {
-    if (perturbation != 0 && !request.noiseFloor) break;
-    lanes.push_back({nullptr, nullptr, perturbation});
-    for (const auto &method : methods) lanes.push_back({method.get(), nullptr, perturbation});
-  }
-  Generator generator(session.model(), std::move(lanes), prompt, request.sampling, hooks.stop, [&](Index fed) {
-    report(0, 0, 0, fmt::format("reading the prompt, {} of {} tokens", fed, prompt.size()));
-  });
+  Generator generator(
+      session.model(), freshLanes(methods, request.noiseFloor), prompt, request.sampling, hooks.stop,
+      [&](Index fed) { report(0, 0, 0, fmt::format("reading the prompt, {} of {} tokens", fed, prompt.size())); });
   recorder.record(generator, 0);
   double seconds = 0;
   for (Index count = 1; count < request.tokens; ++count) {

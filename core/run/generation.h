@@ -8,6 +8,8 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <chrono>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,10 @@ GenerationRequest defaultGeneration();
 /// The tokens that a model is fed. Throws Usage where the prompt is empty, or longer than the model's context; Unsupported
 /// where the model's chat template is missing or not known.
 std::vector<TokenId> promptTokens(const GenerationRequest &request, const Model &model);
+
+/// The lanes of a generation from its first token: the exact model, which the others are compared with, then the methods;
+/// with a noise floor all of them once more, perturbed, in the same order.
+std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const Method>> methods, bool noiseFloor);
 
 /// Writes what a Generator does as rows of one run of kind "generate", a token of all lanes a transaction. Lanes without a
 /// perturbation are columns, the exact model first, then the request's policies; one with a perturbation is the noise floor

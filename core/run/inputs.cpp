@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 namespace xqs {
 
@@ -38,9 +39,7 @@ void RunInputs::setCalibration(const CalibrationSource &source) {
   m_calibrationWindow = window, m_calibrationWindows = count;
 }
 
-void RunInputs::refuseMisfit(const PolicySpec &policy, Index window, Index first, Index count) const {
-  cacheLayout(policy, m_config.shape);
-  if (!needsCalibration(policy, m_config.shape)) return;
+std::optional<Index> RunInputs::overlap(Index window, Index first, Index count) const {
   constexpr std::size_t kSame = 32; // tokens in a row that two texts do not share by chance
   const auto scored = tokens().subspan(static_cast<std::size_t>(window * first), static_cast<std::size_t>(window * count));
   const auto hashOf = [](std::span<const TokenId> t) {
@@ -49,11 +48,21 @@ void RunInputs::refuseMisfit(const PolicySpec &policy, Index window, Index first
   std::unordered_set<std::size_t> seen;
   for (std::size_t i = 0; i + kSame <= scored.size(); ++i) seen.insert(hashOf(scored.subspan(i, kSame)));
   for (std::size_t i = 0; i + kSame <= m_calibrationTokens.size(); ++i)
-    if (seen.contains(hashOf(std::span(m_calibrationTokens).subspan(i, kSame))))
+    if (seen.contains(hashOf(std::span(m_calibrationTokens).subspan(i, kSame)))) return static_cast<Index>(i);
+  return std::nullopt;
+}
+
+std::function<void(const PolicySpec &)> RunInputs::misfitCheck(Index window, Index first, Index count) const {
+  return [=, this, compared = false, scoredFrom = std::optional<Index>()](const PolicySpec &policy) mutable {
+    cacheLayout(policy, m_config.shape);
+    if (!needsCalibration(policy, m_config.shape)) return;
+    if (!std::exchange(compared, true)) scoredFrom = overlap(window, first, count);
+    if (scoredFrom)
       throw Error(Code::Usage,
                   fmt::format("policy '{}' would be calibrated on tokens that are scored ('{}' from token {} on); choose "
                               "another calibration text, or windows that are not scored",
-                              policy.canonical(), m_calibrationText.name, i));
+                              policy.canonical(), m_calibrationText.name, *scoredFrom));
+  };
 }
 
 Index RunInputs::planWindows(Index window, Index first, Index count) const {

@@ -5,6 +5,8 @@
 #include "model/model_reader.h"
 #include "run/resources.h"
 
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -47,11 +49,15 @@ public:
   Index planWindows(Index window, Index first, Index count) const;
   std::span<const TokenId> windowTokens(Index window, Index index) const;
 
-  /// Throws Usage where a policy's settings do not fit the model, or where it is calibrated on tokens that windows
-  /// [first, first + count) score: their figures would be too good.
-  void refuseMisfit(const PolicySpec &policy, Index window, Index first, Index count) const;
+  /// A check of policies that throws Usage where settings do not fit the model, or where a policy is calibrated on tokens
+  /// that windows [first, first + count) score: its figures would be too good. The tokens are compared once, for the first
+  /// policy that is calibrated. This must outlive the check and stay as it is.
+  std::function<void(const PolicySpec &)> misfitCheck(Index window, Index first, Index count) const;
 
 private:
+  /// The first calibration token of a stretch that is scored too.
+  std::optional<Index> overlap(Index window, Index first, Index count) const;
+
   ModelConfig m_config;
   const Tokenizer &m_tokenizer;
   TextSource m_text, m_calibrationText;

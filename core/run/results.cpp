@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/results.h"
 
+#include "analysis/run_shape.h"
 #include "cache/work.h"
 
 #include <fmt/format.h>
@@ -50,8 +51,6 @@ double neighbourMean(const std::vector<float> &values, Index n) {
   return n > 1 ? sum / static_cast<double>(n - 1) : 1;
 }
 
-ModelShape shapeOf(const RunRow &run) { return {run.layers, run.d, run.heads, run.kvHeads, run.dh}; }
-
 /// Keys of `similarity` in the JSON of `layers`, by LayersResult::kSites.
 constexpr std::array<const char *, 4> kSimilarityNames = {"post_norm", "residual", "k_pre_rope", "v"};
 
@@ -97,9 +96,7 @@ std::string evalTable(const RunResult &result) {
                         100 * Series::mean(s.top1), static_cast<double>(work.storeMacs) / 1e6,
                         static_cast<double>(work.rebuildMacs) / 1e6, s.seconds, row.policy);
   }
-  return text + "\nsize: cache bytes / the model's FP16 KV cache, scales and zeros included\n"
-                "store, rebuild: million multiply-adds, all layers, to store a new token once and to rebuild K and V of a "
-                "cached one each time they are read\n";
+  return fmt::format("{}\nsize: cache bytes / the model's FP16 KV cache, scales and zeros included\n{}", text, kWorkLegend);
 }
 
 std::unique_ptr<ExactTrace> traceExact(const Model &model, std::span<const TokenId> tokens, std::stop_token stop) {

@@ -10,9 +10,15 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace xqs {
+
+/// Below tables with columns "store" and "rebuild" (cacheWork).
+inline constexpr std::string_view kWorkLegend = "store, rebuild: million multiply-adds, all layers, to store a new token "
+                                                "once and to rebuild K and V of a cached one each "
+                                                "time they are read\n";
 
 /// `xqscope-cli eval --json`: {"exact": {mean_nll, ppl}, "policies": [...]}, values a window; ppl = exp(mean of window
 /// means). Format bytes, and the sizes made from them, are those of state `all` whatever the run's state, as tables print

@@ -16,9 +16,7 @@ RunResult Runner::run(const RunHooks &hooks) {
   const ModelShape &shape = m_session.model().shape();
   const Index windows = m_session.planWindows(m_experiment.window, m_experiment.firstWindow, m_experiment.windows);
   m_session.setCalibration(m_experiment.calibration);
-  const auto check = [&](const PolicySpec &policy) {
-    m_session.inputs().refuseMisfit(policy, m_experiment.window, m_experiment.firstWindow, windows);
-  };
+  const auto check = m_session.inputs().misfitCheck(m_experiment.window, m_experiment.firstWindow, windows);
   const RunPart part = partOf(m_experiment, check, m_plan.study.empty() ? allPolicies(m_experiment) : m_plan.policies,
                               std::move(m_plan.stored));
   if (!part.misfits.empty() && !m_plan.tolerant) throw Error(Code::Usage, part.misfits.front().message);

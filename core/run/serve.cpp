@@ -4,6 +4,7 @@
 #include "run/command_queue.h"
 #include "run/generation.h"
 #include "run/preview.h"
+#include "run/run_events.h"
 #include "run/runner.h"
 #include "run/serve_study.h"
 
@@ -125,8 +126,7 @@ void Server::handle(const CommandQueue::Command &command) {
   if (command.name == "preview") return preview(command.arguments, command.stop);
   XQS_ASSERT(command.name == "dropped");
   for (int i = 0; i < command.arguments.get<int>(); ++i)
-    m_events.write(
-        {{"event", "run-ended"}, {"run", 0}, {"status", "cancelled"}, {"message", "cancelled before it started"}});
+    RunEvents([this](const json &event) { m_events.write(event); }).ended({"cancelled", "cancelled before it started"});
 }
 
 void Server::open(const json &arguments, std::stop_token stop) {
@@ -189,37 +189,19 @@ void Server::generate(const json &arguments, std::stop_token stop) {
 
 /// Events and previews of whatever computes one run.
 void Server::tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute) {
-  RowId run = 0;
-  const auto ended = [&](const char *status, const std::string &message) {
-    m_events.write({{"event", "run-ended"}, {"run", run}, {"status", status}, {"message", message}});
-  };
+  RunEvents events([this](const json &event) { m_events.write(event); });
   RunHooks hooks;
   hooks.stop = stop;
-  hooks.started = [&](RowId id) {
-    run = id;
-    m_events.write({{"event", "run-started"}, {"run", run}});
-  };
-  hooks.progress = [&](const RunProgress &p) {
-    m_events.write({{"event", "progress"},
-                    {"run", run},
-                    {"done", p.done},
-                    {"total", p.total},
-                    {"tokens_per_second", p.tokensPerSecond},
-                    {"seconds_left", p.secondsLeft},
-                    {"text", p.text}});
-  };
+  hooks.started = [&](RowId id) { events.started(id); };
+  hooks.progress = [&](const RunProgress &p) { events.progress(p.done, p.total, p.tokensPerSecond, p.secondsLeft, p.text); };
   hooks.between = [&] {
     while (const auto waiting = m_queue.nextPreview()) preview(waiting->arguments, waiting->stop);
   };
-  try {
+  const auto computed = [&] {
     compute(hooks);
-  } catch (const Error &error) {
-    if (run == 0) throw; // nothing was started
-    return ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
-  } catch (const std::exception &error) { // of memory, of the file system: the window waits for an end
-    return ended("failed", error.what());
-  }
-  ended("finished", "");
+    return RunEvents::End{};
+  };
+  events.tell(computed, true);
 }
 
 void Server::study(const CommandQueue::Command &command) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/serve_study.h"
 
+#include "run/run_events.h"
 #include "run/study_plan.h"
 #include "run/study_runner.h"
 
@@ -116,36 +117,19 @@ void serveStudy(const StudyService &service, const json &arguments, std::stop_to
   if (r.part.store != service.store.file()) other = std::make_unique<RunStore>(r.part.store);
   KeepSources keep(service.session);
   StudySessions sessions(service.backends, &service.session);
-  RowId run = 0;
+  RunEvents events(service.send);
   StudyHooks hooks;
   hooks.stop = std::move(stop);
-  hooks.started = [&](RowId id) {
-    run = id;
-    service.send({{"event", "run-started"}, {"run", run}});
-  };
-  hooks.progress = [&](const StudyProgress &p) {
-    service.send({{"event", "progress"},
-                  {"run", run},
-                  {"done", p.fraction},
-                  {"total", 1},
-                  {"tokens_per_second", p.tokensPerSecond},
-                  {"seconds_left", p.secondsLeft},
-                  {"text", p.text}});
-  };
+  hooks.started = [&](RowId id) { events.started(id); };
+  hooks.progress = [&](const StudyProgress &p) { events.progress(p.fraction, 1, p.tokensPerSecond, p.secondsLeft, p.text); };
   hooks.between = [&](const Session &session) { service.between(&session == &service.session && keep.unchanged()); };
-  const auto ended = [&](const char *status, const std::string &message) {
-    service.send({{"event", "run-ended"}, {"run", run}, {"status", status}, {"message", message}});
-  };
-  try {
+  const auto compute = [&]() -> RunEvents::End {
     const StudyOutcome outcome = runPlanned(r.study, runs, other ? *other : service.store, sessions, hooks);
     if (other) other->close();
-    if (outcome.points == 0 && !outcome.problems.empty()) return ended("failed", problemText(outcome.problems));
-    ended("finished", problemText(outcome.problems));
-  } catch (const Error &error) {
-    ended(error.code() == Code::Cancelled ? "cancelled" : "failed", error.what());
-  } catch (const std::exception &error) { // of memory, of the file system: the window waits for an end
-    ended("failed", error.what());
-  }
+    const bool failed = outcome.points == 0 && !outcome.problems.empty();
+    return {failed ? "failed" : "finished", problemText(outcome.problems)};
+  };
+  events.tell(compute, false);
 }
 
 } // namespace xqs

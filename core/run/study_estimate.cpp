@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a study will take, before it runs: time, and a table of its points with their bytes.
 #include "cache/work.h"
+#include "run/results.h"
 #include "run/runner.h"
 #include "run/study_plan.h"
 
@@ -19,9 +20,6 @@ using nlohmann::json;
 /// Share of the matrix product's rate that scoring a window reaches: 0.7 to 0.9 in tests/bench/results on a quiet machine,
 /// less where policies have to be prepared or captures are taken.
 constexpr double kEfficiency = 0.4;
-
-constexpr const char *kLegend = "\nbytes: of a window. store, rebuild: million multiply-adds, all layers, to store a new "
-                                "token once and to rebuild K and V of a cached one each time they are read\n";
 
 /// FLOP/s of products [128, 512] x [512, 512] on a backend.
 double matrixRate(Backend &backend) {
@@ -136,7 +134,7 @@ std::string planTable(const Study &study, const std::vector<PlannedRun> &runs, c
   }
   return fmt::format("study '{}': {} runs, {} points (windows under a policy), {} missing\n{}estimated time: {} ({})\n{}",
                      study.name(), runs.size(), points, missing, study.about().empty() ? "" : study.about() + "\n",
-                     clock(time.seconds), time.source, text + kLegend);
+                     clock(time.seconds), time.source, fmt::format("{}\nbytes: of a window. {}", text, kWorkLegend));
 }
 
 json planJson(const Study &study, const std::vector<PlannedRun> &runs, const TimeEstimate &time) {

@@ -71,9 +71,7 @@ private:
     }
     run.textName = model.inputs.text().name;
     run.key = studyKey(run.experiment, run.modelHash, model.inputs.tokensHash(), model.inputs.calibrationHash());
-    const auto refuseMisfit = [&](const PolicySpec &policy) {
-      model.inputs.refuseMisfit(policy, run.experiment.window, run.experiment.firstWindow, run.windows);
-    };
+    const auto refuseMisfit = model.inputs.misfitCheck(run.experiment.window, run.experiment.firstWindow, run.windows);
     run.part = partOf(run.experiment, refuseMisfit, mine, stored(run.key));
     run.work = missingWork(run.experiment, run.windows, run.part, run.experiment.captures);
     return run;

@@ -141,13 +141,6 @@ void StudyDraft::setValues(const QString &key, const QStringList &values) {
   dropIfEmpty(m_json, "grid");
 }
 
-void StudyDraft::setName(const QString &name) {
-  if (name.isEmpty())
-    m_json.erase("name");
-  else
-    m_json["name"] = name.toStdString();
-}
-
 QStringList StudyDraft::parameterKeys() const {
   QStringList keys;
   if (!m_json.contains("grid") || !m_json["grid"].is_object()) return keys;

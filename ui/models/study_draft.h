@@ -25,7 +25,6 @@ public:
   /// which stand in `base` or, where there are several, in the grid. Empty: the default.
   QStringList values(const QString &key) const;
   void setValues(const QString &key, const QStringList &values);
-  void setName(const QString &name);
   /// The grid's parameters of policies but those of `except`, "rank = 64, 96".
   QStringList otherLists(const QStringList &except) const;
   void setOtherLists(const QStringList &except, const QStringList &lines);

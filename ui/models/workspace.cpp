@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "models/workspace.h"
 
+#include "analysis/run_shape.h"
 #include "error.h"
 #include "run/experiment.h"
 #include "run/generation.h"
@@ -52,8 +53,6 @@ bool isGeneration(const RunData::Run &run) { return run.row.kind == "generate"; 
 QJsonObject toQt(const nlohmann::json &json) {
   return QJsonDocument::fromJson(QByteArray::fromStdString(json.dump())).object();
 }
-
-ModelShape shapeOf(const RunRow &row) { return {row.layers, row.d, row.heads, row.kvHeads, row.dh}; }
 
 } // namespace
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "analysis/budget.h"
-#include "error.h"
+#include "support/refusal.h"
 
 #include <gmock/gmock.h>
 
@@ -56,16 +56,6 @@ Layers randomLayers(std::mt19937 &random, int kind) {
   return layers;
 }
 
-std::string messageOf(const std::function<void()> &call) {
-  try {
-    call();
-  } catch (const Error &error) {
-    EXPECT_EQ(error.code(), Code::Usage);
-    return error.what();
-  }
-  return "no error";
-}
-
 } // namespace
 
 TEST(Budget, ThePlanIsTheBestOfAllPlans) {
@@ -110,7 +100,7 @@ TEST(Budget, ChainsAreBegunBeforeTheyGoOn) {
       if (t.bits <= budget && (t.cost < cheapest.cost || (t.cost == cheapest.cost && t.bits < cheapest.bits))) cheapest = t;
     });
     if (least > budget) {
-      EXPECT_THAT(messageOf([&] { leastCost(layers, budget); }), HasSubstr(std::to_string(least)));
+      EXPECT_THAT(test::usageMessageOf([&] { leastCost(layers, budget); }), HasSubstr(std::to_string(least)));
       continue;
     }
     const BudgetPlan plan = leastCost(layers, budget);
@@ -130,7 +120,7 @@ TEST(Budget, ChainsAreBegunBeforeTheyGoOn) {
     EXPECT_EQ(leastBits(layers, plan.cost).bits, smallest.bits) << round;
   }
   EXPECT_GT(chained, 200);
-  EXPECT_THAT(messageOf([] {
+  EXPECT_THAT(test::usageMessageOf([] {
                 leastCost(Layers{{{"delta", 1, 0, 1, true}}}, 10);
               }),
               HasSubstr("continue a chain which none before it begins"));
@@ -184,18 +174,18 @@ TEST(Budget, NoiseBelowZeroIsCountedAsItIs) {
 
 TEST(Budget, WhatCannotBeSaysWhatCan) {
   const Layers layers = {{{"a", 40, 0.5}, {"b", 100, 0.25}}, {{"a", 30, 0.5}}};
-  EXPECT_THAT(messageOf([&] { leastCost(layers, 69); }), HasSubstr("the smallest possible takes 70"));
+  EXPECT_THAT(test::usageMessageOf([&] { leastCost(layers, 69); }), HasSubstr("the smallest possible takes 70"));
   EXPECT_EQ(leastCost(layers, 70).bits, 70);
-  EXPECT_THAT(messageOf([&] { leastBits(layers, 0.7); }), HasSubstr("the lowest possible sum is 0.75"));
+  EXPECT_THAT(test::usageMessageOf([&] { leastBits(layers, 0.7); }), HasSubstr("the lowest possible sum is 0.75"));
   EXPECT_EQ(leastBits(layers, 0.75).bits, 130);
-  EXPECT_THAT(messageOf([&] { leastBits(layers, std::nan("")); }), HasSubstr("nan"));
-  EXPECT_THAT(messageOf([] { leastCost(Layers{{{"a", 1, 0}}, {}}, 10); }), HasSubstr("layer 1 has no option"));
-  EXPECT_THAT(messageOf([] {
+  EXPECT_THAT(test::usageMessageOf([&] { leastBits(layers, std::nan("")); }), HasSubstr("nan"));
+  EXPECT_THAT(test::usageMessageOf([] { leastCost(Layers{{{"a", 1, 0}}, {}}, 10); }), HasSubstr("layer 1 has no option"));
+  EXPECT_THAT(test::usageMessageOf([] {
                 leastCost(Layers{{{"kivi:bits=2", 1, std::nan("")}}}, 10);
               }),
               HasSubstr("layer 0, kivi:bits=2"));
-  EXPECT_THAT(messageOf([] { leastCost(Layers{{{"a", -1, 0}}}, 10); }), HasSubstr("-1 bits"));
-  EXPECT_THAT(messageOf([] {
+  EXPECT_THAT(test::usageMessageOf([] { leastCost(Layers{{{"a", -1, 0}}}, 10); }), HasSubstr("-1 bits"));
+  EXPECT_THAT(test::usageMessageOf([] {
                 leastCost(Layers{{{"a", std::numeric_limits<std::int64_t>::max(), 0}}}, 10);
               }),
               HasSubstr("2^53"));

@@ -2,7 +2,7 @@
 #include "analysis/verification.h"
 #include "cache/layout.h"
 #include "core/analysis/matrix_rows.h"
-#include "error.h"
+#include "support/refusal.h"
 
 #include <gmock/gmock.h>
 
@@ -43,16 +43,6 @@ MatrixRows someRows() {
 constexpr double kFp16Side = 64, kX2Bytes = (64 * 2 + 32) / 8.0, kX4Bytes = (64 * 4 + 32) / 8.0,
                  kK2Bytes = (32 * 2 + 32) / 8.0, kV4Bytes = (32 * 4 + 32) / 8.0;
 
-std::string messageOf(const std::function<void()> &call) {
-  try {
-    call();
-  } catch (const Error &error) {
-    EXPECT_EQ(error.code(), Code::Usage);
-    return error.what();
-  }
-  return "nothing thrown";
-}
-
 TEST(BudgetSolver, FindsTheBestOfAllPlans) {
   const BudgetSolver solver(someRows().matrix());
   struct Way {
@@ -90,14 +80,14 @@ TEST(BudgetSolver, FindsTheBestOfAllPlans) {
 
 TEST(BudgetSolver, LimitsThatCannotBeMetNameTheRange) {
   const BudgetSolver solver(someRows().matrix());
-  EXPECT_THAT(messageOf([&] { solver.withinBytes(59); }),
+  EXPECT_THAT(test::usageMessageOf([&] { solver.withinBytes(59); }),
               HasSubstr("from 60.0 to 384.0 (FP16), that is 0.1562 to 1 of FP16"));
-  EXPECT_THAT(messageOf([&] { solver.withinBytes(385); }), HasSubstr("from 60.0 to 384.0"));
-  EXPECT_THAT(messageOf([&] { solver.withinKl(0.0005); }), HasSubstr("lowest possible is 0.001"));
+  EXPECT_THAT(test::usageMessageOf([&] { solver.withinBytes(385); }), HasSubstr("from 60.0 to 384.0"));
+  EXPECT_THAT(test::usageMessageOf([&] { solver.withinKl(0.0005); }), HasSubstr("lowest possible is 0.001"));
   EXPECT_EQ(solver.withinKl(0.001).plan.canonical(), "plan:0-2=fp16");
   MatrixRows partial;
   partial.add("plan:0=xquant:bits=2", {1}).add("plan:1=xquant:bits=2", {1});
-  EXPECT_THAT(messageOf([&] { BudgetSolver{partial.matrix()}; }),
+  EXPECT_THAT(test::usageMessageOf([&] { BudgetSolver{partial.matrix()}; }),
               HasSubstr("no setting of the matrix is measured in every layer"));
 }
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/run_events.h"
+
+#include "error.h"
+
+#include <exception>
+#include <new>
+
+namespace xqs {
+
+void RunEvents::started(RowId run) {
+  m_run = run;
+  m_send({{"event", "run-started"}, {"run", run}});
+}
+
+void RunEvents::progress(const nlohmann::json &done, const nlohmann::json &total, double tokensPerSecond, double secondsLeft,
+                         const std::string &text) const {
+  m_send({{"event", "progress"},
+          {"run", m_run},
+          {"done", done},
+          {"total", total},
+          {"tokens_per_second", tokensPerSecond},
+          {"seconds_left", secondsLeft},
+          {"text", text}});
+}
+
+void RunEvents::ended(const End &end) const {
+  m_send({{"event", "run-ended"}, {"run", m_run}, {"status", end.status}, {"message", end.message}});
+}
+
+void RunEvents::tell(const std::function<End()> &compute, bool throwUnstarted) const {
+  End end;
+  try {
+    end = compute();
+  } catch (const Error &error) {
+    if (throwUnstarted && m_run == 0) throw;
+    end = {error.code() == Code::Cancelled ? "cancelled" : "failed", error.what()};
+  } catch (const std::bad_alloc &) {
+    end = {"failed", "not enough memory; use a shorter window, fewer lanes or a smaller model"};
+  } catch (const std::exception &error) {
+    end = {"failed", error.what()};
+  }
+  ended(end);
+}
+
+} // namespace xqs
