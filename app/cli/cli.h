@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "command.h"
 #include "run/backends.h"
 #include "run/session.h"
 #include "run/study_runner.h"
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
 
 #include <memory>
@@ -14,28 +14,28 @@
 #include <string>
 #include <string_view>
 
-/// What the subcommands of xqscope-cli share. A subcommand is one file that adds itself to the app and does its work in the
-/// callback; errors are thrown and become one sentence and an exit code in main.
+/// What the subcommands of xqscope-cli share. A subcommand is one file that adds itself with its options and
+/// says what it does; errors are thrown and become one sentence and an exit code in main.
 namespace xqs::cli {
 
 /// One line a subcommand (main.cpp).
-void addInfo(CLI::App &app);
-void addPolicies(CLI::App &app);
-void addEval(CLI::App &app);
-void addLayers(CLI::App &app);
-void addRun(CLI::App &app);
-void addServe(CLI::App &app);
-void addStudies(CLI::App &app);
-void addMerge(CLI::App &app);
-void addCompare(CLI::App &app);
-void addPareto(CLI::App &app);
-void addGenerate(CLI::App &app);
-void addReport(CLI::App &app);
-void addExport(CLI::App &app);
-void addSlurm(CLI::App &app);
-void addSensitivity(CLI::App &app);
-void addSolve(CLI::App &app);
-void addTask(CLI::App &app);
+void addInfo(const Command &app);
+void addPolicies(const Command &app);
+void addEval(const Command &app);
+void addLayers(const Command &app);
+void addRun(const Command &app);
+void addServe(const Command &app);
+void addStudies(const Command &app);
+void addMerge(const Command &app);
+void addCompare(const Command &app);
+void addPareto(const Command &app);
+void addGenerate(const Command &app);
+void addReport(const Command &app);
+void addExport(const Command &app);
+void addSlurm(const Command &app);
+void addSensitivity(const Command &app);
+void addSolve(const Command &app);
+void addTask(const Command &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();
@@ -50,15 +50,15 @@ void printJson(const nlohmann::json &json); ///< one line; NaN and infinities ar
 /// Replaces a file by a text; `what` names it in messages ("report"). Throws StoreUnwritable.
 void writeTextFile(const std::string &path, std::string_view text, std::string_view what);
 
-/// Model, text, backend and threads, with the same names everywhere.
-void addSessionOptions(CLI::App &command, SessionOptions &options);
-/// --calibration, --calibration-first-window, --calibration-windows.
-void addCalibrationOptions(CLI::App &command, CalibrationSource &source);
-/// --window, --first-window, --windows (where not null), --policy.
-void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
-                      std::vector<std::string> &policies);
+/// Model, backend, threads and the text of calibration, with the same names everywhere.
+void addModelOptions(const Command &command, SessionOptions &options);
+/// The same and --text.
+void addSessionOptions(const Command &command, SessionOptions &options);
+Option addPolicyOption(const Command &command, std::vector<std::string> &policies);
+/// --window, --first-window, --windows (where not null).
+void addWindowOptions(const Command &command, Index &window, Index &firstWindow, Index *windows);
 /// The study argument and --set.
-void addStudyOptions(CLI::App &command, std::string &spec, std::vector<std::string> &settings);
+void addStudyOptions(const Command &command, std::string &spec, std::vector<std::string> &settings);
 /// A file or a built-in study, with --set's KEY=VALUE applied.
 inline constexpr std::size_t kMaxStudyBytes = 1 << 22;
 Study loadStudy(const std::string &spec, const std::vector<std::string> &settings);
@@ -87,8 +87,6 @@ std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine
 /// Writes the HTML report of a store (report.cpp).
 void writeReport(const std::string &store, const std::string &output);
 
-/// Help texts made from the registry and from core/api/error.h.
-std::string policyHelp();
-std::string exitCodeHelp();
+std::string exitCodeHelp(); ///< made from core/api/error.h
 
 } // namespace xqs::cli

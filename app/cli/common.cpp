@@ -97,53 +97,37 @@ void writeTextFile(const std::string &path, std::string_view text, std::string_v
                 fmt::format("{} '{}' cannot be written; check the folder, its permissions and the disk", what, path));
 }
 
-void addSessionOptions(CLI::App &command, SessionOptions &options) {
-  command.add_option("--model", options.model, "GGUF file, synthetic:... or default (the model run.sh fetches)")
-      ->type_name("F")
-      ->capture_default_str();
-  command.add_option("--text", options.text, "text file, or builtin:primer, builtin:calibration")
-      ->type_name("F")
-      ->capture_default_str();
-  command.add_option("--backend", options.backend, "see info --backends")->type_name("NAME")->capture_default_str();
-  command.add_option("--threads", options.threads, "0: one a core")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
+void addModelOptions(const Command &command, SessionOptions &options) {
+  CalibrationSource &calibration = options.calibration;
+  command.option("--model", options.model, "F", "GGUF file, synthetic:... or default (the model run.sh fetches)").shown();
+  command.option("--backend", options.backend, "NAME", "see info --backends").shown();
+  command.option("--threads", options.threads, "N", "0: one a core").shown().range(0, 1024);
+  command
+      .option("--calibration", calibration.text, "F", "text that conditioning is measured on; never tokens that are scored")
+      .shown();
+  command.option("--calibration-first-window", calibration.firstWindow, "K", "its windows (of 512 tokens) to skip")
+      .shown()
+      .range(0, 1'000'000);
+  command.option("--calibration-windows", calibration.windows, "N", "how many of them; 0: all that fit")
+      .shown()
+      .range(0, 1'000'000);
 }
 
-void addCalibrationOptions(CLI::App &command, CalibrationSource &source) {
-  command.add_option("--calibration", source.text, "text that conditioning is measured on; never tokens that are scored")
-      ->type_name("F")
-      ->capture_default_str();
-  command.add_option("--calibration-first-window", source.firstWindow, "its windows (of 512 tokens) to skip")
-      ->type_name("K")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000'000));
-  command.add_option("--calibration-windows", source.windows, "how many of them; 0: all that fit")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000'000));
+void addSessionOptions(const Command &command, SessionOptions &options) {
+  command.option("--text", options.text, "F", "text file, or builtin:primer, builtin:calibration").shown();
+  addModelOptions(command, options);
 }
 
-void addWindowOptions(CLI::App &command, Index &window, Index &firstWindow, Index *windows,
-                      std::vector<std::string> &policies) {
-  command.add_option("--window", window, "tokens a window")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
-  command.add_option("--first-window", firstWindow, "windows to skip at the start of the text")
-      ->type_name("K")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000'000));
+Option addPolicyOption(const Command &command, std::vector<std::string> &policies) {
+  return command.option("--policy", policies, "SPEC",
+                        "a cache method with its settings, as xqscope-cli policies lists them; may be repeated");
+}
+
+void addWindowOptions(const Command &command, Index &window, Index &firstWindow, Index *windows) {
+  command.option("--window", window, "N", "tokens a window").shown().range(2, 1 << 20);
+  command.option("--first-window", firstWindow, "K", "windows to skip at the start of the text").shown().range(0, 1'000'000);
   if (windows != nullptr)
-    command.add_option("--windows", *windows, "how many windows; 0: all that fit")
-        ->type_name("N")
-        ->capture_default_str()
-        ->check(CLI::Range(0, 1'000'000));
-  command.add_option("--policy", policies, "a cache method with its settings, see below; may be repeated")
-      ->type_name("SPEC")
-      ->required()
-      ->allow_extra_args(false);
+    command.option("--windows", *windows, "N", "how many windows; 0: all that fit").shown().range(0, 1'000'000);
 }
 
 std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts) {
@@ -185,17 +169,6 @@ void ProgressLine::show(const StudyProgress &progress) {
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line) {
   return std::make_unique<Session>(
       options, backends(), [&](double fraction, const std::string &text) { line.show(fraction, text); }, interrupted());
-}
-
-std::string policyHelp() {
-  std::string help = "Policies: name[:parameter=value,...], parameters in any order\n";
-  for (const MethodInfo &method : methodRegistry()) {
-    help += fmt::format("  {:<12} {}\n", method.name, method.meaning);
-    for (const ParameterInfo &p : method.parameters)
-      help += fmt::format("    {}: {} ({}). {}\n", p.name, p.range(),
-                          p.defaultValue ? "default " + *p.defaultValue : "required", p.meaning);
-  }
-  return help;
 }
 
 std::string exitCodeHelp() {

@@ -83,21 +83,21 @@ json asJson(const std::vector<ComparedRow> &rows, const std::vector<RowSet> &set
 
 } // namespace
 
-void addCompare(CLI::App &app) {
+void addCompare(const Command &app) {
   struct Options {
     std::vector<std::string> sets;
     bool json = false;
   };
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("compare", "Hold policies of two or more runs side by side, paired by window");
-  command->add_option("sets", options->sets, "stores, or single runs of them as F.xqs#2; all are compared with the first")
-      ->type_name("A[#run] B[#run]...")
-      ->required()
-      ->expected(2, 26);
-  command->add_flag("--json", options->json, "as JSON");
-  command->footer("A difference within the noise floor is marked (noise): another order of summation moves as much.\n\n" +
-                  exitCodeHelp());
-  command->callback([options] {
+  const Command command = app.add("compare", "Hold policies of two or more runs side by side, paired by window");
+  command
+      .option("sets", options->sets, "A[#run] B[#run]...",
+              "stores, or single runs of them as F.xqs#2; all are compared with the first")
+      .required()
+      .count(2, 26);
+  command.flag("--json", options->json, "as JSON");
+  command.about("A difference within the noise floor is marked (noise): another order of summation moves as much.\n");
+  command.does([options] {
     std::vector<RowSet> sets;
     std::vector<NoiseRow> noise;
     for (const std::string &argument : options->sets) {

@@ -46,32 +46,28 @@ void evaluate(Options options) {
 
 } // namespace
 
-void addEval(CLI::App &app) {
+void addEval(const Command &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("eval", "Teacher-forced perplexity, KL and top-1 agreement of cache policies");
-  addSessionOptions(*command, options->session);
-  addCalibrationOptions(*command, options->session.calibration);
-  addWindowOptions(*command, options->experiment.window, options->experiment.firstWindow, &options->experiment.windows,
-                   options->policies);
+  const Command command = app.add("eval", "Teacher-forced perplexity, KL and top-1 agreement of cache policies");
+  addSessionOptions(command, options->session);
+  addWindowOptions(command, options->experiment.window, options->experiment.firstWindow, &options->experiment.windows);
+  addPolicyOption(command, options->policies).required();
   command
-      ->add_option("--state", options->state, "all: everything quantized, as published tables; stream: what decoding sees")
-      ->type_name("all|stream")
-      ->capture_default_str();
+      .option("--state", options->state, "all|stream",
+              "all: everything quantized, as published tables; stream: what decoding sees")
+      .shown();
   command
-      ->add_option("--protocol", options->protocol,
-                   "paper: every position of a window; llama-perplexity: its second half, first token BOS")
-      ->type_name("paper|llama-perplexity")
-      ->capture_default_str();
-  command->add_flag("--noise-floor", options->experiment.noiseFloor,
-                    "the first window once more, embeddings perturbed by 1e-6: what a difference must exceed");
-  command->add_option("--lanes", options->experiment.lanes, "policies side by side; more need more memory")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 64));
-  command->add_option("--store", options->store, "append the run, with captures, to this .xqs file")->type_name("F.xqs");
-  command->add_flag("--json", options->json, "one JSON object instead of a table");
-  command->footer(policyHelp() + "\n" + exitCodeHelp());
-  command->callback([options] { evaluate(*options); });
+      .option("--protocol", options->protocol, "paper|llama-perplexity",
+              "paper: every position of a window; llama-perplexity: its second half, first token BOS")
+      .shown();
+  command.flag("--noise-floor", options->experiment.noiseFloor,
+               "the first window once more, embeddings perturbed by 1e-6: what a difference must exceed");
+  command.option("--lanes", options->experiment.lanes, "N", "policies side by side; more need more memory")
+      .shown()
+      .range(1, 64);
+  command.option("--store", options->store, "F.xqs", "append the run, with captures, to this .xqs file");
+  command.flag("--json", options->json, "one JSON object instead of a table");
+  command.does([options] { evaluate(*options); });
 }
 
 } // namespace xqs::cli

@@ -6,18 +6,17 @@
 
 namespace xqs::cli {
 
-void addExport(CLI::App &app) {
+void addExport(const Command &app) {
   struct Options {
     std::string store, folder;
     bool json = false;
   };
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("export", "Write all tables of a store as CSV files or as JSON");
-  command->add_option("store", options->store, "the .xqs file")->type_name("F.xqs")->required();
-  auto *csv = command->add_option("--csv", options->folder, "folder for one CSV file a table")->type_name("DIR");
-  command->add_flag("--json", options->json, "one JSON object on standard output")->excludes(csv);
-  command->footer(exitCodeHelp());
-  command->callback([options] {
+  const Command command = app.add("export", "Write all tables of a store as CSV files or as JSON");
+  command.option("store", options->store, "F.xqs", "the .xqs file").required();
+  const Option csv = command.option("--csv", options->folder, "DIR", "folder for one CSV file a table");
+  command.flag("--json", options->json, "one JSON object on standard output").excludes(csv);
+  command.does([options] {
     if (options->json) return print(exportJson(options->store) + "\n");
     if (options->folder.empty()) throw Error(Code::Usage, "export needs --csv DIR or --json");
     exportCsv(options->store, options->folder);

@@ -202,40 +202,29 @@ void check(const Options &options) {
 
 } // namespace
 
-void addGenerate(CLI::App &app) {
+void addGenerate(const Command &app) {
   const auto options = std::make_shared<Options>();
   options->request.noiseFloor = false; // it doubles the work
-  CLI::App *command = app.add_subcommand("generate", "Decode token by token under cache policies, beside the exact model");
-  addSessionOptions(*command, options->session);
-  addCalibrationOptions(*command, options->session.calibration);
+  const Command command = app.add("generate", "Decode token by token under cache policies, beside the exact model");
+  addSessionOptions(command, options->session);
   GenerationRequest &request = options->request;
-  auto *prompt = command->add_option("--prompt", request.prompt, "what to say to the model")->type_name("TEXT");
-  auto *file = command->add_option("--prompt-file", options->promptFile, "the same from a file")->type_name("F");
-  prompt->excludes(file);
-  command->add_option("--system", request.system, "system message; else the chat template's own")->type_name("TEXT");
-  command->add_flag("--raw", request.raw, "the prompt as it is, without the model's chat template");
-  command->add_option("--tokens", request.tokens, "at most so many")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  command->add_option("--temperature", request.sampling.temperature, "0: greedy")->type_name("T")->capture_default_str();
-  command->add_option("--top-k", request.sampling.topK, "only the k most probable tokens; 0: off")
-      ->type_name("K")
-      ->capture_default_str();
-  command->add_option("--top-p", request.sampling.topP, "only the fewest with this probability together; 1: off")
-      ->type_name("P")
-      ->capture_default_str();
-  command->add_option("--seed", request.sampling.seed, "of the draws")->type_name("N")->capture_default_str();
-  command->add_option("--policy", options->policies, "a cache method with its settings, see below; may be repeated")
-      ->type_name("SPEC")
-      ->allow_extra_args(false);
-  command->add_flag("--noise-floor", request.noiseFloor,
-                    "every lane once more with embedded rows perturbed: where its own text parts from itself");
-  addKeptCacheOptions(*command, options->cache);
-  command->add_option("--store", options->store, "record every token, to be opened in the window")->type_name("F.xqs");
-  command->add_flag("--json", options->json, "one JSON object instead of a table");
-  command->footer(policyHelp() + "\n" + exitCodeHelp());
-  command->callback([options] {
+  Option prompt = command.option("--prompt", request.prompt, "TEXT", "what to say to the model");
+  const Option file = command.option("--prompt-file", options->promptFile, "F", "the same from a file");
+  prompt.excludes(file);
+  command.option("--system", request.system, "TEXT", "system message; else the chat template's own");
+  command.flag("--raw", request.raw, "the prompt as it is, without the model's chat template");
+  command.option("--tokens", request.tokens, "N", "at most so many").shown().range(1, 1 << 20);
+  command.option("--temperature", request.sampling.temperature, "T", "0: greedy").shown();
+  command.option("--top-k", request.sampling.topK, "K", "only the k most probable tokens; 0: off").shown();
+  command.option("--top-p", request.sampling.topP, "P", "only the fewest with this probability together; 1: off").shown();
+  command.option("--seed", request.sampling.seed, "N", "of the draws").shown();
+  addPolicyOption(command, options->policies);
+  command.flag("--noise-floor", request.noiseFloor,
+               "every lane once more with embedded rows perturbed: where its own text parts from itself");
+  addKeptCacheOptions(command, options->cache);
+  command.option("--store", options->store, "F.xqs", "record every token, to be opened in the window");
+  command.flag("--json", options->json, "one JSON object instead of a table");
+  command.does([options] {
     check(*options);
     generate(*options);
   });

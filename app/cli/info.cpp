@@ -65,16 +65,15 @@ void showBackends(const Options &options) {
 
 } // namespace
 
-void addInfo(CLI::App &app) {
+void addInfo(const Command &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("info", "Describe a model file, or the backends of this machine");
-  auto *model = command->add_option("--model", options->model, "GGUF file, synthetic:... or default")->type_name("F");
-  auto *list =
-      command->add_flag("--backends", options->backends, "list the backends, and why those that cannot be used cannot");
-  model->excludes(list);
-  command->add_flag("--json", options->json, "as JSON");
-  command->footer(exitCodeHelp());
-  command->callback([options] {
+  const Command command = app.add("info", "Describe a model file, or the backends of this machine");
+  Option model = command.option("--model", options->model, "F", "GGUF file, synthetic:... or default");
+  const Option list =
+      command.flag("--backends", options->backends, "list the backends, and why those that cannot be used cannot");
+  model.excludes(list);
+  command.flag("--json", options->json, "as JSON");
+  command.does([options] {
     if (options->backends) return showBackends(*options);
     if (options->model.empty()) throw Error(Code::Usage, "info needs --model F or --backends");
     showModel(*options);

@@ -18,18 +18,14 @@ std::string calibrationOf(const Session &session, const PolicySpec &policy) {
 
 } // namespace
 
-void addKeptCacheOptions(CLI::App &command, KeptCacheOptions &options) {
-  command.add_option("--cache-save", options.save, "keep the policy's packed cache, exact, for --cache-load")
-      ->type_name("F");
+void addKeptCacheOptions(const Command &command, KeptCacheOptions &options) {
+  command.option("--cache-save", options.save, "F", "keep the policy's packed cache, exact, for --cache-load");
+  command.option("--cache-load", options.load, "F",
+                 "go on from a kept cache, without prefill and without the exact model; a prompt is the next turn");
   command
-      .add_option("--cache-load", options.load,
-                  "go on from a kept cache, without prefill and without the exact model; a prompt is the next turn")
-      ->type_name("F");
-  command
-      .add_option("--cache-keep", options.keep,
-                  "of the loaded cache only the first N tokens, where its groups allow that exactly")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1 << 30));
+      .option("--cache-keep", options.keep, "N",
+              "of the loaded cache only the first N tokens, where its groups allow that exactly")
+      .range(0, 1 << 30);
 }
 
 void checkKeptCacheOptions(const KeptCacheOptions &options, std::size_t policies) {

@@ -14,7 +14,7 @@ struct KeptCacheOptions {
   Index keep = -1; ///< of the loaded tokens; -1: all
 };
 /// --cache-save, --cache-load, --cache-keep.
-void addKeptCacheOptions(CLI::App &command, KeptCacheOptions &options);
+void addKeptCacheOptions(const Command &command, KeptCacheOptions &options);
 /// Throws Usage where they do not go together.
 void checkKeptCacheOptions(const KeptCacheOptions &options, std::size_t policies);
 

@@ -40,16 +40,15 @@ void showLayers(const Options &options) {
 
 } // namespace
 
-void addLayers(CLI::App &app) {
+void addLayers(const Command &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command =
-      app.add_subcommand("layers", "Open loop of one window: K and V errors a layer, similarity of layers, outliers");
-  addSessionOptions(*command, options->session);
-  addCalibrationOptions(*command, options->session.calibration);
-  addWindowOptions(*command, options->window, options->firstWindow, nullptr, options->policies);
-  command->add_flag("--json", options->json, "one JSON object instead of a table");
-  command->footer(policyHelp() + "\n" + exitCodeHelp());
-  command->callback([options] { showLayers(*options); });
+  const Command command =
+      app.add("layers", "Open loop of one window: K and V errors a layer, similarity of layers, outliers");
+  addSessionOptions(command, options->session);
+  addWindowOptions(command, options->window, options->firstWindow, nullptr);
+  addPolicyOption(command, options->policies).required();
+  command.flag("--json", options->json, "one JSON object instead of a table");
+  command.does([options] { showLayers(*options); });
 }
 
 } // namespace xqs::cli

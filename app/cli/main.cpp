@@ -23,29 +23,10 @@ int fail(int code, std::string message) {
   return code;
 }
 
-int runCommand(int argc, char **argv) {
-  CLI::App app("XQScope: what compressing a language model's KV cache does to it", "xqscope-cli");
-  app.set_version_flag("--version", std::string("xqscope-cli ") + XQS_VERSION);
-  app.require_subcommand(1);
-  app.footer(cli::exitCodeHelp());
-  app.get_formatter()->column_width(36);
-  for (auto *const add : {cli::addInfo, cli::addPolicies, cli::addEval, cli::addLayers, cli::addRun, cli::addGenerate,
-                          cli::addStudies, cli::addMerge, cli::addCompare, cli::addPareto, cli::addSensitivity,
-                          cli::addSolve, cli::addReport, cli::addServe, cli::addExport, cli::addSlurm, cli::addTask})
-    add(app);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp &) {
-    cli::print(app.help());
-  } catch (const CLI::CallForAllHelp &) {
-    cli::print(app.help("", CLI::AppFormatMode::All));
-  } catch (const CLI::CallForVersion &version) {
-    cli::print(std::string(version.what()) + "\n");
-  } catch (const CLI::ParseError &error) {
-    return fail(exitCode(Code::Usage), std::string(error.what()) + "; see xqscope-cli --help");
-  }
-  return 0;
-}
+constexpr void (*kCommands[])(const cli::Command &) = {
+    cli::addInfo,    cli::addPolicies, cli::addEval,    cli::addLayers, cli::addRun,         cli::addGenerate,
+    cli::addStudies, cli::addMerge,    cli::addCompare, cli::addPareto, cli::addSensitivity, cli::addSolve,
+    cli::addReport,  cli::addServe,    cli::addExport,  cli::addSlurm,  cli::addTask};
 
 } // namespace
 
@@ -53,7 +34,8 @@ int main(int argc, char **argv) {
   std::signal(SIGPIPE, SIG_IGN); // a closed pipe is an error of the write, not the end of the process
   std::signal(SIGXFSZ, SIG_IGN); // likewise a file that may not grow
   try {
-    return runCommand(argc, argv);
+    cli::runCommandLine(argc, argv, kCommands);
+    return 0;
   } catch (const Error &error) {
     if (error.code() == Code::Cancelled)
       return fail(exitCode(Code::Cancelled),

@@ -136,20 +136,15 @@ json asJson(const std::vector<Group> &groups, const Options &options) {
 
 } // namespace
 
-void addPareto(CLI::App &app) {
+void addPareto(const Command &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("pareto", "Which policies of a store are worth their bytes, with intervals");
-  command->add_option("store", options->store, "the .xqs file")->type_name("F.xqs")->required();
-  command->add_option("--quality", options->quality, "what is to be small")
-      ->type_name("kl|nll")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"kl", "nll"}));
-  command->add_option("--within", options->within, "also name the best of at most this size, as a share of FP16")
-      ->type_name("SIZE")
-      ->check(CLI::PositiveNumber);
-  command->add_flag("--json", options->json, "as JSON");
-  command->footer(exitCodeHelp());
-  command->callback([options] {
+  const Command command = app.add("pareto", "Which policies of a store are worth their bytes, with intervals");
+  command.option("store", options->store, "F.xqs", "the .xqs file").required();
+  command.option("--quality", options->quality, "kl|nll", "what is to be small").shown().oneOf({"kl", "nll"});
+  command.option("--within", options->within, "SIZE", "also name the best of at most this size, as a share of FP16")
+      .positive();
+  command.flag("--json", options->json, "as JSON");
+  command.does([options] {
     const std::vector<Group> groups = readGroups(*options);
     options->json ? printJson(asJson(groups, *options)) : print(table(groups, *options));
   });

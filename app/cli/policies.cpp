@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace xqs::cli {
@@ -47,15 +48,24 @@ json describe(const MethodInfo &method) {
           {"parameters", parameters}};
 }
 
+std::string policyHelp() {
+  std::string help = "Policies: name[:parameter=value,...], parameters in any order\n";
+  for (const MethodInfo &method : methodRegistry()) {
+    help += fmt::format("  {:<12} {}\n", method.name, method.meaning);
+    for (const ParameterInfo &p : method.parameters)
+      help += fmt::format("    {}: {} ({}). {}\n", p.name, p.range(),
+                          p.defaultValue ? "default " + *p.defaultValue : "required", p.meaning);
+  }
+  return help;
+}
+
 } // namespace
 
-void addPolicies(CLI::App &app) {
+void addPolicies(const Command &app) {
   const auto asJson = std::make_shared<bool>(false);
-  CLI::App *command =
-      app.add_subcommand("policies", "List cache methods with their parameters, ranges, defaults and meanings");
-  command->add_flag("--json", *asJson, "as JSON");
-  command->footer(exitCodeHelp());
-  command->callback([asJson] {
+  const Command command = app.add("policies", "List cache methods with their parameters, ranges, defaults and meanings");
+  command.flag("--json", *asJson, "as JSON");
+  command.does([asJson] {
     if (!*asJson) return print(policyHelp());
     json methods = json::array();
     for (const MethodInfo &method : methodRegistry()) methods.push_back(describe(method));

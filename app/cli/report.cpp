@@ -10,13 +10,12 @@ void writeReport(const std::string &store, const std::string &output) {
   writeTextFile(output, htmlReport(readReportRows(reader), parsePublished(publishedTables())), "report");
 }
 
-void addReport(CLI::App &app) {
+void addReport(const Command &app) {
   const auto store = std::make_shared<std::string>(), output = std::make_shared<std::string>();
-  CLI::App *command = app.add_subcommand("report", "Write a self-contained HTML report of a store");
-  command->add_option("store", *store, "the .xqs file")->type_name("F.xqs")->required();
-  command->add_option("-o,--output", *output, "the HTML file to write")->type_name("F.html")->required();
-  command->footer(exitCodeHelp());
-  command->callback([store, output] { writeReport(*store, *output); });
+  const Command command = app.add("report", "Write a self-contained HTML report of a store");
+  command.option("store", *store, "F.xqs", "the .xqs file").required();
+  command.option("-o,--output", *output, "F.html", "the HTML file to write").required();
+  command.does([store, output] { writeReport(*store, *output); });
 }
 
 } // namespace xqs::cli

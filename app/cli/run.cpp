@@ -91,42 +91,37 @@ Study loadStudy(const std::string &spec, const std::vector<std::string> &setting
   return study;
 }
 
-void addStudyOptions(CLI::App &command, std::string &spec, std::vector<std::string> &settings) {
+void addStudyOptions(const Command &command, std::string &spec, std::vector<std::string> &settings) {
   command
-      .add_option("study", spec,
-                  fmt::format("JSON file of a study or an experiment, or one of {}", fmt::join(Study::builtInNames(), ", ")))
-      ->type_name("F.json|NAME")
-      ->required();
-  command.add_option("--set", settings, "another value for a key of the study's base, as windows=2; may be repeated")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
+      .option("study", spec, "F.json|NAME",
+              fmt::format("JSON file of a study or an experiment, or one of {}", fmt::join(Study::builtInNames(), ", ")))
+      .required();
+  command.option("--set", settings, "KEY=VALUE",
+                 "another value for a key of the study's base, as windows=2; may be repeated");
 }
 
-void addRun(CLI::App &app) {
+void addRun(const Command &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand("run", "Run a study or an experiment into a store; what the store has is skipped");
-  addStudyOptions(*command, options->spec, options->settings);
-  command->add_option("--store", options->store, "the .xqs file to append to, or to continue in")->type_name("F.xqs");
-  command
-      ->add_option("--shard", options->shard, "every n-th policy of the study, for a store of its own that is merged later")
-      ->type_name("i/n");
-  command->add_option("--jobs", options->jobs, "processes side by side; each needs its own memory for the model")
-      ->type_name("N")
-      ->check(CLI::Range(1, 256));
-  command->add_option("--threads", options->threads, "of each process; 0: as the study says, or the cores shared among jobs")
-      ->type_name("N")
-      ->check(CLI::Range(0, 1024));
-  command->add_option("--known", options->known, "skip what this store has too")->type_name("F.xqs");
-  command->add_flag("--dry-run", options->dryRun, "only list the points with their bytes, what is missing and for how long");
-  command->add_flag("--json", options->json, "the list of --dry-run as JSON");
-  command->add_flag("--progress-json", options->progressJson, "progress as JSON lines on standard output, for programs");
-  command->add_option("--report", options->report, "write a self-contained HTML report too")->type_name("F.html");
-  command->footer(
+  const Command command = app.add("run", "Run a study or an experiment into a store; what the store has is skipped");
+  addStudyOptions(command, options->spec, options->settings);
+  command.option("--store", options->store, "F.xqs", "the .xqs file to append to, or to continue in");
+  command.option("--shard", options->shard, "i/n",
+                 "every n-th policy of the study, for a store of its own that is merged later");
+  command.option("--jobs", options->jobs, "N", "processes side by side; each needs its own memory for the model")
+      .range(1, 256);
+  command.option("--threads", options->threads, "N", "of each process; 0: as the study says, or the cores shared among jobs")
+      .range(0, 1024);
+  command.option("--known", options->known, "F.xqs", "skip what this store has too");
+  command.flag("--dry-run", options->dryRun, "only list the points with their bytes, what is missing and for how long");
+  command.flag("--json", options->json, "the list of --dry-run as JSON");
+  command.flag("--progress-json", options->progressJson, "progress as JSON lines on standard output, for programs");
+  command.option("--report", options->report, "F.html", "write a self-contained HTML report too");
+  command.about(
       "A study varies settings: {\"base\": {...}, \"grid\": {\"policy\": [...], \"bits\": [...]}, \"policies\": [...], "
       "\"isolated\": {...}};\nxqscope-cli studies NAME prints a built-in one to start from. An experiment is one run; "
       "the built-in one,\nas an example (missing keys take the defaults shown here):\n" +
-      toJson(defaultExperiment()).dump(2) + "\n\n" + policyHelp() + "\n" + exitCodeHelp());
-  command->callback([options] { runStudyOrExperiment(*options); });
+      toJson(defaultExperiment()).dump(2) + "\n");
+  command.does([options] { runStudyOrExperiment(*options); });
 }
 
 } // namespace xqs::cli

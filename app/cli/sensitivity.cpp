@@ -89,23 +89,20 @@ json asJson(const SensitivityMatrix &m) {
 
 } // namespace
 
-void addSensitivity(CLI::App &app) {
+void addSensitivity(const Command &app) {
   struct Options {
     std::string store;
     bool json = false;
   };
   const auto options = std::make_shared<Options>();
-  CLI::App *command =
-      app.add_subcommand("sensitivity", "Show what each layer costs by itself, from a store of the study of that name");
-  command->add_option("store", options->store, "the .xqs file, or one run of it as F.xqs#2")
-      ->type_name("F.xqs[#run]")
-      ->required();
-  command->add_flag("--json", options->json, "as JSON, with intervals");
-  command->footer(
+  const Command command =
+      app.add("sensitivity", "Show what each layer costs by itself, from a store of the study of that name");
+  command.option("store", options->store, "F.xqs[#run]", "the .xqs file, or one run of it as F.xqs#2").required();
+  command.flag("--json", options->json, "as JSON, with intervals");
+  command.about(
       "Measure it with: xqscope-cli run sensitivity --store F.xqs (studies sensitivity prints the study, to change "
-      "it)\n\n" +
-      exitCodeHelp());
-  command->callback([options] {
+      "it)\n");
+  command.does([options] {
     const SensitivityMatrix matrix = readMatrix(options->store);
     options->json ? printJson(asJson(matrix)) : print(table(matrix));
   });

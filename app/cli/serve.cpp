@@ -9,10 +9,10 @@
 
 namespace xqs::cli {
 
-void addServe(CLI::App &app) {
-  CLI::App *command = app.add_subcommand("serve", "The window's engine process: JSON commands on stdin, events on stdout");
-  command->footer(serveHelp() + "\n" + exitCodeHelp());
-  command->callback([] {
+void addServe(const Command &app) {
+  const Command command = app.add("serve", "The window's engine process: JSON commands on stdin, events on stdout");
+  command.about(serveHelp());
+  command.does([] {
     const std::stop_token stop = interrupted();
     prctl(PR_SET_PDEATHSIG, SIGTERM); // an engine without its window has no purpose
     serve(backends(), STDIN_FILENO, STDOUT_FILENO, stop);

@@ -31,33 +31,24 @@ void writeScript(Options options) {
 
 } // namespace
 
-void addSlurm(CLI::App &app) {
+void addSlurm(const Command &app) {
   const auto options = std::make_shared<Options>();
   SlurmOptions &slurm = options->slurm;
-  CLI::App *command =
-      app.add_subcommand("slurm", "Write a script that runs a study on a Slurm cluster: a job array, then a merge");
-  addStudyOptions(*command, options->spec, slurm.settings);
-  command->add_option("--store", slurm.store, "the .xqs file for the merged result, in a folder that all nodes see")
-      ->type_name("S.xqs")
-      ->required();
-  command->add_option("--shards", slurm.shards, "tasks of the array")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10'000));
-  command->add_option("--nodes-type", options->nodes, "gpu: one GPU a task and the backend cuda")
-      ->type_name("cpu|gpu")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"cpu", "gpu"}));
-  command->add_option("--partition", slurm.partition, "as of sbatch; else the cluster's own")->type_name("P");
-  command->add_option("--time", slurm.time, "limit of a task, as of sbatch")->type_name("T");
-  command->add_option("--mem", slurm.memory, "memory of a task, as of sbatch")->type_name("M");
-  command->add_option("--cpus", slurm.cpus, "cores of a task")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
-  command->add_option("-o,--output", options->output, "the script to write; else standard output")->type_name("F.sh");
-  command->footer("Submit the script with: bash F.sh\n\n" + exitCodeHelp());
-  command->callback([options] { writeScript(*options); });
+  const Command command = app.add("slurm", "Write a script that runs a study on a Slurm cluster: a job array, then a merge");
+  addStudyOptions(command, options->spec, slurm.settings);
+  command.option("--store", slurm.store, "S.xqs", "the .xqs file for the merged result, in a folder that all nodes see")
+      .required();
+  command.option("--shards", slurm.shards, "N", "tasks of the array").shown().range(1, 10'000);
+  command.option("--nodes-type", options->nodes, "cpu|gpu", "gpu: one GPU a task and the backend cuda")
+      .shown()
+      .oneOf({"cpu", "gpu"});
+  command.option("--partition", slurm.partition, "P", "as of sbatch; else the cluster's own");
+  command.option("--time", slurm.time, "T", "limit of a task, as of sbatch");
+  command.option("--mem", slurm.memory, "M", "memory of a task, as of sbatch");
+  command.option("--cpus", slurm.cpus, "N", "cores of a task").shown().range(1, 1024);
+  command.option("-o,--output", options->output, "F.sh", "the script to write; else standard output");
+  command.about("Submit the script with: bash F.sh\n");
+  command.does([options] { writeScript(*options); });
 }
 
 } // namespace xqs::cli

@@ -112,56 +112,36 @@ void verify(Solution &s, const Options &options) {
 
 } // namespace
 
-void addSolve(CLI::App &app) {
+void addSolve(const Command &app) {
   const auto options = std::make_shared<Options>();
-  CLI::App *command = app.add_subcommand(
-      "solve",
-      "Choose method and bits of each layer under a limit of bytes or of KL, from a matrix of isolated sensitivity");
+  const Command command =
+      app.add("solve",
+              "Choose method and bits of each layer under a limit of bytes or of KL, from a matrix of isolated sensitivity");
   command
-      ->add_option("store", options->store,
-                   "the .xqs file with the matrix, or one run of it as F.xqs#2; verifications go there")
-      ->type_name("F.xqs[#run]")
-      ->required();
-  CLI::Option_group *limit = command->add_option_group("limit", "one of");
-  limit->add_option("--bytes-per-token", options->bytesPerToken, "cache bytes a token, all layers")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  limit->add_option("--relative-size", options->relativeSize, "the same as a share of FP16 KV")
-      ->type_name("R")
-      ->check(CLI::PositiveNumber);
-  limit->add_option("--same-bytes-as", options->sameBytes, "as many as this policy takes, which is verified too")
-      ->type_name("SPEC");
-  limit->add_option("--kl", options->kl, "the smallest plan whose expected KL is at most this, nats")
-      ->type_name("NATS")
-      ->check(CLI::PositiveNumber);
-  limit->require_option(1);
-  command->add_option("-o,--output", options->output, "write the plan to this file; use it as --policy plan:@FILE")
-      ->type_name("F.json");
+      .option("store", options->store, "F.xqs[#run]",
+              "the .xqs file with the matrix, or one run of it as F.xqs#2; verifications go there")
+      .required();
+  const Command limit = command.exactlyOneOf();
+  limit.option("--bytes-per-token", options->bytesPerToken, "N", "cache bytes a token, all layers").positive();
+  limit.option("--relative-size", options->relativeSize, "R", "the same as a share of FP16 KV").positive();
+  limit.option("--same-bytes-as", options->sameBytes, "SPEC", "as many as this policy takes, which is verified too");
+  limit.option("--kl", options->kl, "NATS", "the smallest plan whose expected KL is at most this, nats").positive();
+  command.option("-o,--output", options->output, "F.json", "write the plan to this file; use it as --policy plan:@FILE");
   command
-      ->add_option("--uniforms", options->uniforms, "how many policies that are the same in every layer to show beside it")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 100));
-  command->add_option("--against", options->against, "another policy to verify beside the plan; may be repeated")
-      ->type_name("SPEC")
-      ->allow_extra_args(false);
-  command->add_flag("--verify", options->verify, "score the plan and the others on windows that the matrix has not");
-  command->add_option("--first-window", options->firstWindow, "to verify on; else the one after the matrix's last")
-      ->type_name("K")
-      ->check(CLI::Range(0, 1'000'000));
-  command->add_option("--windows", options->windows, "how many to verify on; 0: all that fit")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1'000'000));
-  command->add_option("--text", options->text, "verify on another text than the matrix's")->type_name("F");
-  command->add_option("--model", options->model, "where the matrix's model is now")->type_name("F");
-  command->add_option("--threads", options->threads, "0: one a core")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
-  command->add_flag("--json", options->json, "as JSON");
-  command->footer("Measure the matrix with: xqscope-cli run sensitivity --store F.xqs\n\n" + exitCodeHelp());
-  command->callback([options] {
+      .option("--uniforms", options->uniforms, "N", "how many policies that are the same in every layer to show beside it")
+      .shown()
+      .range(0, 100);
+  command.option("--against", options->against, "SPEC", "another policy to verify beside the plan; may be repeated");
+  command.flag("--verify", options->verify, "score the plan and the others on windows that the matrix has not");
+  command.option("--first-window", options->firstWindow, "K", "to verify on; else the one after the matrix's last")
+      .range(0, 1'000'000);
+  command.option("--windows", options->windows, "N", "how many to verify on; 0: all that fit").shown().range(0, 1'000'000);
+  command.option("--text", options->text, "F", "verify on another text than the matrix's");
+  command.option("--model", options->model, "F", "where the matrix's model is now");
+  command.option("--threads", options->threads, "N", "0: one a core").shown().range(0, 1024);
+  command.flag("--json", options->json, "as JSON");
+  command.about("Measure the matrix with: xqscope-cli run sensitivity --store F.xqs\n");
+  command.does([options] {
     Solution solution = solve(*options);
     if (!options->output.empty()) writeTextFile(options->output, planFile(solution.solved.plan), "plan");
     if (options->verify) verify(solution, *options);

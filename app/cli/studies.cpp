@@ -5,12 +5,11 @@
 
 namespace xqs::cli {
 
-void addStudies(CLI::App &app) {
+void addStudies(const Command &app) {
   const auto name = std::make_shared<std::string>();
-  CLI::App *command = app.add_subcommand("studies", "List the built-in studies, or print one as JSON to start from");
-  command->add_option("name", *name, "a built-in study")->type_name("NAME");
-  command->footer(exitCodeHelp());
-  command->callback([name] {
+  const Command command = app.add("studies", "List the built-in studies, or print one as JSON to start from");
+  command.option("name", *name, "NAME", "a built-in study");
+  command.does([name] {
     if (!name->empty()) {
       Study::builtIn(*name); // names the others where there is none
       const std::string_view source = builtInStudy(*name);

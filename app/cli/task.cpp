@@ -181,52 +181,36 @@ void passkey(const Options &options) {
              {"rows", rows}});
 }
 
-CLI::App *addTaskCommand(CLI::App &task, const char *name, const char *what, const char *lengths,
-                         const std::shared_ptr<Options> &options) {
-  CLI::App *command = task.add_subcommand(name, what);
-  addSessionOptions(*command, options->session);
-  command->remove_option(command->get_option("--text")); // the task is the text
-  addCalibrationOptions(*command, options->session.calibration);
-  command->add_option("--lengths", options->plan.lengths, lengths)
-      ->type_name("N,...")
-      ->delimiter(',')
-      ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
-  command->add_option("--trials", options->plan.trials, "texts of each kind")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100'000));
-  command->add_option("--seed", options->plan.seed, "of the texts")->type_name("N")->capture_default_str();
-  command->add_option("--policy", options->policies, "a cache method with its settings, see below; may be repeated")
-      ->type_name("SPEC")
-      ->required()
-      ->allow_extra_args(false);
-  command->add_flag("--json", options->json, "one JSON object instead of a table");
-  command->footer(policyHelp() + "\n" + exitCodeHelp());
+Command addTaskCommand(const Command &task, const char *name, const char *what, const char *lengths,
+                       const std::shared_ptr<Options> &options) {
+  const Command command = task.add(name, what);
+  addModelOptions(command, options->session); // no text: the task is the text
+  command.option("--lengths", options->plan.lengths, "N,...", lengths).shown().range(2, 1 << 20);
+  command.option("--trials", options->plan.trials, "N", "texts of each kind").shown().range(1, 100'000);
+  command.option("--seed", options->plan.seed, "N", "of the texts").shown();
+  addPolicyOption(command, options->policies).required();
+  command.flag("--json", options->json, "one JSON object instead of a table");
   return command;
 }
 
 } // namespace
 
-void addTask(CLI::App &app) {
-  CLI::App *task = app.add_subcommand("task", "What comes back out of a cache: the copy task and the passkey task");
-  task->require_subcommand(1);
+void addTask(const Command &app) {
+  const Command task = app.add("task", "What comes back out of a cache: the copy task and the passkey task");
   const auto copies = std::make_shared<Options>();
   copies->plan.lengths = {16, 64, 256}, copies->plan.trials = 8;
-  addTaskCommand(*task, "copy", "Random tokens twice: the loss on the second copy by distance",
+  addTaskCommand(task, "copy", "Random tokens twice: the loss on the second copy by distance",
                  "distances: tokens of one copy", copies)
-      ->callback([copies] { copy(*copies); });
+      .does([copies] { copy(*copies); });
 
   const auto keys = std::make_shared<Options>();
   keys->plan.lengths = {256, 512}, keys->plan.depths = {0, 0.5, 1}, keys->plan.trials = 5;
-  CLI::App *command = addTaskCommand(*task, "passkey", "A key said once in a long text and asked for at its end",
-                                     "tokens of the prompt", keys);
-  command->add_option("--depths", keys->plan.depths, "where in the text the key is said: 0 first, 1 last")
-      ->type_name("D,...")
-      ->delimiter(',')
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
-  command->callback([keys] { passkey(*keys); });
+  const Command command = addTaskCommand(task, "passkey", "A key said once in a long text and asked for at its end",
+                                         "tokens of the prompt", keys);
+  command.option("--depths", keys->plan.depths, "D,...", "where in the text the key is said: 0 first, 1 last")
+      .shown()
+      .fraction();
+  command.does([keys] { passkey(*keys); });
 }
 
 } // namespace xqs::cli

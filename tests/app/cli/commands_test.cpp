@@ -31,8 +31,15 @@ TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
   }
   const Outcome all = runCli({"--help"});
   EXPECT_NE(all.out.find("interrupted; finished windows are kept"), std::string::npos) << all.out;
-  EXPECT_NE(runCli({"eval", "--help"}).out.find("xquant-cl"), std::string::npos);
+  EXPECT_NE(runCli({"eval", "--help"}).out.find("xqscope-cli policies"), std::string::npos);
+  EXPECT_NE(runCli({"policies"}).out.find("xquant-cl"), std::string::npos);
   EXPECT_EQ(runCli({"--version"}).out.find("xqscope-cli "), 0u);
+}
+
+TEST(Help, AnUnknownCommandIsNamedBesideThoseThereAre) {
+  const Outcome outcome = runCli({"evla", "--json"});
+  EXPECT_EQ(outcome.exitCode, 2);
+  EXPECT_NE(outcome.err.find("no command 'evla'; there are info, policies, eval"), std::string::npos) << outcome.err;
 }
 
 TEST(Policies, JsonSaysEverythingAFormNeeds) {
