@@ -2,6 +2,9 @@
 #pragma once
 
 #include "backend.h"
+#include "cache/growing_rows.h"
+
+#include <functional>
 
 namespace xqs {
 
@@ -13,28 +16,39 @@ struct AccumulatorFormat {
   friend bool operator==(const AccumulatorFormat &, const AccumulatorFormat &) = default;
 };
 
-/// A running sum [rows, width] in its storage format: what is loaded is what was rounded by the last store.
+/// A running sum [rows, width] in its storage format: what is read is what was rounded by the last write. It grows in
+/// blocks, so rows are handed out piece by piece.
 class Accumulator {
 public:
-  Accumulator(Backend &backend, const AccumulatorFormat &format, Index rows, Index width, Purpose purpose);
-  /// Rows `range` as FP32: the storage itself for F32, else a copy in `scratch`.
-  View load(TokenRange range, Buffer &scratch) const;
-  /// Keeps rows [range) as `rows`, which may be what `load` gave.
+  Accumulator(Backend &backend, const AccumulatorFormat &format, Index reserved, Index width, Purpose purpose);
+
+  /// Of a piece of the range as FP32 (the storage itself for F32, else a copy), and how many rows of the range are before
+  /// it.
+  using Read = std::function<void(ConstView rows, Index before)>;
+  using Change = std::function<void(View rows, Index before)>;
+  void read(TokenRange range, const Read &fn) const;
+  void change(TokenRange range, const Change &fn);
   void store(TokenRange range, ConstView rows);
-  Index bytes() const { return m_rows.bytes() + m_scales.bytes() + m_zeros.bytes(); }
-  Index rows() const { return m_count; }
-  /// Makes room for `rows` rows and forgets what was in them.
+
+  Index bytes() const;
+  /// Room for at least `rows` rows, and for no more blocks than they need.
   void resize(Index rows);
 
 private:
-  PackedView packed() const;
+  struct Block {
+    Buffer rows, scales, zeros;
+    Index count;
+  };
+  Block makeBlock(Index rows) const;
+  PackedView packed(const Block &block) const;
+  View load(const Block &block, TokenRange range, Buffer &scratch) const;
+  void keep(const Block &block, TokenRange range, ConstView rows);
 
   Backend &m_backend;
   AccumulatorFormat m_format;
-  Index m_count = 0;
   Index m_width;
   Purpose m_purpose;
-  Buffer m_rows, m_scales, m_zeros;
+  GrowingRows<Block> m_blocks;
 };
 
 } // namespace xqs

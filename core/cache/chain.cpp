@@ -25,14 +25,15 @@ public:
     const ConstView x = m_link.residualDomain ? input.residual : input.normed;
     Buffer mapped, delta;
     if (layer == m_base) {
-      if (step.end > m_stored.rows()) m_stored.resize(grownRows(step.end, m_size.capacity, kBlockTokens));
+      m_stored.resize(step.end);
       tensor(layer).append(step.begin, project(layer, x, mapped));
       return;
     }
     // Delta_i against what the sum really holds, so that errors do not pile up.
-    const View sum = m_windowed ? m_exact.load(inExact(step), m_scratch) : m_stored.load(step, m_scratch);
     const View difference = makeRows(delta, x.rows, x.cols);
-    m_backend.subtract(kQueue, x, sum, difference);
+    readSum(m_windowed ? Version::Exact : Version::Stored, step, [&](ConstView sum, Index before) {
+      m_backend.subtract(kQueue, x.rowRange(before, sum.rows), sum, difference.rowRange(before, sum.rows));
+    });
     const ConstView stored = project(layer, difference, mapped);
     if (m_windowed)
       tensor(layer).storeExact(step.begin, stored);
@@ -53,12 +54,13 @@ public:
   }
 
   void rows(Index layer, Side, Version version, TokenRange range, View out) const override {
-    Buffer scratch;
-    const ConstView x = sum(version, range, scratch);
-    if (m_link.residualDomain)
-      m_backend.rmsNorm(kQueue, x, m_model.layer(layer).attentionNorm, m_model.config().rmsEps, out);
-    else
-      m_backend.copy(kQueue, x, out);
+    readSum(version, range, [&](ConstView x, Index before) {
+      const View to = out.rowRange(before, x.rows);
+      if (m_link.residualDomain)
+        m_backend.rmsNorm(kQueue, x, m_model.layer(layer).attentionNorm, m_model.config().rmsEps, to);
+      else
+        m_backend.copy(kQueue, x, to);
+    });
   }
   Index rowWidth(Index, Side) const override { return m_model.shape().d; }
   const AffineMap &map(Index layer, Side side) const override { return side == Side::K ? link(layer).k : link(layer).v; }
@@ -71,13 +73,13 @@ public:
   }
 
   bool reconstruct(Index layer, Site site, TokenRange range, View out) const override {
-    Buffer scratch;
     if (site == Site::Delta && layer > m_base) {
       readRows(layer, Version::Stored, range, out);
       return true;
     }
     if (site == (m_link.residualDomain ? Site::Residual : Site::X)) {
-      m_backend.copy(kQueue, sum(Version::Stored, range, scratch), out);
+      readSum(Version::Stored, range,
+              [&](ConstView x, Index before) { m_backend.copy(kQueue, x, out.rowRange(before, x.rows)); });
       return true;
     }
     if (site != Site::X) return false;
@@ -101,7 +103,7 @@ public:
 
   void resize(Index tokens) override {
     TensorGroup::resize(tokens);
-    m_stored.resize(grownRows(tokens, m_size.capacity, kBlockTokens));
+    m_stored.resize(tokens);
     m_openFirst = m_windowed ? closedAt(tokens) : 0;
   }
 
@@ -118,8 +120,8 @@ private:
     return open.closedAt(tokens, State::Stream);
   }
   TokenRange inExact(TokenRange range) const { return {range.begin - m_exactFirst, range.end - m_exactFirst}; }
-  ConstView sum(Version version, TokenRange range, Buffer &scratch) const {
-    return version == Version::Stored ? m_stored.load(range, scratch) : m_exact.load(inExact(range), scratch);
+  void readSum(Version version, TokenRange range, const Accumulator::Read &fn) const {
+    version == Version::Stored ? m_stored.read(range, fn) : m_exact.read(inExact(range), fn);
   }
 
   /// X or a delta [n, d] as its layer stores it.
@@ -156,21 +158,27 @@ private:
     const View x = makeRows(buffer, range.size(), m_model.shape().d);
     readRows(layer, version, range, x);
     if (layer == m_base) return into.store(rows, x);
-    const View sum = into.load(rows, m_scratch);
-    m_backend.add(kQueue, sum, x, sum);
-    into.store(rows, sum);
+    into.change(rows, [&](View sum, Index before) { m_backend.add(kQueue, sum, x.rowRange(before, sum.rows), sum); });
   }
 
   /// Packs the deltas of tokens whose group closes in this step: Q(exact X_i - stored X^_{i-1}).
   void packClosing(Index layer, TokenRange closing) {
     if (closing.empty()) return;
-    Buffer exact, stored;
-    packDelta(layer, closing, m_exact.load(inExact(closing), exact), m_stored.load(closing, stored));
+    packDelta(layer, closing, {m_exact, inExact(closing)}, {m_stored, closing});
   }
-  void packDelta(Index layer, TokenRange closing, ConstView exact, ConstView stored) {
+  struct SumRows {
+    const Accumulator &sum;
+    TokenRange rows;
+  };
+  void packDelta(Index layer, TokenRange closing, const SumRows &exact, const SumRows &stored) {
     Buffer difference, mapped;
-    const View delta = makeRows(difference, closing.size(), exact.cols);
-    m_backend.subtract(kQueue, exact, stored, delta);
+    const View delta = makeRows(difference, closing.size(), m_model.shape().d);
+    exact.sum.read(exact.rows,
+                   [&](ConstView x, Index before) { m_backend.copy(kQueue, x, delta.rowRange(before, x.rows)); });
+    stored.sum.read(stored.rows, [&](ConstView x, Index before) {
+      const View rows = delta.rowRange(before, x.rows);
+      m_backend.subtract(kQueue, rows, x, rows);
+    });
     tensor(layer).pack(closing.begin, project(layer, delta, mapped));
   }
 
@@ -181,13 +189,12 @@ private:
     const TokenRange rows{0, closing.size()};
     Accumulator exact(m_backend, m_link.accumulator, rows.end, d, Purpose::Scratch);
     Accumulator stored(m_backend, m_link.accumulator, rows.end, d, Purpose::Scratch);
-    Buffer exactRows, storedRows;
     for (Index layer = m_base; layer < m_base + static_cast<Index>(m_links.size()); ++layer) {
       move(layer, exact, rows, Version::Exact, closing);
       if (layer == m_base) {
         if (tensor(layer).windowed()) tensor(layer).closeTo(closing.end);
       } else {
-        packDelta(layer, closing, exact.load(rows, exactRows), stored.load(rows, storedRows));
+        packDelta(layer, closing, {exact, rows}, {stored, rows});
       }
       move(layer, stored, rows, Version::Stored, closing);
     }
@@ -197,9 +204,8 @@ private:
   Index m_base;
   const ChainLink &m_link; ///< of the base: what all links share
   CacheSize m_size;
-  Accumulator m_stored; ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
-  Accumulator m_exact;  ///< X^_i of tokens from m_exactFirst on, along FP16 rows
-  Buffer m_scratch;
+  Accumulator m_stored;   ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
+  Accumulator m_exact;    ///< X^_i of tokens from m_exactFirst on, along FP16 rows
   Index m_exactFirst = 0; ///< first token of m_exact in this step
   Index m_openFirst = 0;  ///< first token that was open when the last step ended
   bool m_windowed;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend.h"
+#include "cache/growing_rows.h"
 #include "cache/policy.h"
 
 #include <algorithm>
@@ -61,7 +62,6 @@ struct CacheSize {
   Index maxStep = 0;
   State state = State::All;
 };
-constexpr Index kBlockTokens = 256;
 
 /// Everything a policy stores, layer by layer: the one source of `footprint`, of allocation and of `bytes`.
 struct CacheLayout {
@@ -74,10 +74,6 @@ struct CacheLayout {
   std::vector<Sum> sums;
 };
 
-/// Rows that `needed` rows take where `reserved` are there at once and more come in blocks of `block`.
-constexpr Index grownRows(Index needed, Index reserved, Index block) {
-  return needed <= reserved ? reserved : reserved + (needed - reserved + block - 1) / block * block;
-}
 /// Rows of one block of a tensor: whole groups.
 constexpr Index blockRows(const TensorSpec &spec) {
   const Index unit = spec.axis == Axis::Channel && !spec.fp16() ? spec.group : 1;

@@ -94,21 +94,22 @@ void PackedTensor::pack(Index first, ConstView rows) {
   if (m_spec.outliers > 0) appendHalf(m_outliers, first, rows.colRange(0, m_spec.outliers), Purpose::CacheOutliers);
 }
 
+PackedView PackedTensor::view(const Packed &block) const {
+  return {m_spec.format(),
+          block.codes.data(),
+          reinterpret_cast<xqs::Half *>(block.scales.data()),
+          reinterpret_cast<xqs::Half *>(block.zeros.data()),
+          block.count,
+          m_spec.packedWidth()};
+}
+
 void PackedTensor::reservePacked(Index rows) {
   const Index width = m_spec.packedWidth();
   m_packed.reserve(rows, [&](Index count) {
     const Index scaleBytes = m_spec.format().scaleCount(count, width) * sizeOf(DType::F16);
-    Packed p{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
-             m_backend.allocate(scaleBytes, Purpose::CacheScales),
-             m_backend.allocate(scaleBytes, Purpose::CacheScales),
-             {}};
-    p.view = {m_spec.format(),
-              p.codes.data(),
-              reinterpret_cast<xqs::Half *>(p.scales.data()),
-              reinterpret_cast<xqs::Half *>(p.zeros.data()),
-              count,
-              width};
-    return p;
+    return Packed{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
+                  m_backend.allocate(scaleBytes, Purpose::CacheScales), m_backend.allocate(scaleBytes, Purpose::CacheScales),
+                  count};
   });
 }
 
@@ -120,7 +121,7 @@ void PackedTensor::packRows(Index first, ConstView rows) {
   Buffer scratch;
   if (m_spec.axis == Axis::Channel && first < m_spec.sinks) rows = withoutSinks(first, rows, scratch);
   m_packed.forRange({first, end}, [&](const Packed &block, TokenRange part, Index before) {
-    m_backend.quantize(kQueue, rows.rowRange(before, part.size()), block.view, part.begin);
+    m_backend.quantize(kQueue, rows.rowRange(before, part.size()), view(block), part.begin);
   });
   m_closed = end;
 }
@@ -169,7 +170,7 @@ void PackedTensor::read(Version version, TokenRange range, View out) const {
   const View packed = body(out);
   const Index split = version == Version::Exact ? range.begin : std::clamp(m_closed, range.begin, range.end);
   m_packed.forRange({range.begin, split}, [&](const Packed &block, TokenRange part, Index before) {
-    m_backend.dequantize(kQueue, block.view, part, packed.rowRange(before, part.size()));
+    m_backend.dequantize(kQueue, view(block), part, packed.rowRange(before, part.size()));
   });
   if (range.end > split)
     m_backend.convert(kQueue, exactRows({split, range.end}), packed.rowRange(split - range.begin, range.end - split));
@@ -181,7 +182,7 @@ void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, Vi
   const bool allPacked = !m_spec.fp16() && m_spec.outliers == 0 && range.begin >= m_spec.sinks && range.end <= m_closed;
   if (allPacked && version == Version::Stored) {
     m_packed.forRange(range, [&](const Packed &block, TokenRange part, Index before) {
-      m_backend.dequantMatmul(kQueue, block.view, part, w, out.rowRange(before, part.size()));
+      m_backend.dequantMatmul(kQueue, view(block), part, w, out.rowRange(before, part.size()));
     });
     return;
   }
@@ -204,7 +205,7 @@ void PackedTensor::visitState(const StateVisitor &visit) const {
   for (Buffer Packed::*const part : {&Packed::codes, &Packed::scales, &Packed::zeros})
     m_packed.forRange({0, m_packed.rows()}, [&](const Packed &block, TokenRange all, Index before) {
       const Index rows = std::clamp<Index>(m_closed - before, 0, all.size());
-      visit(block.*part, part == &Packed::codes ? rows * block.view.rowBytes()
+      visit(block.*part, part == &Packed::codes ? rows * view(block).rowBytes()
                                                 : m_spec.format().scaleCount(rows, m_spec.packedWidth()) * half);
     });
   for (const auto *const rows : {&m_half, &m_outliers})

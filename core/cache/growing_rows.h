@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "error.h"
+#include "tensor.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace xqs {
+
+constexpr Index kBlockTokens = 512; ///< of a block, but for whole groups
+/// Rows that `needed` rows take where `reserved` are there at once and more come in blocks of `block`.
+constexpr Index grownRows(Index needed, Index reserved, Index block) {
+  return needed <= reserved ? reserved : reserved + (needed - reserved + block - 1) / block * block;
+}
+
+/// Buffers of rows that grow: `reserved` rows at once, more in blocks. A row of one tensor may lie in several buffers
+/// (codes, scales, zeros), which grow together.
+template <typename Block> class GrowingRows {
+public:
+  GrowingRows(Index reserved, Index blockRows) : m_reserved(reserved), m_blockRows(blockRows) {}
+  /// Makes room for `rows` rows; `make(rows)` gives a new block.
+  template <typename Make> void reserve(Index rows, const Make &make) {
+    while (m_rows < rows || (m_blocks.empty() && m_reserved > 0)) {
+      const Index more = m_blocks.empty() && m_reserved > 0 ? m_reserved : m_blockRows;
+      // A vector that doubles would hold memory that no ledger counts: over 1 % of a 4-bit cache.
+      m_blocks.reserve(m_blocks.size() + 1);
+      m_blocks.push_back(make(more));
+      m_starts.push_back(m_rows);
+      m_rows += more;
+    }
+  }
+  /// fn(block, range inside it, rows of `range` before it) for every block that `range` touches.
+  template <typename Fn> void forRange(TokenRange range, const Fn &fn) const {
+    XQS_ASSERT(range.empty() || range.end <= m_rows);
+    for (std::size_t i = 0; i < m_blocks.size(); ++i) {
+      const Index begin = m_starts[i], end = i + 1 < m_blocks.size() ? m_starts[i + 1] : m_rows;
+      const TokenRange part{std::max(range.begin, begin), std::min(range.end, end)};
+      if (!part.empty()) fn(m_blocks[i], TokenRange{part.begin - begin, part.end - begin}, part.begin - range.begin);
+    }
+  }
+  /// Gives back the blocks that `rows` rows do not reach; never what is reserved.
+  void release(Index rows) {
+    while (!m_blocks.empty() && m_starts.back() >= rows && (m_blocks.size() > 1 || m_reserved == 0)) {
+      m_rows = m_starts.back();
+      m_blocks.pop_back();
+      m_starts.pop_back();
+    }
+  }
+  Index rows() const { return m_rows; }
+
+private:
+  Index m_reserved, m_blockRows, m_rows = 0;
+  std::vector<Block> m_blocks;
+  std::vector<Index> m_starts;
+};
+
+} // namespace xqs
