@@ -11,7 +11,7 @@ constexpr Index kMoveTokens = 512; ///< tokens that a sum takes at a time
 class Chain final : public TensorGroup {
 public:
   Chain(const Model &model, std::span<const PreparedLayer> links, Index first, const CacheSize &size)
-      : TensorGroup(model), m_links(links), m_base(first), m_link(*links.front().plan.chain), m_size(size),
+      : TensorGroup(model), m_links(links), m_base(first), m_link(*links.front().plan.chain),
         m_stored(model.backend(), m_link.accumulator, size.capacity, model.shape().d, Purpose::Accumulator),
         m_exact(model.backend(), m_link.accumulator, exactSumRows(m_link.exact, size), model.shape().d,
                 Purpose::Accumulator),
@@ -108,6 +108,11 @@ public:
   }
 
 private:
+  struct SumRows {
+    const Accumulator &sum;
+    TokenRange rows;
+  };
+
   const PreparedLayer &link(Index layer) const { return m_links[static_cast<std::size_t>(layer - m_base)]; }
   PackedTensor &tensor(Index layer) { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
   const PackedTensor &tensor(Index layer) const { return m_tensors[static_cast<std::size_t>(layer - m_base)]; }
@@ -166,18 +171,14 @@ private:
     if (closing.empty()) return;
     packDelta(layer, closing, {m_exact, inExact(closing)}, {m_stored, closing});
   }
-  struct SumRows {
-    const Accumulator &sum;
-    TokenRange rows;
-  };
   void packDelta(Index layer, TokenRange closing, const SumRows &exact, const SumRows &stored) {
     Buffer difference, mapped;
     const View delta = makeRows(difference, closing.size(), m_model.shape().d);
-    exact.sum.read(exact.rows,
-                   [&](ConstView x, Index before) { m_backend.copy(kQueue, x, delta.rowRange(before, x.rows)); });
-    stored.sum.read(stored.rows, [&](ConstView x, Index before) {
-      const View rows = delta.rowRange(before, x.rows);
-      m_backend.subtract(kQueue, rows, x, rows);
+    exact.sum.read(exact.rows, [&](ConstView x, Index at) {
+      const Index first = stored.rows.begin + at;
+      stored.sum.read({first, first + x.rows}, [&](ConstView sum, Index before) {
+        m_backend.subtract(kQueue, x.rowRange(before, sum.rows), sum, delta.rowRange(at + before, sum.rows));
+      });
     });
     tensor(layer).pack(closing.begin, project(layer, delta, mapped));
   }
@@ -203,11 +204,10 @@ private:
   std::span<const PreparedLayer> m_links; ///< base, then deltas
   Index m_base;
   const ChainLink &m_link; ///< of the base: what all links share
-  CacheSize m_size;
-  Accumulator m_stored;   ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
-  Accumulator m_exact;    ///< X^_i of tokens from m_exactFirst on, along FP16 rows
-  Index m_exactFirst = 0; ///< first token of m_exact in this step
-  Index m_openFirst = 0;  ///< first token that was open when the last step ended
+  Accumulator m_stored;    ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
+  Accumulator m_exact;     ///< X^_i of tokens from m_exactFirst on, along FP16 rows
+  Index m_exactFirst = 0;  ///< first token of m_exact in this step
+  Index m_openFirst = 0;   ///< first token that was open when the last step ended
   bool m_windowed;
 };
 

@@ -9,7 +9,7 @@
 
 namespace xqs {
 
-constexpr Index kBlockTokens = 512; ///< of a block, but for whole groups
+constexpr Index kBlockTokens = 512; ///< rows of a block; `blockRows` rounds up to whole groups
 /// Rows that `needed` rows take where `reserved` are there at once and more come in blocks of `block`.
 constexpr Index grownRows(Index needed, Index reserved, Index block) {
   return needed <= reserved ? reserved : reserved + (needed - reserved + block - 1) / block * block;
@@ -24,7 +24,7 @@ public:
   template <typename Make> void reserve(Index rows, const Make &make) {
     while (m_rows < rows || (m_blocks.empty() && m_reserved > 0)) {
       const Index more = m_blocks.empty() && m_reserved > 0 ? m_reserved : m_blockRows;
-      // A vector that doubles would hold memory that no ledger counts: over 1 % of a 4-bit cache.
+      // A vector that doubles would hold memory that no ledger counts.
       m_blocks.reserve(m_blocks.size() + 1);
       m_blocks.push_back(make(more));
       m_starts.push_back(m_rows);

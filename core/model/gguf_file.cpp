@@ -32,7 +32,7 @@ constexpr std::uint64_t smallestElement(GgufType type) {
   return type == GgufType::String ? 8 : type == GgufType::Array ? 12 : scalarBytes(type);
 }
 
-std::string named(std::string_view name) { return "'" + printable(name) + "'"; }
+std::string quoted(std::string_view name) { return "'" + printable(name) + "'"; }
 
 } // namespace
 
@@ -136,7 +136,7 @@ void GgufFile::readValues(Cursor &cursor, std::uint64_t count) {
     const std::uint64_t at = cursor.position();
     const std::string key(cursor.text(fmt::format("the key of metadata value {}", i)));
     if (key.empty()) bad(fmt::format("metadata value {} has no key", i), at);
-    const std::string what = "metadata " + named(key);
+    const std::string what = "metadata " + quoted(key);
     GgufValue value;
     value.type = cursor.type(what);
     value.offset = cursor.position();
@@ -158,7 +158,7 @@ void GgufFile::readTensors(Cursor &cursor, std::uint64_t count) {
     GgufTensor tensor;
     tensor.infoOffset = cursor.position();
     tensor.name = cursor.text(fmt::format("the name of tensor {}", i));
-    const std::string what = "tensor " + named(tensor.name);
+    const std::string what = "tensor " + quoted(tensor.name);
     if (tensor.name.empty()) bad(fmt::format("tensor {} has no name", i), tensor.infoOffset);
     const auto dimensions = cursor.read<std::uint32_t>("the dimensions of " + what);
     if (dimensions < 1 || dimensions > tensor.dims.size())
@@ -185,7 +185,7 @@ void GgufFile::readTensors(Cursor &cursor, std::uint64_t count) {
   }
   for (std::size_t i = 0; i < m_tensors.size(); ++i)
     if (!m_tensorIndex.emplace(m_tensors[i].name, i).second)
-      bad("tensor " + named(m_tensors[i].name) + " is there twice", m_tensors[i].infoOffset);
+      bad("tensor " + quoted(m_tensors[i].name) + " is there twice", m_tensors[i].infoOffset);
   placeTensors(cursor.position(), offsets);
 }
 
@@ -199,7 +199,7 @@ void GgufFile::placeTensors(std::uint64_t headerEnd, std::span<const std::uint64
   const std::uint64_t size = m_file.size();
   for (std::size_t i = 0; i < m_tensors.size(); ++i) {
     GgufTensor &t = m_tensors[i];
-    const std::string what = "tensor " + named(t.name);
+    const std::string what = "tensor " + quoted(t.name);
     const auto blocks = static_cast<std::uint64_t>(t.elements / t.type->blockElements);
     if (offsets[i] % alignment != 0)
       bad(fmt::format("{} starts at {}, not a multiple of {}", what, offsets[i], alignment), t.infoOffset);
@@ -217,7 +217,7 @@ void GgufFile::placeTensors(std::uint64_t headerEnd, std::span<const std::uint64
   for (std::size_t i = 1; i < order.size(); ++i) {
     const GgufTensor &before = m_tensors[order[i - 1]], &after = m_tensors[order[i]];
     if (before.dataOffset + before.dataBytes > after.dataOffset)
-      bad("tensors " + named(before.name) + " and " + named(after.name) + " overlap", after.infoOffset);
+      bad("tensors " + quoted(before.name) + " and " + quoted(after.name) + " overlap", after.infoOffset);
   }
 }
 
@@ -247,7 +247,7 @@ const GgufValue *GgufFile::value(std::string_view key) const {
 std::optional<std::string_view> GgufFile::string(std::string_view key) const {
   const GgufValue *v = value(key);
   if (v == nullptr) return std::nullopt;
-  if (v->type != GgufType::String) bad("metadata " + named(key) + " is not text", v->offset);
+  if (v->type != GgufType::String) bad("metadata " + quoted(key) + " is not text", v->offset);
   std::uint64_t length;
   std::memcpy(&length, m_header.data() + v->offset, 8);
   return std::string_view(reinterpret_cast<const char *>(m_header.data()) + v->offset + 8, length);
@@ -272,10 +272,10 @@ std::optional<std::int64_t> GgufFile::integer(std::string_view key) const {
   case GgufType::U64: {
     const auto number = as(std::uint64_t{});
     if (number > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-      bad(fmt::format("metadata {} has the absurd value {}", named(key), number), v->offset);
+      bad(fmt::format("metadata {} has the absurd value {}", quoted(key), number), v->offset);
     return static_cast<std::int64_t>(number);
   }
-  default: bad("metadata " + named(key) + " is not a whole number", v->offset);
+  default: bad("metadata " + quoted(key) + " is not a whole number", v->offset);
   }
 }
 
@@ -299,14 +299,14 @@ std::optional<double> GgufFile::number(std::string_view key) const {
 std::optional<bool> GgufFile::boolean(std::string_view key) const {
   const GgufValue *v = value(key);
   if (v == nullptr) return std::nullopt;
-  if (v->type != GgufType::Bool) bad("metadata " + named(key) + " is not true or false", v->offset);
+  if (v->type != GgufType::Bool) bad("metadata " + quoted(key) + " is not true or false", v->offset);
   return std::to_integer<int>(m_header[v->offset]) != 0;
 }
 
 const GgufValue *GgufFile::arrayOf(std::string_view key, GgufType a, GgufType b) const {
   const GgufValue *v = value(key);
   if (v != nullptr && (v->type != GgufType::Array || (v->elementType != a && v->elementType != b)))
-    bad("metadata " + named(key) + " is not a list of the right type", v->offset);
+    bad("metadata " + quoted(key) + " is not a list of the right type", v->offset);
   return v;
 }
 

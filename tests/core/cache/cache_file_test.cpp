@@ -188,6 +188,35 @@ TEST_P(CacheOnDisk, ACutCacheIsThatOfTheFirstTokensAloneInStateAll) {
 
 INSTANTIATE_TEST_SUITE_P(All, CacheOnDisk, testing::ValuesIn(cases()));
 
+TEST(Truncate, BlocksThatAreGivenBackAreTakenAgain) {
+  for (const bool mha : {false, true})
+    for (const char *policy : {"fp16", "kivi-star:bits=2,group=32,residual=0,outlier_channels=2",
+                               "xquant-cl:bits=2,group=32", "xquant-cl:bits=4,group=32,source=x,domain=residual"}) {
+      SCOPED_TRACE(policy + std::string(mha ? " on MHA" : " on GQA"));
+      SmallModel &m = modelOf(mha);
+      const PolicySpec spec = PolicySpec::parse(policy);
+      const auto method = prepareMethod(spec, *m.model, m.calibration);
+      const std::vector<TokenId> tokens = test::randomTokens(1200, 256, 58);
+      const auto feed = [&](Sequence &s, std::size_t to) {
+        std::vector<float> last;
+        for (std::size_t at = s.tokens.size(); at < to; at = s.tokens.size())
+          last = s.feed(std::span(tokens).subspan(at, std::min<std::size_t>(200, to - at)));
+        return last;
+      };
+      Sequence cut{m, *method, method->makeCache({40, 200, State::Stream})};
+      feed(cut, 1150); // three blocks behind what was reserved
+      Index length = 600;
+      while (!cut.cache->canTruncate(length)) --length;
+      ASSERT_GT(length, 560);
+      cut.cache->truncate(length);
+      cut.tokens.resize(static_cast<std::size_t>(length));
+      EXPECT_EQ(cut.cache->bytes(), footprint(cacheLayout(spec, m.model->shape()), length, {40, 200, State::Stream}));
+      Sequence alone{m, *method, method->makeCache({40, 200, State::Stream})};
+      feed(alone, static_cast<std::size_t>(length));
+      EXPECT_EQ(feed(cut, 1200), feed(alone, 1200));
+    }
+}
+
 TEST(Truncate, LengthsThatArePossible) {
   SmallModel &m = modelOf(false);
   const auto lengths = [&](const char *policy, Index held, State state = State::Stream) {
@@ -289,6 +318,7 @@ TEST_F(BadCacheFile, LiesAreFoundBehindARightChecksum) {
     return bytes + sha256Hex(std::as_bytes(std::span(bytes)));
   };
   using nlohmann::json;
+  ASSERT_EQ(lied([](json &, std::string &) {}), whole); // nothing but the lie is wrong
   for (const json &tokens :
        {json(44), json(46), json(0), json(-1), json(UINT64_MAX), json(UINT64_MAX / 4), json("45"), json()})
     refusal(lied([&](json &header, std::string &) { header["tokens"] = tokens; }), Code::BadFile);

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <sys/wait.h>
@@ -49,8 +49,10 @@ void measure(const char *policy) {
     at += count;
     if (at % kEvery != 0 || at < kWarm) continue;
     const double resident = residentBytes(), ledger = held();
-    if (at == kWarm) firstResident = resident, firstHeld = ledger;
-    if (at == kWarm) continue;
+    if (at == kWarm) {
+      firstResident = resident, firstHeld = ledger;
+      continue;
+    }
     const double grown = resident - firstResident, said = ledger - firstHeld;
     std::cout << at << " tokens: grown by " << grown / static_cast<double>(at - kWarm) << " bytes a token, the ledger says "
               << said / static_cast<double>(at - kWarm) << " (" << 100 * (grown / said - 1) << " %)\n";
@@ -67,7 +69,11 @@ TEST_P(Growth, IsTheLedgersBytesAToken) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    measure(GetParam());
+    try {
+      measure(GetParam());
+    } catch (const std::exception &error) {
+      ADD_FAILURE() << error.what();
+    }
     std::cout.flush();
     _exit(HasFailure() ? 1 : 0);
   }
