@@ -17,12 +17,19 @@ namespace {
 template <typename T> constexpr bool kIsList = false;
 template <typename T> constexpr bool kIsList<std::vector<T>> = true;
 
-/// CLI11 calls an unknown command an unexpected argument; this names it and what there is.
-void checkCommand(const CLI::App &root, const std::string &name) {
+/// CLI11 asks for what is missing before it names what it does not know, and calls an unknown command an argument.
+std::string reason(const CLI::App &app, const CLI::ParseError &error) {
+  const std::vector<std::string> unknown = app.remaining(true);
   std::vector<std::string> names;
-  for (const CLI::App *command : root.get_subcommands({})) names.push_back(command->get_name());
-  if (std::find(names.begin(), names.end(), name) == names.end())
-    throw Error(Code::Usage, fmt::format("there is no command '{}'; there are {}", name, fmt::join(names, ", ")));
+  for (const CLI::App *command : app.get_subcommands({}))
+    if (!command->get_name().empty()) names.push_back(command->get_name()); // a group of options has none
+  if (!names.empty() && app.get_subcommands().empty())
+    return fmt::format("{}; there are {}",
+                       unknown.empty() || unknown.front().starts_with('-')
+                           ? "a command is missing"
+                           : fmt::format("there is no command '{}'", unknown.front()),
+                       fmt::join(names, ", "));
+  return unknown.empty() ? error.what() : fmt::format("the argument '{}' is not known", unknown.front());
 }
 
 } // namespace
@@ -70,13 +77,13 @@ Option Command::flag(const std::string &names, bool &value, const std::string &h
   return Option(m_app->add_flag(names, value, help));
 }
 
-Command Command::exactlyOneOf() const {
-  CLI::Option_group *group = m_app->add_option_group("limit", "one of");
+Command Command::exactlyOneOf(const std::string &name) const {
+  CLI::Option_group *group = m_app->add_option_group(name, "one of");
   group->require_option(1);
   return Command(group);
 }
 
-void Command::about(const std::string &text) const { m_app->footer(text + "\n" + exitCodeHelp()); }
+void Command::about(const std::string &text) const { m_app->footer(text + "\n\n" + exitCodeHelp()); }
 void Command::does(std::function<void()> work) const { m_app->callback(std::move(work)); }
 
 void runCommandLine(int argc, char **argv, std::span<void (*const)(const Command &)> commands) {
@@ -85,17 +92,20 @@ void runCommandLine(int argc, char **argv, std::span<void (*const)(const Command
   app.footer(exitCodeHelp());
   app.get_formatter()->column_width(36);
   for (const auto add : commands) add(Command(&app));
-  if (argc > 1 && argv[1][0] != '-') checkCommand(app, argv[1]);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {
     print(app.help());
-  } catch (const CLI::CallForAllHelp &) {
-    print(app.help("", CLI::AppFormatMode::All));
   } catch (const CLI::CallForVersion &version) {
     print(std::string(version.what()) + "\n");
   } catch (const CLI::ParseError &error) {
-    throw Error(Code::Usage, std::string(error.what()) + "; see xqscope-cli --help");
+    const CLI::App *command = &app;
+    std::string name = app.get_name();
+    while (!command->get_subcommands().empty()) {
+      command = command->get_subcommands().front();
+      name += " " + command->get_name();
+    }
+    throw Error(Code::Usage, fmt::format("{}; see {} --help", reason(*command, error), name));
   }
 }
 

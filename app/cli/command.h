@@ -13,7 +13,7 @@ class App;
 class Option;
 } // namespace CLI
 
-/// The command line in this program's own few words. Only command.cpp knows CLI11, whose header costs ten seconds a file.
+/// The command line in this program's own few words. Only command.cpp knows CLI11, whose header is slow to compile.
 namespace xqs::cli {
 
 /// An option of a command. Setters return the option, so that they can be chained.
@@ -46,8 +46,8 @@ public:
   Option option(const std::string &names, Value &value, const std::string &type, const std::string &help) const;
   Option flag(const std::string &names, bool &value, const std::string &help) const;
   /// A group of options, exactly one of which must be given.
-  Command exactlyOneOf() const;
-  void about(const std::string &text) const; ///< below the options in the help, above the exit codes
+  Command exactlyOneOf(const std::string &name) const;
+  void about(const std::string &text) const; ///< a paragraph below the options in the help, above the exit codes
   void does(std::function<void()> work) const;
 
 private:

@@ -96,7 +96,7 @@ void addCompare(const Command &app) {
       .required()
       .count(2, 26);
   command.flag("--json", options->json, "as JSON");
-  command.about("A difference within the noise floor is marked (noise): another order of summation moves as much.\n");
+  command.about("A difference within the noise floor is marked (noise): another order of summation moves as much.");
   command.does([options] {
     std::vector<RowSet> sets;
     std::vector<NoiseRow> noise;

@@ -43,9 +43,17 @@ std::vector<TokenId> nextTokens(const Options &options, const KeptCache &kept, c
   } else {
     turn = tokenizer.encodeWithSpecials(renderNextTurn(recognizeChat(model.config().chatTemplate), tokenizer, prompt));
     const auto ends = [&](TokenId token) { return tokenizer.specials().ends(token); };
-    const std::vector<TokenId> &last = feed.empty() ? kept.tokens() : feed;
+    std::vector<TokenId> before = kept.tokens();
+    before.insert(before.end(), feed.begin(), feed.end());
+    // What closes a reply stands first; what of it and after it is there already is not said again.
     const auto end = std::find_if(turn.begin(), turn.end(), ends);
-    if (!last.empty() && ends(last.back()) && end != turn.end()) turn.erase(turn.begin(), end + 1); // the reply is closed
+    auto said = end != turn.end() && ends(before.back()) ? end + 1 : turn.begin();
+    for (auto to = turn.end(); to > end; --to)
+      if (to - turn.begin() <= std::ssize(before) && std::equal(turn.begin(), to, before.end() - (to - turn.begin()))) {
+        said = std::max(said, to);
+        break;
+      }
+    turn.erase(turn.begin(), said);
   }
   feed.insert(feed.end(), turn.begin(), turn.end());
   return feed;
@@ -206,7 +214,7 @@ void addGenerate(const Command &app) {
   const auto options = std::make_shared<Options>();
   options->request.noiseFloor = false; // it doubles the work
   const Command command = app.add("generate", "Decode token by token under cache policies, beside the exact model");
-  addSessionOptions(command, options->session);
+  addModelOptions(command, options->session);
   GenerationRequest &request = options->request;
   Option prompt = command.option("--prompt", request.prompt, "TEXT", "what to say to the model");
   const Option file = command.option("--prompt-file", options->promptFile, "F", "the same from a file");

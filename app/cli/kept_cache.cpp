@@ -25,7 +25,7 @@ void addKeptCacheOptions(const Command &command, KeptCacheOptions &options) {
   command
       .option("--cache-keep", options.keep, "N",
               "of the loaded cache only the first N tokens, where its groups allow that exactly")
-      .range(0, 1 << 30);
+      .range(1, 1 << 30);
 }
 
 void checkKeptCacheOptions(const KeptCacheOptions &options, std::size_t policies) {

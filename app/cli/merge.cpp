@@ -14,7 +14,7 @@ void addMerge(const Command &app) {
       app.add("merge", "Append what other stores have: shards of one study become one run, other runs are copied once");
   command.option("output", *output, "OUT.xqs", "the .xqs file that grows; made where missing").required();
   command.option("inputs", *inputs, "IN.xqs...", "stores to take from; they are not changed").required();
-  command.about("It can be repeated and interrupted: what is there already is not taken again.\n");
+  command.about("It can be repeated and interrupted: what is there already is not taken again.");
   command.does([output, inputs] {
     const std::vector<std::filesystem::path> files(inputs->begin(), inputs->end());
     const MergeResult result = mergeStores(*output, files);

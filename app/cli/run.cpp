@@ -9,7 +9,9 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <filesystem>
 
 namespace xqs::cli {
 
@@ -68,8 +70,19 @@ void runStudyOrExperiment(const Options &options) {
                 "--jobs and --known do not go together: merge the known store first, its points are then skipped");
   interrupted();
   mergeLeftParts(part.store);
-  if (options.jobs > 1) runJobs({options.spec, options.settings, part, options.jobs, options.threads});
-  const StudyOutcome outcome = runHere(study, part, options); // after jobs: what is left, and the ends of runs
+  Index byJobs = 0;
+  if (options.jobs > 1) {
+    const auto missing = [&] {
+      Index sum = 0;
+      for (const PlannedRun &run : planStudy(study, part)) sum += run.missing();
+      return sum;
+    };
+    byJobs = missing();
+    runJobs({options.spec, options.settings, part, options.jobs, options.threads});
+    byJobs -= missing();
+  }
+  StudyOutcome outcome = runHere(study, part, options); // after jobs: what is left, and the ends of runs
+  outcome.computed += byJobs;
   if (!options.report.empty()) writeReport(options.store, options.report);
   if (!options.progressJson && !study.isExperiment()) show(outcome, study);
   if (!outcome.failedRuns.empty()) throw outcome.failedRuns.front();
@@ -79,7 +92,9 @@ void runStudyOrExperiment(const Options &options) {
 
 Study loadStudy(const std::string &spec, const std::vector<std::string> &settings) {
   const std::vector<std::string> names = Study::builtInNames();
-  Study study = std::find(names.begin(), names.end(), spec) != names.end()
+  std::error_code none;
+  const bool looksLikeAName = spec.find_first_of("./") == std::string::npos && !std::filesystem::exists(spec, none);
+  Study study = looksLikeAName || std::find(names.begin(), names.end(), spec) != names.end()
                     ? Study::builtIn(spec)
                     : Study::parse(readRegularFile(spec, "study", kMaxStudyBytes), spec);
   for (const std::string &setting : settings) {
@@ -120,7 +135,7 @@ void addRun(const Command &app) {
       "A study varies settings: {\"base\": {...}, \"grid\": {\"policy\": [...], \"bits\": [...]}, \"policies\": [...], "
       "\"isolated\": {...}};\nxqscope-cli studies NAME prints a built-in one to start from. An experiment is one run; "
       "the built-in one,\nas an example (missing keys take the defaults shown here):\n" +
-      toJson(defaultExperiment()).dump(2) + "\n");
+      toJson(defaultExperiment()).dump(2) + "\n\nxqscope-cli policies lists what a policy may say.");
   command.does([options] { runStudyOrExperiment(*options); });
 }
 

@@ -101,7 +101,7 @@ void addSensitivity(const Command &app) {
   command.flag("--json", options->json, "as JSON, with intervals");
   command.about(
       "Measure it with: xqscope-cli run sensitivity --store F.xqs (studies sensitivity prints the study, to change "
-      "it)\n");
+      "it)");
   command.does([options] {
     const SensitivityMatrix matrix = readMatrix(options->store);
     options->json ? printJson(asJson(matrix)) : print(table(matrix));

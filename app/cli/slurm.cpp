@@ -47,7 +47,7 @@ void addSlurm(const Command &app) {
   command.option("--mem", slurm.memory, "M", "memory of a task, as of sbatch");
   command.option("--cpus", slurm.cpus, "N", "cores of a task").shown().range(1, 1024);
   command.option("-o,--output", options->output, "F.sh", "the script to write; else standard output");
-  command.about("Submit the script with: bash F.sh\n");
+  command.about("Submit the script with: bash F.sh");
   command.does([options] { writeScript(*options); });
 }
 

@@ -121,7 +121,7 @@ void addSolve(const Command &app) {
       .option("store", options->store, "F.xqs[#run]",
               "the .xqs file with the matrix, or one run of it as F.xqs#2; verifications go there")
       .required();
-  const Command limit = command.exactlyOneOf();
+  const Command limit = command.exactlyOneOf("limit");
   limit.option("--bytes-per-token", options->bytesPerToken, "N", "cache bytes a token, all layers").positive();
   limit.option("--relative-size", options->relativeSize, "R", "the same as a share of FP16 KV").positive();
   limit.option("--same-bytes-as", options->sameBytes, "SPEC", "as many as this policy takes, which is verified too");
@@ -140,7 +140,7 @@ void addSolve(const Command &app) {
   command.option("--model", options->model, "F", "where the matrix's model is now");
   command.option("--threads", options->threads, "N", "0: one a core").shown().range(0, 1024);
   command.flag("--json", options->json, "as JSON");
-  command.about("Measure the matrix with: xqscope-cli run sensitivity --store F.xqs\n");
+  command.about("Measure the matrix with: xqscope-cli run sensitivity --store F.xqs");
   command.does([options] {
     Solution solution = solve(*options);
     if (!options->output.empty()) writeTextFile(options->output, planFile(solution.solved.plan), "plan");

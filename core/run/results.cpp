@@ -78,6 +78,10 @@ json evalJson(const RunResult &result) {
                         {"store_macs_per_token", work.storeMacs},
                         {"rebuild_macs_per_token", work.rebuildMacs},
                         {"seconds", series.seconds}});
+    for (const NoiseRow &noise : result.noise)
+      if (noise.policy == row.index)
+        policies.back()["noise_floor"] = {
+            {"window", noise.window}, {"nll", std::abs(noise.nllDifference)}, {"kl", std::abs(noise.klDifference)}};
   }
   return {{"exact", {{"mean_nll", exact.meanNll}, {"ppl", exact.ppl()}}}, {"policies", policies}};
 }
@@ -88,6 +92,7 @@ std::string evalTable(const RunResult &result) {
   text += fmt::format("{:>10} {:>8} {:>9} {:>9} {:>10} {:>7} {:>8} {:>8} {:>8}  policy\n", "size", "as MHA", "ppl",
                       "/ exact", "KL, nats", "top-1", "store", "rebuild", "seconds");
   const ModelShape shape = shapeOf(result.run);
+  std::string floors, open;
   for (const PolicyRow &row : result.policies) {
     const Series s = seriesOf(result, row.index);
     const CacheWork work = cacheWork(PolicySpec::parse(row.policy), shape);
@@ -95,7 +100,20 @@ std::string evalTable(const RunResult &result) {
                         row.relativeSize, row.relativeSizeMha, s.ppl(), s.ppl() / exact.ppl(), Series::mean(s.meanKl),
                         100 * Series::mean(s.top1), static_cast<double>(work.storeMacs) / 1e6,
                         static_cast<double>(work.rebuildMacs) / 1e6, s.seconds, row.policy);
+    if (row.residual > 0)
+      open += fmt::format("{:>9.0f}% of the bytes of {}\n",
+                          100 * static_cast<double>(row.residual) / static_cast<double>(row.formatBytes), row.policy);
+    for (const NoiseRow &noise : result.noise)
+      if (noise.policy == row.index)
+        floors += fmt::format("{:>38.6f} {:>10.6f} {:>35}{}\n", std::abs(noise.nllDifference), std::abs(noise.klDifference),
+                              "", row.policy);
   }
+  if (!open.empty())
+    text += fmt::format("\nFP16 rows, of groups that the window does not fill or of a residual, are\n{}", open);
+  if (!floors.empty())
+    text += fmt::format("\nnoise floor: NLL and KL of the first window move so far where nothing that means anything "
+                        "changes, nats\n{}",
+                        floors);
   return fmt::format("{}\nsize: cache bytes / the model's FP16 KV cache, scales and zeros included\n{}", text, kWorkLegend);
 }
 

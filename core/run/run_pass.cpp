@@ -212,6 +212,7 @@ void RunPass::noiseGroup(Index window, const Places &group) {
     row.run = m_result.run.id, row.policy = indexOf(group[i]), row.window = window, row.perturbation = kNoisePerturbation;
     row.nllDifference = results[i].score.meanNll - score->second.first;
     row.klDifference = results[i].score.meanKl - score->second.second;
+    m_result.noise.push_back(row);
     m_emit(row);
   }
   commit();

@@ -34,6 +34,7 @@ struct RunResult {
   RunRow run;
   std::vector<PolicyRow> policies;
   std::vector<WindowRow> windows;
+  std::vector<NoiseRow> noise;       ///< where the experiment asks for it
   std::vector<std::string> failures; ///< of a tolerant run: policies that failed while they ran
 };
 

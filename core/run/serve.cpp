@@ -292,8 +292,7 @@ Events, one JSON object a line:
   run-started {run}; progress {run, done, total, tokens_per_second, seconds_left, text}; run-ended {run, status, message};
   preview {run, policy_index, policy, milliseconds}; preview-failed {message};
   estimate {tag, study, about, points, missing, relative_size, runs, estimated_seconds, estimate_source};
-  estimate-failed {tag, message}; error {code, message}
-)";
+  estimate-failed {tag, message}; error {code, message})";
 }
 
 } // namespace xqs

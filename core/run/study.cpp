@@ -114,7 +114,7 @@ std::vector<std::string> Study::builtInNames() {
 Study Study::builtIn(const std::string &name) {
   const std::vector<std::string> names = builtInNames();
   if (std::find(names.begin(), names.end(), name) == names.end())
-    throw Error(Code::Usage, fmt::format("no built-in study '{}'; there are {}", name, fmt::join(names, ", ")));
+    throw Error(Code::Usage, fmt::format("there is no study '{}'; built in are {}", name, fmt::join(names, ", ")));
   return parse(name == kDefaultExperiment ? ::xqs::toJson(defaultExperiment()).dump() : std::string(builtInStudy(name)),
                name);
 }

@@ -108,6 +108,12 @@ Index parameterCount(const ModelConfig &c) {
   return s.layers * layer + s.d + (c.tiedOutput ? 1 : 2) * c.vocab * s.d;
 }
 
+Index PlannedRun::missing() const {
+  Index sum = 0;
+  for (const WindowWork &one : work) sum += std::ssize(one.score);
+  return sum;
+}
+
 Index PlannedRun::units() const {
   Index sum = 0;
   for (const WindowWork &window : work) sum += window.units();

@@ -34,6 +34,7 @@ struct PlannedRun {
   std::vector<WindowWork> work; ///< what is missing
   std::optional<Error> error;   ///< why it cannot run at all: a text that is too short, a window that is too long
 
+  Index missing() const;    ///< windows under a policy
   Index units() const;      ///< see WindowWork::units
   double workFlops() const; ///< of the missing units, multiply-add = 2, captures not counted
 };

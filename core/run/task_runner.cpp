@@ -82,7 +82,7 @@ std::vector<CopyResult> runCopyTask(const Model &model, std::span<const Method *
     result.distance = distance;
     result.policies.resize(methods.size());
     for (Index trial = 0; trial < plan.trials; ++trial) {
-      const CopyTask task = makeCopyTask(model.tokenizer(), distance, plan.seed + static_cast<std::uint64_t>(trial));
+      const CopyTask task = makeCopyTask(model.tokenizer(), distance, plan.seed, static_cast<std::uint64_t>(trial));
       const Index length = std::ssize(task.tokens);
       result.tokens = length - task.firstScored;
       const CacheSize size{length, length, State::Stream};

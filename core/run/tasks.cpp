@@ -52,7 +52,7 @@ Prompt write(Index sentences, double depth, const std::string &key) {
 
 } // namespace
 
-CopyTask makeCopyTask(const Tokenizer &tokenizer, Index distance, std::uint64_t seed) {
+CopyTask makeCopyTask(const Tokenizer &tokenizer, Index distance, std::uint64_t seed, std::uint64_t trial) {
   if (distance < 2) throw Error(Code::Usage, fmt::format("the copy task needs a distance of at least 2, not {}", distance));
   std::vector<TokenId> normal;
   for (TokenId id = 0; id < tokenizer.vocabSize(); ++id)
@@ -62,7 +62,7 @@ CopyTask makeCopyTask(const Tokenizer &tokenizer, Index distance, std::uint64_t 
 
   CopyTask task{tokenizer.encode(""), distance, 0};
   const auto begin = static_cast<Index>(task.tokens.size());
-  Random random(seed);
+  Random random(mix(seed) + trial);
   for (Index i = 0; i < distance; ++i) task.tokens.push_back(normal[random.below(normal.size())]);
   for (Index i = 0; i < distance; ++i) task.tokens.push_back(TokenId{task.tokens[static_cast<std::size_t>(begin + i)]});
   task.firstScored = begin + distance + 1;

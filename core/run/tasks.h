@@ -16,9 +16,10 @@ struct CopyTask {
   Index firstScored = 0;
 };
 
-/// w: `distance` Normal tokens of the vocabulary, drawn independently; the same for the same vocabulary, distance and seed.
+/// w: `distance` Normal tokens of the vocabulary, drawn independently; the same for the same vocabulary, distance, seed
+/// of the series and trial.
 /// Throws Usage where distance < 2, Unsupported where the vocabulary has no Normal tokens.
-CopyTask makeCopyTask(const Tokenizer &tokenizer, Index distance, std::uint64_t seed);
+CopyTask makeCopyTask(const Tokenizer &tokenizer, Index distance, std::uint64_t seed, std::uint64_t trial = 0);
 
 struct PasskeySettings {
   Index tokens = 0;   ///< of the prompt: reached exactly or missed by less than one filler sentence

@@ -36,10 +36,36 @@ TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
   EXPECT_EQ(runCli({"--version"}).out.find("xqscope-cli "), 0u);
 }
 
-TEST(Help, AnUnknownCommandIsNamedBesideThoseThereAre) {
-  const Outcome outcome = runCli({"evla", "--json"});
+TEST(CommandLine, SaysWhatIsWrong) {
+  const struct {
+    std::vector<std::string> arguments;
+    const char *said;
+  } kCases[] = {
+      {{"evla", "--json"}, "no command 'evla'; there are info, policies, eval"},
+      {{"task", "cpoy"}, "no command 'cpoy'; there are copy, passkey; see xqscope-cli task --help"},
+      {{}, "a command is missing; there are info, policies"},
+      {{"eval", "--polcy", "fp16"}, "'--polcy' is not known; see xqscope-cli eval --help"},
+      {{"eval", "--window", "64"}, "--policy is required"},
+      {{"eval", "--policy", "fp16", "--threads", "2000"}, "--threads"},
+      {{"compare", "one.xqs"}, "2"},
+      {{"export", "F.xqs", "--csv", "folder", "--json"}, "--csv excludes --json"},
+      {{"info", "--model", "x", "--backends"}, "--model excludes --backends"},
+      {{"generate", "--prompt", "a", "--prompt-file", "b", "--policy", "fp16"}, "--prompt excludes --prompt-file"},
+      {{"solve", "F.xqs"}, "Exactly 1 option from [--bytes-per-token"},
+      {{"pareto", "F.xqs", "--quality", "x"}, "--quality"},
+      {{"slurm", "--set", "windows=2", "no-such-study", "--store", "S.xqs"}, "no study 'no-such-study'"},
+  };
+  for (const auto &[arguments, said] : kCases) {
+    const Outcome outcome = runCli(arguments);
+    EXPECT_EQ(outcome.exitCode, 2) << said;
+    EXPECT_NE(outcome.err.find(said), std::string::npos) << outcome.err;
+  }
+}
+
+TEST(Help, AnUnknownStudyIsNamedBesideThoseThereAre) {
+  const Outcome outcome = runCli({"run", "sensitivty", "--dry-run"});
   EXPECT_EQ(outcome.exitCode, 2);
-  EXPECT_NE(outcome.err.find("no command 'evla'; there are info, policies, eval"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("no study 'sensitivty'; built in are"), std::string::npos) << outcome.err;
 }
 
 TEST(Policies, JsonSaysEverythingAFormNeeds) {

@@ -122,19 +122,31 @@ TEST(KeptCache, AChatGoesOnWithItsNextTurn) {
     more.insert(more.begin(), {"generate", "--model", model, "--json"});
     return parsed(runCli(more));
   };
+  int promptTokens = 0;
   const auto turnAfter = [&](const char *tokens) {
     const json first =
         run({"--prompt", "Say hello to Ada.", "--policy", "fp16", "--tokens", tokens, "--cache-save", dir / "kept"});
     const json second = run({"--cache-load", dir / "kept", "--prompt", "What is a cache?", "--tokens", "3"});
     EXPECT_EQ(second.at("loaded_tokens"), first.at("saved").at("tokens"));
+    promptTokens = first.at("prompt_tokens");
     EXPECT_FALSE(second.at("sequences")[0].at("text").get<std::string>().empty());
     return std::pair(first.at("sequences")[1].at("ended").get<bool>(), second.at("prompt_tokens").get<int>());
+  };
+  const auto turnAfterKeeping = [&](int tokens) {
+    const json second = run({"--cache-load", dir / "kept", "--cache-keep", std::to_string(tokens), "--prompt",
+                             "What is a cache?", "--tokens", "1"});
+    return second.at("prompt_tokens").get<int>();
   };
   const auto [cutEnded, afterCut] = turnAfter("2");
   const auto [wholeEnded, afterWhole] = turnAfter("250");
   EXPECT_FALSE(cutEnded);
   ASSERT_TRUE(wholeEnded);
   EXPECT_EQ(afterCut, afterWhole + 1); // a reply that ended needs no end; both feed the token that was drawn last
+  // The prompt ends in <|im_end|> \n <|im_start|> ass istant \n: what is there already is not said again.
+  const int prompted = promptTokens, whole = turnAfterKeeping(prompted - 6);
+  EXPECT_EQ(turnAfterKeeping(prompted - 5), whole - 1);
+  EXPECT_EQ(turnAfterKeeping(prompted - 4), whole - 2);
+  EXPECT_EQ(turnAfterKeeping(prompted - 3), whole - 3);
 }
 
 TEST(Generate, TheNoiseFloorStandsBesideTheAgreement) {
