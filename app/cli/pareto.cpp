@@ -24,7 +24,7 @@ struct Options {
   bool json = false;
 };
 
-/// Runs whose windows may be paired, with what they scored.
+/// Runs whose windows may be paired, with the policies that were scored on the same of them: others cannot share a front.
 struct Group {
   std::vector<RunRow> runs;
   std::vector<CurvePoint> points; ///< by size
@@ -32,34 +32,50 @@ struct Group {
   std::optional<BestPoint> best; ///< of what fits, where that was asked for
 };
 
+/// One group for each set of windows. Of a policy that two runs scored on the same windows, the later one.
+std::vector<Group> byWindows(const std::vector<RunRow> &runs, std::vector<CurvePoint> points) {
+  std::vector<Group> groups;
+  for (CurvePoint &point : points) {
+    if (point.windows.empty()) continue;
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const Group &g) { return g.points.front().windows == point.windows; });
+    if (group == groups.end()) group = groups.insert(group, {runs, {}, {}, {}});
+    std::erase_if(group->points, [&](const CurvePoint &p) { return p.policy == point.policy; });
+    group->points.push_back(std::move(point));
+  }
+  return groups;
+}
+
 std::vector<Group> readGroups(const Options &options) {
   RunReader reader(options.store);
-  std::vector<Group> groups;
+  std::vector<std::vector<RunRow>> alike;
   for (RunRow &run : reader.rowsAfter<RunRow>(0)) {
     if (run.kind != "eval") continue;
-    const auto fits = std::find_if(groups.begin(), groups.end(),
-                                   [&](const Group &g) { return differingFields(g.runs.front(), run).empty(); });
-    if (fits == groups.end())
-      groups.push_back({{std::move(run)}, {}, {}, {}});
+    const auto fits = std::find_if(alike.begin(), alike.end(), [&](const std::vector<RunRow> &runs) {
+      return differingFields(runs.front(), run).empty();
+    });
+    if (fits == alike.end())
+      alike.push_back({std::move(run)});
     else
-      fits->runs.push_back(std::move(run));
+      fits->push_back(std::move(run));
   }
   const std::vector<WindowRow> windows = reader.rowsAfter<WindowRow>(0);
   const std::vector<PolicyRow> policies = reader.rowsAfter<PolicyRow>(0);
   const Quality quality = options.quality == "kl" ? Quality::Kl : Quality::Nll;
-  for (Group &group : groups) {
+  std::vector<Group> groups;
+  for (const std::vector<RunRow> &runs : alike) {
     std::vector<PolicyRow> mine;
     std::copy_if(policies.begin(), policies.end(), std::back_inserter(mine), [&](const PolicyRow &row) {
-      return std::any_of(group.runs.begin(), group.runs.end(), [&](const RunRow &run) { return run.id == row.run; });
+      return std::any_of(runs.begin(), runs.end(), [&](const RunRow &run) { return run.id == row.run; });
     });
-    group.points = curvePoints(mine, windows);
-    std::erase_if(group.points, [](const CurvePoint &p) { return p.windows.empty(); });
+    for (Group &group : byWindows(runs, curvePoints(mine, windows))) groups.push_back(std::move(group));
+  }
+  for (Group &group : groups) {
     std::stable_sort(group.points.begin(), group.points.end(),
                      [](const CurvePoint &a, const CurvePoint &b) { return a.relativeSize < b.relativeSize; });
     group.standings = paretoFront(group.points, windows, quality);
     if (options.within > 0) group.best = bestWithin(group.points, windows, quality, options.within);
   }
-  std::erase_if(groups, [](const Group &g) { return g.points.empty(); });
   if (groups.empty())
     throw Error(Code::Usage, fmt::format("{} has no scored window; run eval or a study into it first", options.store));
   return groups;
@@ -73,7 +89,9 @@ std::string interval(const Estimate &e, int digits) {
 std::string table(const std::vector<Group> &groups, const Options &options) {
   std::string text;
   for (const Group &group : groups) {
-    text += fmt::format("{}{}\n{}\n", text.empty() ? "" : "\n", group.runs.front().title, group.runs.front().protocol);
+    const std::vector<std::int64_t> &windows = group.points.front().windows;
+    text += fmt::format("{}{}\n{}\n{} windows, {} to {}\n", text.empty() ? "" : "\n", group.runs.front().title,
+                        group.runs.front().protocol, windows.size(), windows.front(), windows.back());
     text += fmt::format("\n{:<6} {:>8} {:>8} {:<34} {:<30} {:>7}  policy\n", "", "size", "as MHA", "KL, nats (95 %)",
                         "ppl / exact (95 %)", "windows");
     for (std::size_t i = 0; i < group.points.size(); ++i) {
@@ -127,6 +145,7 @@ json asJson(const std::vector<Group> &groups, const Options &options) {
     }
     list.push_back({{"title", group.runs.front().title},
                     {"protocol", group.runs.front().protocol},
+                    {"windows", group.points.front().windows},
                     {"runs", runs},
                     {"points", points},
                     {"best", best}});

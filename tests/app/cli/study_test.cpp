@@ -169,6 +169,16 @@ TEST_F(StudyCommand, CompareAndParetoSayWhatTheStoreHas) {
   EXPECT_GE(onFront, 2);
   EXPECT_TRUE(group.at("best").is_object());
   EXPECT_NE(runCli({"pareto", m_dir / "a.xqs"}).out.find("front"), std::string::npos);
+
+  // The same settings on other windows share no front with these; those scored again on the same ones are there once.
+  expectDone(run(m_dir / "a.xqs", {"--set", "windows=2", "--set", "noise_floor=false"}));
+  expectDone(runCli({"eval", "--model", kModel, "--window", "64", "--first-window", "4", "--windows", "2", "--threads", "1",
+                     "--policy", "xquant:bits=2", "--store", m_dir / "a.xqs"}));
+  const json groups = json::parse(runCli({"pareto", m_dir / "a.xqs", "--json"}).out).at("groups");
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(groups[0].at("points").size(), 15u);
+  ASSERT_EQ(groups[1].at("points").size(), 1u);
+  EXPECT_EQ(groups[1].at("windows"), json({4, 5}));
 }
 
 TEST_F(StudyCommand, SlurmWritesAScriptAndStudiesCanBeCopied) {

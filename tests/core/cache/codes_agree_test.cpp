@@ -3,6 +3,7 @@
 #include "cpu_backend.h"
 #include "engine/evaluate.h"
 #include "reference_backend.h"
+#include "support/packed_codes.h"
 #include "support/small_model.h"
 
 #include <gtest/gtest.h>
@@ -38,14 +39,7 @@ public:
     if (!recording) return;
     Packing p{dst.format, firstRow, dst.width, test::values(x), {}, {}, {}};
     for (Index r = firstRow; r < firstRow + x.rows; ++r)
-      for (Index c = 0; c < dst.width; ++c) {
-        int code = 0;
-        for (int bit = 0; bit < dst.format.bits; ++bit) {
-          const Index at = c * dst.format.bits + bit;
-          code |= (std::to_integer<int>(dst.codes[r * dst.rowBytes() + at / 8]) >> (at % 8) & 1) << bit;
-        }
-        p.codes.push_back(code);
-      }
+      for (Index c = 0; c < dst.width; ++c) p.codes.push_back(static_cast<int>(test::codeAt(dst, r, c)));
     const Index before = dst.format.scaleCount(firstRow, dst.width);
     const Index count = dst.format.scaleCount(firstRow + x.rows, dst.width) - before;
     p.scales.assign(dst.scales + before, dst.scales + before + count);
@@ -82,15 +76,6 @@ struct Count {
   Index codes = 0, ties = 0, scaleTies = 0, openTies = 0, carried = 0;
 };
 
-/// Group of an element, as its scales are indexed in a call.
-std::size_t groupOf(const Packing &p, Index row, Index channel) {
-  if (p.format.axis == Axis::Channel) return static_cast<std::size_t>(row / p.format.group * p.width + channel);
-  const Index segment = p.format.segment > 0 && p.format.segment < p.width ? p.format.segment : p.width;
-  const Index inSegment = (segment + p.format.group - 1) / p.format.group;
-  return static_cast<std::size_t>(row * p.format.groupsPerRow(p.width) + channel / segment * inSegment +
-                                  channel % segment / p.format.group);
-}
-
 bool isHalf(float x) { return toFloat(toHalf(x)) == x; }
 bool adjacent(Half a, Half b) { return std::abs(static_cast<int>(a) - static_cast<int>(b)) <= 1; }
 
@@ -113,7 +98,7 @@ void compare(const Packing &exact, const Packing &fast, bool openChain, std::set
       }
       ++count.codes;
       const auto at = static_cast<std::size_t>(r * exact.width + c);
-      const std::size_t group = groupOf(exact, r, c);
+      const auto group = static_cast<std::size_t>(test::scaleIndex(exact.format, exact.width, r, c));
       const bool sameScale = exact.scales[group] == fast.scales[group] && exact.zeros[group] == fast.zeros[group];
       if (!sameScale) { // a scale or zero next to a tie of FP16: the layer above answers to that too
         ++count.scaleTies;

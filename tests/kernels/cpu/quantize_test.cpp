@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support.h"
+#include "support/packed_codes.h"
 #include "targets.h"
 
 namespace xqs::test {
@@ -24,25 +25,6 @@ struct Packed {
   }
 };
 
-/// Read straight from the text of packed.h, bit by bit.
-unsigned codeAt(const PackedView &p, Index row, Index channel) {
-  unsigned code = 0;
-  for (int bit = 0; bit < p.format.bits; ++bit) {
-    const Index at = channel * p.format.bits + bit;
-    code |= (std::to_integer<unsigned>(p.codes[row * p.rowBytes() + at / 8]) >> (at % 8) & 1u) << bit;
-  }
-  return code;
-}
-/// Group of a channel (Axis::Token), counted.
-Index groupOf(const QuantFormat &f, Index width, Index channel) {
-  const Index segment = f.segment > 0 && f.segment < width ? f.segment : width;
-  return channel / segment * ((segment + f.group - 1) / f.group) + channel % segment / f.group;
-}
-Index scaleIndex(const PackedView &p, Index row, Index channel) {
-  return p.format.axis == Axis::Token ? row * p.format.groupsPerRow(p.width) + groupOf(p.format, p.width, channel)
-                                      : row / p.format.group * p.width + channel;
-}
-
 /// Every scale, zero, code and decoded value of rows [firstRow, ...) as method.md 2 says.
 void checkRule(Backend &b, const Matrix &x, Index rows, const Packed &p, Index firstRow) {
   const PackedView &v = p.view;
@@ -51,7 +33,7 @@ void checkRule(Backend &b, const Matrix &x, Index rows, const Packed &p, Index f
   std::vector<float> min(count, INFINITY), max(count, -INFINITY);
   for (Index r = 0; r < rows; ++r)
     for (Index c = 0; c < v.width; ++c) {
-      const auto at = static_cast<std::size_t>(scaleIndex(v, firstRow + r, c));
+      const auto at = static_cast<std::size_t>(scaleIndex(v.format, v.width, firstRow + r, c));
       min[at] = std::min(min[at], x.at(r, c));
       max[at] = std::max(max[at], x.at(r, c));
     }
@@ -60,7 +42,7 @@ void checkRule(Backend &b, const Matrix &x, Index rows, const Packed &p, Index f
   int wrong = 0;
   for (Index r = 0; r < rows && wrong < 5; ++r)
     for (Index c = 0; c < v.width && wrong < 5; ++c) {
-      const Index at = scaleIndex(v, firstRow + r, c);
+      const Index at = scaleIndex(v.format, v.width, firstRow + r, c);
       const float lo = min[static_cast<std::size_t>(at)], hi = max[static_cast<std::size_t>(at)];
       const float scale = toFloat(v.scales[at]), zero = toFloat(v.zeros[at]);
       wrong += v.scales[at] == toHalf((hi - lo) / float(levels)) ? 0 : 1;
