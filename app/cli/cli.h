@@ -14,8 +14,8 @@
 #include <string>
 #include <string_view>
 
-/// What the subcommands of xqscope-cli share. A subcommand is one file that adds itself with its options and
-/// says what it does; errors are thrown and become one sentence and an exit code in main.
+/// What the subcommands of xqscope-cli share. A subcommand is one file that adds itself with its options and says what it
+/// does; errors are thrown and become one sentence and an exit code in main.
 namespace xqs::cli {
 
 /// One line a subcommand (main.cpp).

@@ -15,12 +15,6 @@ namespace {
 
 const std::string kModel = "synthetic:layers=4,d=64,heads=4,kv_heads=2,vocab=256";
 
-json parsed(const Outcome &outcome) {
-  EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
-  EXPECT_EQ(outcome.err, "");
-  return json::parse(outcome.out);
-}
-
 TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
   for (const char *command : {"info", "policies", "eval", "layers", "run", "studies", "merge", "compare", "pareto", "slurm",
                               "generate", "serve", "report", "export"}) {
@@ -53,6 +47,7 @@ TEST(CommandLine, SaysWhatIsWrong) {
       {{"generate", "--prompt", "a", "--prompt-file", "b", "--policy", "fp16"}, "--prompt excludes --prompt-file"},
       {{"solve", "F.xqs"}, "Exactly 1 option from [--bytes-per-token"},
       {{"pareto", "F.xqs", "--quality", "x"}, "--quality"},
+      {{"run", "sensitivty", "--dry-run"}, "no study 'sensitivty'; built in are"},
       {{"slurm", "--set", "windows=2", "no-such-study", "--store", "S.xqs"}, "no study 'no-such-study'"},
   };
   for (const auto &[arguments, said] : kCases) {
@@ -60,12 +55,6 @@ TEST(CommandLine, SaysWhatIsWrong) {
     EXPECT_EQ(outcome.exitCode, 2) << said;
     EXPECT_NE(outcome.err.find(said), std::string::npos) << outcome.err;
   }
-}
-
-TEST(Help, AnUnknownStudyIsNamedBesideThoseThereAre) {
-  const Outcome outcome = runCli({"run", "sensitivty", "--dry-run"});
-  EXPECT_EQ(outcome.exitCode, 2);
-  EXPECT_NE(outcome.err.find("no study 'sensitivty'; built in are"), std::string::npos) << outcome.err;
 }
 
 TEST(Policies, JsonSaysEverythingAFormNeeds) {

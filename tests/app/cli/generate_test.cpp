@@ -16,11 +16,6 @@ namespace {
 constexpr int kUsage = 2, kInput = 3, kOutput = 4;
 const std::string kModel = "synthetic:layers=3,d=32,heads=2,kv_heads=1,vocab=256,seed=5";
 
-json parsed(const Outcome &outcome) {
-  EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
-  return json::parse(outcome.out, nullptr, false);
-}
-
 std::vector<std::string> generate(std::vector<std::string> more, const std::string &model = kModel) {
   std::vector<std::string> arguments = {"generate", "--model", model, "--raw", "--json"};
   arguments.insert(arguments.end(), more.begin(), more.end());

@@ -56,6 +56,12 @@ Outcome runCli(const std::vector<std::string> &arguments, const Limits &limits, 
   return cli.wait(patience);
 }
 
+nlohmann::json parsed(const Outcome &outcome) {
+  EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  return nlohmann::json::parse(outcome.out);
+}
+
 std::string expectRefusal(const Outcome &outcome, int exitCode) {
   EXPECT_FALSE(outcome.timedOut) << "hung";
   EXPECT_EQ(outcome.signal, 0) << outcome.err;

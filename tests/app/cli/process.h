@@ -30,6 +30,9 @@ constexpr std::chrono::seconds kPatience(90); ///< what takes longer hangs: far 
 Outcome runCli(const std::vector<std::string> &arguments, const Limits &limits = {},
                std::chrono::seconds patience = kPatience);
 
+/// What it wrote as JSON; it ended well and said nothing else.
+nlohmann::json parsed(const Outcome &outcome);
+
 /// `outcome` is a refusal: this exit code and exactly one sentence on stderr. Gives the sentence.
 std::string expectRefusal(const Outcome &outcome, int exitCode);
 

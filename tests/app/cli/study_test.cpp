@@ -24,11 +24,7 @@ json sixtyPoints() {
             {"bits", {2, 3, 4}}}}};
 }
 
-json exported(const std::string &store) {
-  const Outcome outcome = runCli({"export", store, "--json"});
-  EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
-  return json::parse(outcome.out);
-}
+json exported(const std::string &store) { return parsed(runCli({"export", store, "--json"})); }
 
 class StudyCommand : public testing::Test {
 protected:

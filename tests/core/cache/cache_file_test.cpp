@@ -4,8 +4,8 @@
 
 #include "engine/engine.h"
 #include "model/sha256.h"
+#include "support/contract_cases.h"
 #include "support/model_files.h"
-#include "support/small_model.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -18,26 +18,11 @@
 namespace xqs {
 namespace {
 
+using test::Case;
+using test::cases;
+using test::modelOf;
 using test::SmallModel;
 using testing::HasSubstr;
-
-SmallModel &modelOf(bool mha) {
-  static SmallModel gqaModel(test::kGqaModel), mhaModel(test::kMhaModel);
-  return mha ? mhaModel : gqaModel;
-}
-
-struct Case {
-  std::string policy;
-  bool mha;
-};
-void PrintTo(const Case &c, std::ostream *out) { *out << c.policy << (c.mha ? " on MHA" : " on GQA"); }
-
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (const bool mha : {false, true})
-    for (const std::string &policy : test::contractPolicies(mha)) all.push_back({policy, mha});
-  return all;
-}
 
 std::string bytesOf(const std::string &path) {
   std::ifstream in(path, std::ios::binary);

@@ -2,7 +2,7 @@
 // What every policy must hold, whatever its method: a new line in the registry is covered by a line in contractPolicies().
 #include "engine/evaluate.h"
 #include "engine/generate.h"
-#include "support/small_model.h"
+#include "support/contract_cases.h"
 
 #include <gtest/gtest.h>
 
@@ -13,25 +13,10 @@
 namespace xqs {
 namespace {
 
+using test::Case;
+using test::cases;
+using test::modelOf;
 using test::SmallModel;
-
-SmallModel &modelOf(bool mha) {
-  static SmallModel gqaModel(test::kGqaModel), mhaModel(test::kMhaModel);
-  return mha ? mhaModel : gqaModel;
-}
-
-struct Case {
-  std::string policy;
-  bool mha;
-};
-void PrintTo(const Case &c, std::ostream *out) { *out << c.policy << (c.mha ? " on MHA" : " on GQA"); }
-
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (const bool mha : {false, true})
-    for (const std::string &policy : test::contractPolicies(mha)) all.push_back({policy, mha});
-  return all;
-}
 
 /// Those whose bits can be set lower and higher.
 std::vector<Case> quantizedCases() {
@@ -296,7 +281,8 @@ TEST(Captures, ShowTheRowsThatVComesFromUnderAnyConditioning) {
         ASSERT_TRUE(cache.reconstruct(layer, Site::LatentK, {0, kTokens}, rows.f32(kTokens, width)));
         ErrorSums latentSums;
         m.backend->compare(Queue::Compute, actual, rows.f32(kTokens, width), latentSums);
-        EXPECT_LT(std::sqrt(latentSums.errorSquares / latentSums.exactSquares), 0.4) << policy << settings << " layer " << layer;
+        EXPECT_LT(std::sqrt(latentSums.errorSquares / latentSums.exactSquares), 0.4)
+            << policy << settings << " layer " << layer;
       });
     }
 }

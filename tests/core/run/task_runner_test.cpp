@@ -47,13 +47,11 @@ TEST(CopyTaskRun, IsTheLossOfTheSecondCopyUnderEveryPolicy) {
 
 TEST(CopyTaskRun, ASmallModelCopiesAndTwoBitsCopyWorse) {
   XQS_NEED_MODEL(file);
-  const auto backend = test::makeBackend(cpuBackendModule(), 0);
-  const auto model = Model::load(*openModel(file), *backend);
-  Calibration calibration(*model, {});
-  const auto four = prepareMethod(PolicySpec::parse("xquant:bits=4"), *model, calibration);
-  const auto two = prepareMethod(PolicySpec::parse("xquant:bits=2"), *model, calibration);
+  test::SmallModel m(file, cpuBackendModule(), 0);
+  const auto four = prepareMethod(PolicySpec::parse("xquant:bits=4"), *m.model, m.calibration);
+  const auto two = prepareMethod(PolicySpec::parse("xquant:bits=2"), *m.model, m.calibration);
   const Method *const lanes[] = {four.get(), two.get()};
-  const std::vector<CopyResult> results = runCopyTask(*model, lanes, {{32}, {}, 2, 1});
+  const std::vector<CopyResult> results = runCopyTask(*m.model, lanes, {{32}, {}, 2, 1});
   const CopyResult &r = results.front();
   for (std::size_t trial = 0; trial < 2; ++trial) {
     EXPECT_GT(r.exact.right[trial], 15) << "of 31"; // by chance 0.0006 of one
@@ -83,13 +81,11 @@ TEST(PasskeyTaskRun, PoliciesAreAskedOnlyWhereTheExactModelFindsTheKey) {
 
 TEST(PasskeyTaskRun, SmolLm2FindsKeysAndSoDoesItsFp16Cache) {
   XQS_NEED_MODEL(file);
-  const auto backend = test::makeBackend(cpuBackendModule(), 0);
-  const auto model = Model::load(*openModel(file), *backend);
-  Calibration calibration(*model, {});
-  const auto fp16 = prepareMethod(PolicySpec::parse("fp16"), *model, calibration);
-  const auto broken = prepareMethod(PolicySpec::parse("low-rank:rank=2"), *model, calibration);
+  test::SmallModel m(file, cpuBackendModule(), 0);
+  const auto fp16 = prepareMethod(PolicySpec::parse("fp16"), *m.model, m.calibration);
+  const auto broken = prepareMethod(PolicySpec::parse("low-rank:rank=2"), *m.model, m.calibration);
   const Method *const lanes[] = {fp16.get(), broken.get()};
-  const PasskeyResult r = runPasskeyTask(*model, lanes, {{160}, {0.5}, 4, 1}).front();
+  const PasskeyResult r = runPasskeyTask(*m.model, lanes, {{160}, {0.5}, 4, 1}).front();
   EXPECT_GE(r.exact, 3);
   EXPECT_EQ(r.policies[0], r.exact);
   EXPECT_EQ(r.policies[1], 0);
