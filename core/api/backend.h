@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace xqs {
@@ -37,12 +38,18 @@ enum class Purpose : std::uint8_t {
   Count
 };
 
-/// Owning block of backend memory, zero-filled when allocated. Move-only.
+/// Where memory lies. Host: in the host's memory, for a cache that does not fit the device; operations read and write it in
+/// place, over the bus. On the CPU both are the same.
+enum class Placement : std::uint8_t { Device, Host };
+
+/// Owning block of backend memory. Zero-filled when allocated, but for `Purpose::Scratch`, whose contents are anything.
+/// Scratch is for the compute queue alone: given back, it may be handed out again while earlier operations of that queue
+/// still run. Move-only.
 class Buffer {
 public:
   Buffer() = default;
-  Buffer(Backend *owner, std::byte *data, Index bytes, Purpose purpose)
-      : m_owner(owner), m_data(data), m_bytes(bytes), m_purpose(purpose) {}
+  Buffer(Backend *owner, std::byte *data, Index bytes, Purpose purpose, Placement placement = Placement::Device)
+      : m_owner(owner), m_data(data), m_bytes(bytes), m_purpose(purpose), m_placement(placement) {}
   Buffer(Buffer &&o) noexcept { *this = std::move(o); }
   inline Buffer &operator=(Buffer &&o) noexcept;
   inline ~Buffer();
@@ -50,6 +57,7 @@ public:
   std::byte *data() const { return m_data; }
   Index bytes() const { return m_bytes; }
   Purpose purpose() const { return m_purpose; }
+  Placement placement() const { return m_placement; }
   explicit operator bool() const { return m_data != nullptr; }
   /// The first rows * cols elements as a matrix.
   View view(DType type, Index rows, Index cols) const {
@@ -63,6 +71,7 @@ private:
   std::byte *m_data = nullptr;
   Index m_bytes = 0;
   Purpose m_purpose = Purpose::Scratch;
+  Placement m_placement = Placement::Device;
 };
 
 /// From which token on a query reads unquantized (FP16) rows; tokens before it come out of the packed cache (method.md 5,
@@ -91,9 +100,9 @@ struct AttentionSide {
 };
 
 /// Causal attention of n queries at positions firstQuery.. over the tokens of one chunk, first to last. A whole context is
-/// one call (`first` = 0 and the last query's token in the chunk) or a call a chunk in ascending order: between calls `out` is
-/// the sum of weights times values and `running` keeps what it was summed with, so that K and V never have to be rebuilt for
-/// all tokens at once. Running softmax: arXiv 2205.14135, sec. 3.1.
+/// one call (`first` = 0 and the last query's token in the chunk) or a call a chunk in ascending order: between calls `out`
+/// is the sum of weights times values and `running` keeps what it was summed with, so that K and V never have to be rebuilt
+/// for all tokens at once. Running softmax: arXiv 2205.14135, sec. 3.1.
 struct AttentionArgs {
   ConstView q; ///< [n, H * dh] fp32, after RoPE
   Index firstQuery = 0;
@@ -106,6 +115,39 @@ struct AttentionArgs {
   View out;        ///< [n, H * dv] fp32
   Index end() const { return first + k.stored.rows; }
   bool last() const { return end() >= firstQuery + q.rows; }
+};
+
+/// K or V of one decoding step as the cache holds it, for operations that read it where it lies.
+struct StoredSide {
+  /// Tokens in order; the blocks of a side behind each other are tokens 0 .. end. A row is `outliers` FP16 channels, then
+  /// the body: packed codes, or where there are none plain FP16 or FP32.
+  struct Block {
+    Index rows = 0;
+    PackedView packed;  ///< its rows firstRow .. firstRow + rows; of width - outliers channels
+    Index firstRow = 0; ///< Axis::Channel: a multiple of the group
+    ConstView plain;    ///< [rows, width - outliers]; empty where packed
+    ConstView outliers; ///< [rows, outliers] FP16; empty where there are none
+  };
+  std::vector<Block> blocks;
+  ConstView sinks;              ///< [s, width] FP16: stand for the first s tokens
+  Index width = 0;              ///< channels of a stored row
+  Index heads = 1;              ///< of what attention reads: Hkv, or 1 where the map is absorbed
+  ConstView map, bias;          ///< K or V = row map^T + bias; [heads * dh, width], [1, heads * dh]; empty: the row itself
+  std::span<const double> rope; ///< K is rotated behind the map (Backend::rope); empty: not
+  Index tokens() const {
+    Index sum = 0;
+    for (const Block &b : blocks) sum += b.rows;
+    return sum;
+  }
+};
+
+/// Attention of the one query of a decoding step over all tokens of its cache.
+struct StoredAttention {
+  ConstView q; ///< [1, H * dh] fp32, after RoPE
+  StoredSide k, v;
+  Index heads = 0; ///< H
+  float scale = 1; ///< 1 / sqrt(dh)
+  View out;        ///< [1, H * dv] fp32; dv = v.width where V has no map and one head, else dh
 };
 
 /// One scored position, nats. `kl` = KL(exact || policy) and `sameTop` compare with the exact logits of the same position.
@@ -167,11 +209,17 @@ public:
   virtual const char *name() const = 0;
   virtual std::string device() const = 0; ///< for people: processor, instruction set, threads
   virtual bool hostVisible() const = 0;   ///< host code may read and write buffers directly
-  /// False where this backend is the definition: forms that are equal in exact arithmetic are then never exchanged for speed.
+  /// False where this backend is the definition: forms that are equal in exact arithmetic are then never exchanged for
+  /// speed.
   virtual bool mayReorder() const { return true; }
+  /// Type that matrices of weights are kept in: what `matmul` takes for W beside FP32. Vectors (norms, biases) are FP32.
+  virtual DType weightType() const { return DType::F32; }
+  /// Bytes that can still be allocated at `placement`; < 0: not known.
+  virtual Index freeBytes(Placement) const { return -1; }
 
   // Memory ------------------------------------------------------------------------------------------------------------
-  Buffer allocate(Index bytes, Purpose purpose); ///< zero-filled; throws OutOfMemory with bytes needed and what for
+  /// Throws OutOfMemory with the bytes needed and what for.
+  Buffer allocate(Index bytes, Purpose purpose, Placement placement = Placement::Device);
   Index allocated(Purpose purpose) const { return m_allocated[static_cast<std::size_t>(purpose)]; } ///< bytes held now
   virtual void upload(Queue, std::byte *dst, const void *hostSrc, Index bytes) = 0;
   virtual void download(Queue, void *hostDst, const std::byte *src, Index bytes) = 0;
@@ -181,16 +229,23 @@ public:
   virtual Event record(Queue) { return {}; }
   virtual void wait(Queue, Event) {}
   virtual void sync(Queue) {}
+  /// What is called on the compute queue between gather and submit may run as one (a CUDA graph): there is no sync, download
+  /// or upload in between, and host arguments are read at once. The same sequence of operations step after step is fastest.
+  /// `drop` instead of submit: nothing of it runs. See Gathered.
+  virtual void gather() {}
+  virtual void submit() {}
+  virtual void drop() noexcept {}
 
   // Transformer -------------------------------------------------------------------------------------------------------
-  /// out[i, :] = table[tokens[i], :]. table: [vocab, d], tokens: host memory, out: [n, d].
+  /// out[i, :] = table[tokens[i], :]. table: [vocab, d] fp32 or `weightType()`, tokens: host memory, out: [n, d].
   virtual void embed(Queue, ConstView table, std::span<const std::int32_t> tokens, View out);
   /// out = x / sqrt(mean(x^2) + eps) * weight, row by row. x, out: [n, d] (may be the same view), weight: [1, d].
   virtual void rmsNorm(Queue, ConstView x, ConstView weight, float eps, View out);
   /// Rotates adjacent pairs (2j, 2j+1) of every head of x [n, heads * dh] in place by position * frequency[j];
   /// frequency: host memory, dh / 2 values, angles formed in double precision.
   virtual void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency);
-  /// out = x W^T (+ out where `accumulate`). x: [n, k], W: [m, k], out: [n, m].
+  /// out = x W^T (+ out where `accumulate`). x: [n, k], W: [m, k] fp32 or `weightType()`, out: [n, m]. Sums are FP32; x is
+  /// not rounded to the weights' type.
   virtual void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate = false);
   /// The same for the rows of `lanes` sequences behind each other, equally many each: a lane's bits are those that matmul of
   /// its rows alone gives. Default: one matmul, for backends where a row's bits do not depend on the rows beside it.
@@ -201,6 +256,12 @@ public:
   virtual void scale(Queue, View x, float factor);                     ///< x *= factor, in place
   virtual void siluMul(Queue, ConstView gate, ConstView up, View out); ///< out = gate * sigmoid(gate) * up; may alias
   virtual void attention(Queue, const AttentionArgs &args);
+  /// Decoding attention without K or V in memory. False where the backend has no kernel for this form: nothing was done, and
+  /// the caller goes by rebuilt chunks and `attention`, which is the definition.
+  virtual bool attendStored(Queue, const StoredAttention &) { return false; }
+  /// K or V of tokens `range`: rows through map, bias and rotation; out [range.size(), heads * dh] fp32 or fp16. False as
+  /// above.
+  virtual bool rebuildStored(Queue, const StoredSide &, TokenRange, View /*out*/) { return false; }
   /// NLL of `targets` (host memory, n ids) under logits [n, vocab]; KL and top-1 against `exact` [n, vocab] where it is not
   /// empty. scores: host memory, n rows, valid after sync. Softmax in FP32 with the maximum taken out, sums in FP64.
   virtual void score(Queue, ConstView exact, ConstView logits, std::span<const std::int32_t> targets,
@@ -241,8 +302,9 @@ public:
 
 protected:
   friend class Buffer;
-  virtual std::byte *allocateBytes(Index bytes) = 0; ///< zero-filled, 64-byte aligned; null where there is no memory
-  virtual void freeBytes(std::byte *data, Index bytes) noexcept = 0;
+  /// 64-byte aligned, zero-filled where `Buffer` says so; null where there is no memory.
+  virtual std::byte *allocateBytes(Index bytes, Purpose purpose, Placement placement) = 0;
+  virtual void releaseBytes(const Buffer &buffer) noexcept = 0;
   [[noreturn]] void unsupported(const char *op) const;
 
   TraceSink m_trace;
@@ -251,6 +313,26 @@ protected:
 
 private:
   std::array<Index, static_cast<std::size_t>(Purpose::Count)> m_allocated{};
+};
+
+/// Operations that are gathered while it lives, run by `submit`, dropped where an exception comes before it.
+class Gathered {
+public:
+  /// `on` false: they run one by one.
+  Gathered(Backend &backend, bool on) : m_backend(on ? &backend : nullptr) {
+    if (on) backend.gather();
+  }
+  ~Gathered() {
+    if (m_backend != nullptr) m_backend->drop();
+  }
+  Gathered(const Gathered &) = delete;
+  Gathered &operator=(const Gathered &) = delete;
+  void submit() {
+    if (Backend *const backend = std::exchange(m_backend, nullptr)) backend->submit();
+  }
+
+private:
+  Backend *m_backend;
 };
 
 constexpr const char *purposeName(Purpose p) {
@@ -264,23 +346,24 @@ inline Buffer &Buffer::operator=(Buffer &&o) noexcept {
   std::swap(m_data, o.m_data);
   std::swap(m_bytes, o.m_bytes);
   std::swap(m_purpose, o.m_purpose);
+  std::swap(m_placement, o.m_placement);
   return *this;
 }
 inline Buffer::~Buffer() {
   if (m_data == nullptr) return;
   m_owner->m_allocated[static_cast<std::size_t>(m_purpose)] -= m_bytes;
-  m_owner->freeBytes(m_data, m_bytes);
+  m_owner->releaseBytes(*this);
 }
 
-inline Buffer Backend::allocate(Index bytes, Purpose purpose) {
+inline Buffer Backend::allocate(Index bytes, Purpose purpose, Placement placement) {
   if (bytes <= 0) return {};
-  std::byte *data = allocateBytes(bytes);
+  std::byte *data = allocateBytes(bytes, purpose, placement);
   if (data == nullptr)
     throw Error(Code::OutOfMemory, std::string("backend ") + name() + ": no memory for " + std::to_string(bytes) +
                                        " bytes of " + purposeName(purpose) +
                                        "; use a shorter window, fewer policies at once or a smaller model");
   m_allocated[static_cast<std::size_t>(purpose)] += bytes;
-  return {this, data, bytes, purpose};
+  return {this, data, bytes, purpose, placement};
 }
 
 inline void Backend::unsupported(const char *op) const {
@@ -320,7 +403,7 @@ inline void Backend::similarity(Queue, std::span<const ConstView>, std::span<flo
 // Modules -----------------------------------------------------------------------------------------------------------------
 
 /// Raised on every change of this header.
-constexpr std::uint32_t kBackendAbi = 3;
+constexpr std::uint32_t kBackendAbi = 4;
 
 /// One backend as a table, built in or loaded from `libxqs_<name>.so`, whose only export is
 /// `extern "C" const XqsBackendModule *xqsBackendModule()`.

@@ -69,15 +69,15 @@ struct Directory {
 
 std::vector<Directory> moduleDirectories() {
   std::vector<Directory> directories;
-  std::error_code error;
-  if (const fs::path program = fs::read_symlink("/proc/self/exe", error); !error)
-    directories.push_back({program.parent_path(), false});
   const char *variable = std::getenv("XQSCOPE_BACKEND_PATH");
   for (std::string_view rest = variable != nullptr ? variable : ""; !rest.empty();) {
     const std::size_t end = std::min(rest.find(':'), rest.size());
     if (end > 0) directories.push_back({fs::path(rest.substr(0, end)), true});
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
+  std::error_code error;
+  if (const fs::path program = fs::read_symlink("/proc/self/exe", error); !error)
+    directories.push_back({program.parent_path(), false});
   return directories;
 }
 

@@ -23,8 +23,8 @@ struct BackendInfo {
   bool usable() const { return reason.empty(); }
 };
 
-/// `builtIn`, then the modules `libxqs_<name>.so` beside the executable and in the directories of $XQSCOPE_BACKEND_PATH
-/// (separated by ':'), by file name within a directory. Where two have one name the first is used, the other says so. Loads
+/// `builtIn`, then the modules `libxqs_<name>.so` in the directories of $XQSCOPE_BACKEND_PATH (separated by ':') and beside the
+/// executable, by file name within a directory. Where two have one name the first is used, the other says so. Loads
 /// the modules it finds and asks each whether it is usable, which may start its device: call it once.
 std::vector<BackendInfo> listBackends(std::span<const XqsBackendModule *const> builtIn);
 

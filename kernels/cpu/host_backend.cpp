@@ -30,7 +30,7 @@ HostBackend::Op::~Op() {
 }
 
 // calloc takes large blocks as untouched zero pages; the block's own address stands right before the aligned data.
-std::byte *HostBackend::allocateBytes(Index bytes) {
+std::byte *HostBackend::allocateBytes(Index bytes, Purpose, Placement) {
   const Index slack = kAlignment + static_cast<Index>(sizeof(void *));
   if (bytes > PTRDIFF_MAX - slack) return nullptr;
   void *block = std::calloc(static_cast<std::size_t>(bytes + slack), 1);
@@ -42,9 +42,9 @@ std::byte *HostBackend::allocateBytes(Index bytes) {
   return data;
 }
 
-void HostBackend::freeBytes(std::byte *data, Index) noexcept {
+void HostBackend::releaseBytes(const Buffer &buffer) noexcept {
   void *block = nullptr;
-  std::memcpy(&block, data - sizeof(void *), sizeof(void *));
+  std::memcpy(&block, buffer.data() - sizeof(void *), sizeof(void *));
   std::free(block);
 }
 

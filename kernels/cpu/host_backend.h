@@ -3,6 +3,7 @@
 
 #include "backend.h"
 #include "thread_pool.h"
+#include "views.h"
 
 #include <atomic>
 
@@ -27,8 +28,8 @@ public:
   std::int64_t takeSaturated() override { return m_saturated.exchange(0); }
 
 protected:
-  std::byte *allocateBytes(Index bytes) override;
-  void freeBytes(std::byte *data, Index bytes) noexcept override;
+  std::byte *allocateBytes(Index bytes, Purpose purpose, Placement placement) override;
+  void releaseBytes(const Buffer &buffer) noexcept override;
 
   /// Stands at the top of every public operation: counts it and, while a sink is set, reports it with its duration.
   class Op {
@@ -58,17 +59,7 @@ private:
   std::atomic<std::int64_t> m_saturated{0};
 };
 
-/// Bytes a view covers, for traces.
-inline double bytesOf(const ConstView &v) { return static_cast<double>(v.rows * v.cols * sizeOf(v.type)); }
-inline bool sameShape(const ConstView &a, const ConstView &b) { return a.rows == b.rows && a.cols == b.cols; }
-inline bool isF32(const ConstView &v) { return v.type == DType::F32; }
-
 /// Rows a tile of an element-wise loop takes: about 16k elements, by shape alone.
 inline Index elementwiseTile(Index cols) { return std::max<Index>(1, 16384 / std::max<Index>(1, cols)); }
-
-/// Bytes of codes, scales and zeros of `rows` packed rows, for traces.
-inline double packedBytes(const PackedView &p, Index rows) {
-  return static_cast<double>(rows * p.rowBytes() + p.format.scaleCount(rows, p.width) * 4);
-}
 
 } // namespace xqs

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda_check.h"
-#include "kernels.h"
+#include "launch.h"
+#include "pack_math.h"
+#include "rows.h"
 
 namespace xqs::cuda {
 namespace {
@@ -34,13 +35,13 @@ cudaError_t probeKernels() {
 
 void narrowRows(cudaStream_t stream, const float *from, Index fromStride, Half *to, Index toStride, Index rows, Index cols,
                 unsigned long long *saturated) {
-  narrowKernel<<<blocksFor(rows * cols), kThreads, 0, stream>>>(from, fromStride, to, toStride, rows, cols, saturated);
-  check(cudaGetLastError(), "convert to fp16 launch", {rows, cols});
+  launch(stream, narrowKernel, blocksFor(rows * cols), kThreads, 0, "convert to fp16 launch", {rows, cols}, from, fromStride,
+         to, toStride, rows, cols, saturated);
 }
 
 void widenRows(cudaStream_t stream, const Half *from, Index fromStride, float *to, Index toStride, Index rows, Index cols) {
-  widenKernel<<<blocksFor(rows * cols), kThreads, 0, stream>>>(from, fromStride, to, toStride, rows, cols);
-  check(cudaGetLastError(), "convert to fp32 launch", {rows, cols});
+  launch(stream, widenKernel, blocksFor(rows * cols), kThreads, 0, "convert to fp32 launch", {rows, cols}, from, fromStride,
+         to, toStride, rows, cols);
 }
 
 } // namespace xqs::cuda

@@ -1,39 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+// Memory and order; the operations stand in *_ops.cpp.
 #include "cuda_backend.h"
 
-#include "kernels.h"
+#include "device_views.h"
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <utility>
 
 namespace xqs::cuda {
 namespace {
-
-const float *floats(ConstView v) { return reinterpret_cast<const float *>(v.data); }
-float *floats(View v) { return reinterpret_cast<float *>(v.data); }
-const Half *halves(ConstView v) { return reinterpret_cast<const Half *>(v.data); }
-Half *halves(View v) { return reinterpret_cast<Half *>(v.data); }
-
-PackedPointers pointersOf(const PackedView &p) { return {packShape(p.format, p.width), p.codes, p.scales, p.zeros}; }
-
-/// What every packed operation requires of its view.
-void checkPacked(const PackedView &p) {
-  const int bits = p.format.bits;
-  XQS_ASSERT(bits == 2 || bits == 3 || bits == 4 || bits == 8);
-  XQS_ASSERT(p.format.group > 0 && p.width > 0 && p.codes != nullptr && p.scales != nullptr && p.zeros != nullptr);
-}
-
-std::size_t pitchOf(ConstView v) { return static_cast<std::size_t>(v.stride * sizeOf(v.type)); }
-std::size_t rowBytesOf(ConstView v) { return static_cast<std::size_t>(v.cols * sizeOf(v.type)); }
-/// One past the last byte a view touches.
-const std::byte *endOf(ConstView v) { return v.data + ((v.rows - 1) * v.stride + v.cols) * sizeOf(v.type); }
-bool overlap(ConstView a, ConstView b) { return a.data < endOf(b) && b.data < endOf(a); }
-
-void copyRows(cudaStream_t stream, std::byte *to, std::size_t toPitch, const std::byte *from, std::size_t fromPitch,
-              std::size_t rowBytes, Index rows) {
-  // A single row may be wider than its stride says: the pitch of a copy must hold the row.
-  if (rows == 1) toPitch = fromPitch = rowBytes;
-  check(cudaMemcpy2DAsync(to, toPitch, from, fromPitch, rowBytes, static_cast<std::size_t>(rows), cudaMemcpyDeviceToDevice,
-                          stream),
-        "cudaMemcpy2DAsync", {rows, static_cast<Index>(rowBytes)});
-}
 
 std::string describeDevice() {
   cudaDeviceProp properties{};
@@ -42,80 +20,109 @@ std::string describeDevice() {
          std::to_string(properties.minor) + ", " + std::to_string(properties.totalGlobalMem >> 20) + " MiB";
 }
 
-} // namespace
-
-DeviceMemory makeDeviceMemory(Index bytes) {
-  void *data = nullptr;
-  const cudaError_t status = cudaMalloc(&data, static_cast<std::size_t>(bytes));
-  if (status == cudaErrorMemoryAllocation) {
-    (void)cudaGetLastError(); // reported below, with figures
-    std::size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    throw Error(Code::OutOfMemory, "backend cuda: " + std::to_string(bytes) + " bytes needed, " + std::to_string(free) +
-                                       " of " + std::to_string(total) +
-                                       " free on the GPU; use a shorter window, fewer policies at once or a smaller model");
-  }
-  check(status, "cudaMalloc", {bytes});
-  DeviceMemory memory(static_cast<std::byte *>(data));
-  // The queues' streams do not wait for the default stream, so the fill is waited for here.
-  check(cudaMemsetAsync(data, 0, static_cast<std::size_t>(bytes), nullptr), "cudaMemsetAsync", {bytes});
-  check(cudaStreamSynchronize(nullptr), "cudaStreamSynchronize after a fill", {bytes});
-  return memory;
+std::int64_t nowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+
+} // namespace
 
 CudaBackend::CudaBackend() {
   check(cudaSetDevice(0), "cudaSetDevice");
   m_device = describeDevice();
-  m_saturated = makeDeviceMemory(sizeof(unsigned long long));
+  m_fill = makeStream();
   for (Lane &lane : m_lanes) lane.stream = makeStream();
+  m_saturated = makeDeviceMemory(sizeof(unsigned long long));
+  check(cudaMemsetAsync(m_saturated.get(), 0, sizeof(unsigned long long), m_fill.get()), "cudaMemsetAsync");
+  check(cudaStreamSynchronize(m_fill.get()), "cudaStreamSynchronize");
 }
 
-CudaBackend::~CudaBackend() { (void)cudaDeviceSynchronize(); } // staging memory must outlive the work that uses it
+CudaBackend::~CudaBackend() { (void)cudaDeviceSynchronize(); } // memory must outlive the work that uses it
 
 // Memory ------------------------------------------------------------------------------------------------------------------
 
-std::byte *CudaBackend::allocateBytes(Index bytes) { return makeDeviceMemory(bytes).release(); }
-
-void CudaBackend::freeBytes(std::byte *data, Index) noexcept {
-  (void)cudaDeviceSynchronize(); // a kernel may still use it; an error is sticky and the next checked call reports it
-  DeviceFree{}(data);
+std::byte *CudaBackend::allocateBytes(Index bytes, Purpose purpose, Placement placement) {
+  if (placement == Placement::Host) {
+    std::byte *data = makePinnedMemory(bytes).release();
+    std::memset(data, 0, static_cast<std::size_t>(bytes));
+    return data;
+  }
+  if (purpose == Purpose::Scratch) return lane(Queue::Compute).scratch.take(bytes);
+  DeviceMemory memory;
+  try {
+    memory = makeDeviceMemory(bytes);
+  } catch (const Error &error) {
+    if (error.code() != Code::OutOfMemory || m_gathering) throw;
+    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    for (Lane &lane : m_lanes) lane.scratch.trim();
+    memory = makeDeviceMemory(bytes);
+  }
+  // The queues' streams do not wait for this one, so the fill is waited for here.
+  check(cudaMemsetAsync(memory.get(), 0, static_cast<std::size_t>(bytes), m_fill.get()), "cudaMemsetAsync", {bytes});
+  check(cudaStreamSynchronize(m_fill.get()), "cudaStreamSynchronize after a fill", {bytes});
+  return memory.release();
 }
 
-std::byte *CudaBackend::staging(Queue queue, Index bytes) {
-  Lane &l = lane(queue);
-  if (bytes > l.stagingBytes) {
-    sync(queue);
-    l.staging.reset(); // before the new block: both need not fit at once
-    l.stagingBytes = 0;
-    l.staging = makeDeviceMemory(bytes);
-    l.stagingBytes = bytes;
+void CudaBackend::releaseBytes(const Buffer &buffer) noexcept {
+  if (buffer.placement() == Placement::Device && buffer.purpose() == Purpose::Scratch)
+    return lane(Queue::Compute).scratch.give(buffer.data());
+  if (m_gathering && buffer.placement() == Placement::Device) {
+    m_retired.emplace_back(buffer.data());
+    return;
   }
-  return l.staging.get();
+  (void)cudaDeviceSynchronize(); // a kernel may still use it; an error is sticky and the next checked call reports it
+  if (buffer.placement() == Placement::Host)
+    PinnedFree{}(buffer.data());
+  else
+    DeviceFree{}(buffer.data());
+}
+
+Index CudaBackend::freeBytes(Placement placement) const {
+  if (placement == Placement::Device) {
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return static_cast<Index>(free);
+  }
+  // Page-locked memory cannot be paged out: what the kernel calls available is the most there is.
+  std::ifstream info("/proc/meminfo");
+  for (std::string key; info >> key;) {
+    Index kilobytes = 0;
+    if (key == "MemAvailable:" && info >> kilobytes) return kilobytes * 1024;
+    info.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return -1;
 }
 
 void CudaBackend::upload(Queue queue, std::byte *dst, const void *hostSrc, Index bytes) {
-  ++m_operations;
+  const Op op(*this, queue, "upload", 2.0 * static_cast<double>(bytes), 0);
   if (bytes <= 0) return;
   check(cudaMemcpyAsync(dst, hostSrc, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream(queue)), "upload",
         {bytes});
 }
 
 void CudaBackend::download(Queue queue, void *hostDst, const std::byte *src, Index bytes) {
-  ++m_operations;
+  const Op op(*this, queue, "download", 2.0 * static_cast<double>(bytes), 0);
   if (bytes <= 0) return;
   check(cudaMemcpyAsync(hostDst, src, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream(queue)), "download",
         {bytes});
 }
 
 void CudaBackend::copy(Queue queue, ConstView src, View dst) {
-  XQS_ASSERT(src.type == dst.type && src.rows == dst.rows && src.cols == dst.cols);
-  ++m_operations;
+  XQS_ASSERT(src.type == dst.type && sameShape(src, dst));
+  const Op op(*this, queue, "copy", 2 * bytesOf(src), 0);
   if (src.empty()) return;
-  const std::size_t rowBytes = rowBytesOf(src);
-  if (!overlap(src, dst)) return copyRows(stream(queue), dst.data, pitchOf(dst), src.data, pitchOf(src), rowBytes, src.rows);
-  std::byte *between = staging(queue, static_cast<Index>(rowBytes) * src.rows);
-  copyRows(stream(queue), between, rowBytes, src.data, pitchOf(src), rowBytes, src.rows);
-  copyRows(stream(queue), dst.data, pitchOf(dst), between, rowBytes, rowBytes, src.rows);
+  if (!overlap(src, dst)) return copyRows(stream(queue), src, dst);
+  const Scratch scratch(*this, queue, src.rows * src.cols * sizeOf(src.type));
+  const View between(scratch.data(), src.type, src.rows, src.cols);
+  copyRows(stream(queue), src, between);
+  copyRows(stream(queue), between, dst);
+}
+
+void CudaBackend::returnToHost(Queue queue, const std::byte *data, Index bytes,
+                               std::function<void(const std::byte *)> finish) {
+  std::byte *pinned = m_pinned.take(bytes);
+  check(cudaMemcpyAsync(pinned, data, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream(queue)),
+        "copy of a result", {bytes});
+  lane(queue).results.push_back({pinned, std::move(finish)});
 }
 
 // Order -------------------------------------------------------------------------------------------------------------------
@@ -125,7 +132,7 @@ Event CudaBackend::record(Queue queue) {
   EventHandle &event = m_events[id % kEvents];
   if (!event)
     event = makeEvent();
-  else
+  else if (!m_gathering) // else: of an earlier step, or a node of this one
     check(cudaEventSynchronize(event.get()), "cudaEventSynchronize");
   check(cudaEventRecord(event.get(), stream(queue)), "cudaEventRecord");
   return {id};
@@ -137,58 +144,83 @@ void CudaBackend::wait(Queue queue, Event event) {
   check(cudaStreamWaitEvent(stream(queue), m_events[event.id % kEvents].get(), 0), "cudaStreamWaitEvent");
 }
 
-void CudaBackend::sync(Queue queue) { check(cudaStreamSynchronize(stream(queue)), "cudaStreamSynchronize"); }
-
-// Operations --------------------------------------------------------------------------------------------------------------
-
-void CudaBackend::matmul(Queue queue, ConstView x, ConstView w, View out, bool accumulate) {
-  XQS_ASSERT(x.type == DType::F32 && w.type == DType::F32 && out.type == DType::F32);
-  XQS_ASSERT(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows);
-  ++m_operations;
-  if (out.empty()) return;
-  matmulTiled(stream(queue),
-              {floats(x), floats(w), floats(out), x.stride, w.stride, out.stride, x.rows, w.rows, x.cols, accumulate});
+void CudaBackend::sync(Queue queue) {
+  XQS_ASSERT(!m_gathering);
+  Lane &l = lane(queue);
+  check(cudaStreamSynchronize(l.stream.get()), "cudaStreamSynchronize");
+  if (queue == Queue::Compute) m_retired.clear();
+  while (!l.results.empty()) {
+    const HostResult result = std::move(l.results.front());
+    l.results.pop_front();
+    result.finish(result.pinned);
+    m_pinned.give(result.pinned);
+  }
+  readTimes(l);
 }
 
-void CudaBackend::convert(Queue queue, ConstView src, View dst) {
-  XQS_ASSERT(src.rows == dst.rows && src.cols == dst.cols);
-  ++m_operations;
-  if (src.empty()) return;
-  if (src.type == dst.type)
-    copyRows(stream(queue), dst.data, pitchOf(dst), src.data, pitchOf(src), rowBytesOf(src), src.rows);
-  else if (dst.type == DType::F16)
-    narrowRows(stream(queue), floats(src), src.stride, halves(dst), dst.stride, src.rows, src.cols, saturatedCounter());
-  else
-    widenRows(stream(queue), halves(src), src.stride, floats(dst), dst.stride, src.rows, src.cols);
+/// Timed operations run one by one: a graph's nodes have no events between them.
+void CudaBackend::gather() {
+  if (m_trace) return;
+  XQS_ASSERT(!m_gathering);
+  check(cudaStreamBeginCapture(stream(Queue::Compute), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+  m_gathering = true;
 }
 
-void CudaBackend::quantize(Queue queue, ConstView x, const PackedView &dst, Index firstRow) {
-  const Index group = dst.format.group;
-  checkPacked(dst);
-  XQS_ASSERT(x.type == DType::F32 && x.cols == dst.width);
-  XQS_ASSERT(firstRow >= 0 && firstRow + x.rows <= dst.rows);
-  XQS_ASSERT(dst.format.axis == Axis::Token || (firstRow % group == 0 && x.rows % group == 0));
-  ++m_operations;
-  if (x.empty()) return;
-  quantizeRows(stream(queue), floats(x), x.stride, x.rows, pointersOf(dst), firstRow, saturatedCounter());
+void CudaBackend::submit() {
+  if (!m_gathering) return;
+  m_gathering = false;
+  cudaGraph_t captured = nullptr;
+  check(cudaStreamEndCapture(stream(Queue::Compute), &captured), "cudaStreamEndCapture");
+  const Graph graph(captured);
+  cudaGraphExecUpdateResultInfo info{};
+  if (!m_step || cudaGraphExecUpdate(m_step.get(), graph.get(), &info) != cudaSuccess) {
+    (void)cudaGetLastError(); // another sequence of operations than last time: a new graph
+    cudaGraphExec_t exec = nullptr;
+    check(cudaGraphInstantiate(&exec, graph.get(), 0), "cudaGraphInstantiate");
+    m_step.reset(exec);
+  }
+  check(cudaGraphLaunch(m_step.get(), stream(Queue::Compute)), "cudaGraphLaunch");
 }
 
-void CudaBackend::dequantize(Queue queue, const PackedView &src, TokenRange range, View out, bool accumulate) {
-  checkPacked(src);
-  XQS_ASSERT(out.type == DType::F32 && out.rows == range.size() && out.cols == src.width);
-  XQS_ASSERT(range.begin >= 0 && range.end <= src.rows);
-  ++m_operations;
-  if (out.empty()) return;
-  dequantizeRows(stream(queue), pointersOf(src), range, floats(out), out.stride, accumulate);
+void CudaBackend::drop() noexcept {
+  if (!std::exchange(m_gathering, false)) return;
+  cudaGraph_t captured = nullptr;
+  if (cudaStreamEndCapture(stream(Queue::Compute), &captured) == cudaSuccess) Graph{captured}.reset();
+  (void)cudaGetLastError();
 }
 
-void CudaBackend::dequantMatmul(Queue queue, const PackedView &src, TokenRange range, ConstView w, View out) {
-  // Through staging memory instead of a buffer: freeing one would wait for the device at every call.
-  if (range.empty()) return;
-  std::byte *rows = staging(queue, range.size() * src.width * sizeOf(DType::F32));
-  const View decoded(rows, DType::F32, range.size(), src.width);
-  dequantize(queue, src, range, decoded, false);
-  matmul(queue, decoded, w, out, false);
+// Observation -------------------------------------------------------------------------------------------------------------
+
+CudaBackend::Op::Op(CudaBackend &backend, Queue queue, const char *kernel, double bytes, double flops)
+    : m_backend(backend), m_queue(queue) {
+  ++backend.m_operations;
+  if (!backend.m_trace || backend.m_gathering) return;
+  if (!backend.m_epoch) {
+    backend.m_epoch = makeEvent(cudaEventDefault);
+    check(cudaEventRecord(backend.m_epoch.get(), backend.stream(Queue::Compute)), "cudaEventRecord");
+    check(cudaEventSynchronize(backend.m_epoch.get()), "cudaEventSynchronize");
+    backend.m_epochNs = nowNs();
+  }
+  m_timed = {{backend.m_tag, kernel, 0, 0, bytes, flops}, makeEvent(cudaEventDefault), makeEvent(cudaEventDefault)};
+  check(cudaEventRecord(m_timed.start.get(), backend.stream(queue)), "cudaEventRecord");
+}
+
+CudaBackend::Op::~Op() {
+  if (!m_timed.end || cudaEventRecord(m_timed.end.get(), m_backend.stream(m_queue)) != cudaSuccess) return;
+  m_backend.lane(m_queue).timed.push_back(std::move(m_timed));
+}
+
+void CudaBackend::readTimes(Lane &l) {
+  while (!l.timed.empty()) {
+    Timed timed = std::move(l.timed.front());
+    l.timed.pop_front();
+    float start = 0, duration = 0; // milliseconds
+    check(cudaEventElapsedTime(&start, m_epoch.get(), timed.start.get()), "cudaEventElapsedTime");
+    check(cudaEventElapsedTime(&duration, timed.start.get(), timed.end.get()), "cudaEventElapsedTime");
+    timed.record.startNs = m_epochNs + static_cast<std::int64_t>(static_cast<double>(start) * 1e6);
+    timed.record.durationNs = static_cast<std::int64_t>(static_cast<double>(duration) * 1e6);
+    if (m_trace) m_trace(timed.record);
+  }
 }
 
 std::int64_t CudaBackend::takeSaturated() {
@@ -196,8 +228,8 @@ std::int64_t CudaBackend::takeSaturated() {
   unsigned long long count = 0;
   check(cudaMemcpy(&count, m_saturated.get(), sizeof count, cudaMemcpyDeviceToHost), "download of the saturation count");
   if (count != 0) {
-    check(cudaMemsetAsync(m_saturated.get(), 0, sizeof count, nullptr), "reset of the saturation count");
-    check(cudaStreamSynchronize(nullptr), "reset of the saturation count");
+    check(cudaMemsetAsync(m_saturated.get(), 0, sizeof count, m_fill.get()), "reset of the saturation count");
+    check(cudaStreamSynchronize(m_fill.get()), "reset of the saturation count");
   }
   return static_cast<std::int64_t>(count);
 }

@@ -2,18 +2,20 @@
 #pragma once
 
 #include "backend.h"
-#include "cuda_handles.h"
+#include "memory.h"
 
 #include <array>
+#include <deque>
 
 namespace xqs::cuda {
 
 /// CUDA device 0 (CUDA_VISIBLE_DEVICES chooses which that is). One stream a queue; operations return at once and report
-/// trouble of the launch itself; what fails on the device is thrown by the next call that waits. Has the operations below;
-/// the others answer BackendUnusable by name. Records no trace yet.
+/// trouble of the launch itself; what fails on the device is thrown by the next call that waits. Weights are FP16,
+/// activations FP32, sums FP32.
 ///
-/// quantize, dequantize and convert give the bits of the reference; matmul sums in FP32 over ascending k with fused
-/// multiply-add, so it differs from the reference within rounding only.
+/// quantize, dequantize and convert give the bits of the reference; the others agree with it within rounding.
+/// Its members stand in one file a topic: cuda_backend.cpp (memory, order), row_ops.cpp, matmul_ops.cpp, cache_ops.cpp,
+/// attention_ops.cpp, capture_ops.cpp.
 class CudaBackend final : public Backend {
 public:
   CudaBackend();
@@ -22,6 +24,8 @@ public:
   const char *name() const override { return "cuda"; }
   std::string device() const override { return m_device; }
   bool hostVisible() const override { return false; }
+  DType weightType() const override { return DType::F16; }
+  Index freeBytes(Placement placement) const override;
 
   /// Host memory may be reused when the call returns (pageable memory is staged).
   void upload(Queue, std::byte *dst, const void *hostSrc, Index bytes) override;
@@ -31,38 +35,113 @@ public:
   Event record(Queue) override;
   void wait(Queue, Event) override;
   void sync(Queue) override;
+  void gather() override;
+  void submit() override;
+  void drop() noexcept override;
+
+  void embed(Queue, ConstView table, std::span<const std::int32_t> tokens, View out) override;
+  void rmsNorm(Queue, ConstView x, ConstView weight, float eps, View out) override;
+  void rope(Queue, View x, Index heads, Index firstPosition, std::span<const double> frequency) override;
+  void add(Queue, ConstView a, ConstView b, View out) override;
+  void addRow(Queue, View x, ConstView row) override;
+  void subtract(Queue, ConstView a, ConstView b, View out) override;
+  void scale(Queue, View x, float factor) override;
+  void siluMul(Queue, ConstView gate, ConstView up, View out) override;
 
   void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate) override;
+  void matmulLanes(Queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate) override;
+  void dequantMatmul(Queue, const PackedView &src, TokenRange range, ConstView w, View out) override;
+
   void convert(Queue, ConstView src, View dst) override;
   void quantize(Queue, ConstView x, const PackedView &dst, Index firstRow) override;
   void dequantize(Queue, const PackedView &src, TokenRange range, View out, bool accumulate) override;
-  void dequantMatmul(Queue, const PackedView &src, TokenRange range, ConstView w, View out) override;
+
+  void attention(Queue, const AttentionArgs &args) override;
+  bool attendStored(Queue, const StoredAttention &args) override;
+  bool rebuildStored(Queue, const StoredSide &side, TokenRange range, View out) override;
+
+  void score(Queue, ConstView exact, ConstView logits, std::span<const std::int32_t> targets,
+             std::span<Score> scores) override;
+  void summarize(Queue, ConstView x, Summary &summary) override;
+  void compare(Queue, ConstView exact, ConstView approx, ErrorSums &sums) override;
+  void similarity(Queue, std::span<const ConstView> layers, std::span<float> cosine) override;
 
   std::int64_t takeSaturated() override; ///< waits for every queue
 
 protected:
-  std::byte *allocateBytes(Index bytes) override;                 ///< throws OutOfMemory itself: it knows the bytes free
-  void freeBytes(std::byte *data, Index bytes) noexcept override; ///< waits for the device first
+  std::byte *allocateBytes(Index bytes, Purpose purpose, Placement placement) override; ///< throws OutOfMemory itself
+  void releaseBytes(const Buffer &buffer) noexcept override;
 
 private:
+  /// A result on its way to the host: what `finish` makes of it happens in `sync`.
+  struct HostResult {
+    std::byte *pinned;
+    std::function<void(const std::byte *)> finish;
+  };
+  /// An operation whose two events have been recorded and not yet been read.
+  struct Timed {
+    KernelRecord record;
+    EventHandle start, end;
+  };
   struct Lane {
     Stream stream;
-    DeviceMemory staging; ///< grows to the largest need; used in stream order only
-    Index stagingBytes = 0;
+    BlockPool<DeviceMemory> scratch{makeDeviceMemory};
+    std::deque<HostResult> results;
+    std::deque<Timed> timed;
   };
   static constexpr std::size_t kEvents = 256;
 
+  /// Stands at the top of every public operation: counts it and, while a sink is set, has its time on the device reported at
+  /// the next sync.
+  class Op {
+  public:
+    Op(CudaBackend &backend, Queue queue, const char *kernel, double bytes, double flops);
+    ~Op();
+    Op(const Op &) = delete;
+    Op &operator=(const Op &) = delete;
+
+  private:
+    CudaBackend &m_backend;
+    Queue m_queue;
+    Timed m_timed;
+  };
+
+  /// Device memory for the operation in progress, given back at the end of the scope; reused in the queue's order.
+  class Scratch {
+  public:
+    Scratch(CudaBackend &backend, Queue queue, Index bytes)
+        : m_pool(backend.lane(queue).scratch), m_data(m_pool.take(bytes)) {}
+    ~Scratch() { m_pool.give(m_data); }
+    Scratch(const Scratch &) = delete;
+    Scratch &operator=(const Scratch &) = delete;
+    std::byte *data() const { return m_data; }
+    template <typename T> T *as() const { return reinterpret_cast<T *>(m_data); }
+
+  private:
+    BlockPool<DeviceMemory> &m_pool;
+    std::byte *m_data;
+  };
+
   Lane &lane(Queue queue) { return m_lanes[static_cast<std::size_t>(queue)]; }
   cudaStream_t stream(Queue queue) { return lane(queue).stream.get(); }
-  std::byte *staging(Queue queue, Index bytes);
   unsigned long long *saturatedCounter() { return reinterpret_cast<unsigned long long *>(m_saturated.get()); }
+  /// Copies `bytes` to the host behind what the queue does; `finish` reads them in the next sync of the queue.
+  void returnToHost(Queue queue, const std::byte *data, Index bytes, std::function<void(const std::byte *)> finish);
+  void readTimes(Lane &lane);
 
   std::string m_device;
   DeviceMemory m_saturated; ///< one 64-bit counter
+  Stream m_fill;            ///< of new memory
+  BlockPool<PinnedMemory> m_pinned{makePinnedMemory};
   std::array<Lane, 3> m_lanes;
   std::array<EventHandle, kEvents>
       m_events; ///< event `id` lies in slot id % kEvents; a slot is reused after it has completed
   std::uint64_t m_lastEvent = 0;
+  EventHandle m_epoch; ///< where device times are counted from, at m_epochNs of the host's steady clock
+  std::int64_t m_epochNs = 0;
+  bool m_gathering = false;
+  GraphExec m_step;                    ///< the last gathered step
+  std::vector<DeviceMemory> m_retired; ///< given back while a step was gathered, which still uses it
 };
 
 } // namespace xqs::cuda

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_status.h"
 
-#include "kernels.h"
+#include "rows.h"
 
 #include <cuda_runtime_api.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda_check.h"
-#include "kernels.h"
+#include "matmul.h"
+
+#include "launch.h"
 
 namespace xqs::cuda {
 namespace {
@@ -60,8 +61,7 @@ __global__ void __launch_bounds__(kThreads) matmulKernel(const MatmulArgs a) {
 
 void matmulTiled(cudaStream_t stream, const MatmulArgs &args) {
   const Index blocks = ((args.n + kTile - 1) / kTile) * ((args.m + kTile - 1) / kTile);
-  matmulKernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(args);
-  check(cudaGetLastError(), "matmul launch", {args.n, args.m, args.k});
+  launch(stream, matmulKernel, static_cast<unsigned>(blocks), kThreads, 0, "matmul launch", {args.n, args.m, args.k}, args);
 }
 
 } // namespace xqs::cuda

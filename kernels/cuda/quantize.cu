@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda_check.h"
-#include "kernels.h"
+#include "quantize.h"
+
+#include "launch.h"
 
 namespace xqs::cuda {
 namespace {
-
-constexpr int kWarp = 32;
 
 __device__ void storeScale(const PackedPointers &packed, Index at, Extremes e, unsigned long long *saturated) {
   const ScaleZero result = scaleAndZero(e, packed.shape.bits);
@@ -84,21 +83,19 @@ void quantizeRows(cudaStream_t stream, const float *x, Index xStride, Index n, c
                   Index firstToken, unsigned long long *saturated) {
   const PackShape &shape = packed.shape;
   if (shape.perChannel)
-    scalesPerChannel<<<blocksFor(n / shape.group * shape.width), kThreads, 0, stream>>>(x, xStride, n, packed, firstToken,
-                                                                                        saturated);
+    launch(stream, scalesPerChannel, blocksFor(n / shape.group * shape.width), kThreads, 0, "quantize launch, scales",
+           {n, shape.width}, x, xStride, n, packed, firstToken, saturated);
   else
-    scalesPerToken<<<blocksFor(n * shape.groupsPerRow * kWarp), kThreads, 0, stream>>>(x, xStride, n, packed, firstToken,
-                                                                                       saturated);
-  check(cudaGetLastError(), "quantize launch, scales", {n, shape.width});
-  packKernel<<<blocksFor(n * shape.octetsPerRow), kThreads, 0, stream>>>(x, xStride, n, packed, firstToken, saturated);
-  check(cudaGetLastError(), "quantize launch, codes", {n, shape.width});
+    launch(stream, scalesPerToken, blocksFor(n * shape.groupsPerRow * kWarp), kThreads, 0, "quantize launch, scales",
+           {n, shape.width}, x, xStride, n, packed, firstToken, saturated);
+  launch(stream, packKernel, blocksFor(n * shape.octetsPerRow), kThreads, 0, "quantize launch, codes", {n, shape.width}, x,
+         xStride, n, packed, firstToken, saturated);
 }
 
 void dequantizeRows(cudaStream_t stream, const PackedPointers &packed, TokenRange range, float *out, Index outStride,
                     bool accumulate) {
-  dequantizeKernel<<<blocksFor(range.size() * packed.shape.width), kThreads, 0, stream>>>(packed, range.begin, range.size(),
-                                                                                          out, outStride, accumulate);
-  check(cudaGetLastError(), "dequantize launch", {range.size(), packed.shape.width});
+  launch(stream, dequantizeKernel, blocksFor(range.size() * packed.shape.width), kThreads, 0, "dequantize launch",
+         {range.size(), packed.shape.width}, packed, range.begin, range.size(), out, outStride, accumulate);
 }
 
 } // namespace xqs::cuda

@@ -34,11 +34,11 @@ public:
   int uploads = 0;
 
 protected:
-  std::byte *allocateBytes(Index bytes) override {
+  std::byte *allocateBytes(Index bytes, Purpose, Placement) override {
     if ((m_left -= bytes) < 0) return nullptr;
     return static_cast<std::byte *>(std::calloc(static_cast<std::size_t>(bytes), 1));
   }
-  void freeBytes(std::byte *data, Index) noexcept override { std::free(data); }
+  void releaseBytes(const Buffer &buffer) noexcept override { std::free(buffer.data()); }
 
 private:
   bool m_hostVisible;

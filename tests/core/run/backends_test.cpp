@@ -35,8 +35,8 @@ public:
   void copy(Queue, ConstView, View) override {}
 
 protected:
-  std::byte *allocateBytes(Index) override { return nullptr; }
-  void freeBytes(std::byte *, Index) noexcept override {}
+  std::byte *allocateBytes(Index, Purpose, Placement) override { return nullptr; }
+  void releaseBytes(const Buffer &) noexcept override {}
 };
 
 int destroyed = 0;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "host_backend.h"
+#include "views.h"
+
+#include <algorithm>
 
 namespace xqs {
 

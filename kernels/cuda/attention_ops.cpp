@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda_backend.h"
+
+#include "attention_args.h"
+#include "device_views.h"
+
+namespace xqs::cuda {
+
+void CudaBackend::attention(Queue, const AttentionArgs &) { unsupported("attention"); }
+bool CudaBackend::attendStored(Queue, const StoredAttention &) { return false; }
+bool CudaBackend::rebuildStored(Queue, const StoredSide &, TokenRange, View) { return false; }
+
+} // namespace xqs::cuda

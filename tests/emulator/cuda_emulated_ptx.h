@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What kernels/cuda/ptx.h does with single instructions, for the emulator. Layouts: PTX ISA 8.x, 9.7.14 (mma.m16n8k16),
+// 9.7.14.5.15 (ldmatrix).
+
+#include "half.h"
+
+#include <cuda_runtime.h>
+
+namespace xqs::cuda {
+
+namespace emulated {
+inline float part(std::uint32_t pair, int i) { return toFloat(static_cast<Half>(pair >> (16 * i))); }
+inline const std::byte *slot(const std::byte *slots, int lane) {
+  return slots + static_cast<std::size_t>(lane) * emulator::kSlotBytes;
+}
+} // namespace emulated
+
+inline void mma16816(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  struct Fragments {
+    std::uint32_t a[4], b[2];
+  } own{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+  const std::byte *slots = emulator::exchange(0xffffffffu, &own, sizeof own);
+  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+  const auto fragments = [&](int from) { return reinterpret_cast<const Fragments *>(emulated::slot(slots, from)); };
+  for (int i = 0; i < 4; ++i) {
+    const int row = i < 2 ? 0 : 1, column = 2 * t + i % 2;
+    float sum = d[i];
+    for (int k = 0; k < 16; ++k) {
+      const int holder = k % 8 / 2, half = k % 2, upper = k / 8;
+      sum += emulated::part(fragments(g * 4 + holder)->a[row + 2 * upper], half) *
+             emulated::part(fragments(column * 4 + holder)->b[upper], half);
+    }
+    d[i] = sum;
+  }
+}
+
+inline void loadMatrix4(std::uint32_t (&r)[4], const Half *row) {
+  if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) std::abort(); // the instruction faults
+  const std::byte *slots = emulator::exchange(0xffffffffu, &row, sizeof row);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int i = 0; i < 4; ++i) {
+    const Half *from;
+    std::memcpy(&from, emulated::slot(slots, 8 * i + lane / 4), sizeof from);
+    std::memcpy(&r[i], from + 2 * (lane % 4), sizeof r[i]);
+  }
+}
+inline void loadMatrix4Transposed(std::uint32_t (&r)[4], const Half *row) {
+  if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) std::abort();
+  const std::byte *slots = emulator::exchange(0xffffffffu, &row, sizeof row);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int i = 0; i < 4; ++i) {
+    std::uint32_t pair = 0;
+    for (int half = 0; half < 2; ++half) {
+      const Half *from;
+      std::memcpy(&from, emulated::slot(slots, 8 * i + 2 * (lane % 4) + half), sizeof from);
+      pair |= static_cast<std::uint32_t>(from[lane / 4]) << (16 * half);
+    }
+    r[i] = pair;
+  }
+}
+
+/// Nothing arrives before it is waited for.
+inline void copyAsync16(void *shared, const void *global, int used = 16) {
+  if (reinterpret_cast<std::uintptr_t>(shared) % 16 != 0 || reinterpret_cast<std::uintptr_t>(global) % 16 != 0) std::abort();
+  emulator::copyAsync(shared, global, 16, static_cast<std::size_t>(used));
+}
+inline void commitCopies() { emulator::commitCopies(); }
+template <int kLeft> inline void waitCopies() { emulator::waitCopies(kLeft); }
+
+inline std::uint32_t andOr(std::uint32_t a, std::uint32_t b, std::uint32_t c) { return (a & b) | c; }
+inline std::uint32_t subtractHalf2(std::uint32_t a, std::uint32_t b) {
+  const auto part = [&](int i) { return toHalf(emulated::part(a, i) - emulated::part(b, i)); };
+  return static_cast<std::uint32_t>(part(0)) | static_cast<std::uint32_t>(part(1)) << 16;
+}
+/// The product of two FP16 values is exact in FP32, the sum in double.
+inline std::uint32_t fmaHalf2(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  const auto part = [&](int i) {
+    return toHalf(
+        static_cast<float>(static_cast<double>(emulated::part(a, i)) * emulated::part(b, i) + emulated::part(c, i)));
+  };
+  return static_cast<std::uint32_t>(part(0)) | static_cast<std::uint32_t>(part(1)) << 16;
+}
+
+} // namespace xqs::cuda

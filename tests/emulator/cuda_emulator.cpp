@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: Apache-2.0
+// Blocks run one after the other; the threads of a block are fibers that switch at barriers. See cuda_runtime.h.
+#include "cuda_runtime.h"
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/pooled_fixedsize_stack.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <utility>
+#include <vector>
+
+namespace xqs::emulator {
+namespace {
+
+namespace context = boost::context;
+constexpr std::size_t kStackBytes = 128 * 1024, kSharedBytes = 227 * 1024;
+constexpr int kLanes = 32;
+
+struct AsyncCopy {
+  void *to;
+  const void *from;
+  std::size_t bytes, used;
+};
+
+struct Thread {
+  enum class State { Ready, AtBlock, AtWarp, Done } state = State::Ready;
+  context::fiber fiber, caller;
+  dim3 index{0, 0, 0};
+  unsigned mask = 0; ///< of the warp barrier it waits at
+  bool parity = false;
+  std::vector<std::vector<AsyncCopy>> copies; ///< committed groups, then the open one
+};
+
+struct Warp {
+  alignas(64) std::byte slots[2][kLanes * kSlotBytes];
+};
+
+struct Block {
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  std::size_t current = 0;
+  Thread &thread() { return threads[current]; }
+};
+
+thread_local Block *s_block = nullptr;
+alignas(128) thread_local std::byte s_shared[kSharedBytes];
+
+[[noreturn]] void fail(const char *what) {
+  std::fprintf(stderr, "CUDA emulator: %s (block %u %u %u of %u %u %u, %u threads)\n", what, blockIdx.x, blockIdx.y,
+               blockIdx.z, gridDim.x, gridDim.y, gridDim.z, blockDim.x);
+  std::abort();
+}
+
+void pause(Thread::State state) {
+  Thread &t = s_block->thread();
+  t.state = state;
+  t.caller = std::move(t.caller).resume();
+}
+
+/// A warp barrier opens when every lane of its mask that still runs stands at it.
+bool openWarps(Block &block) {
+  bool any = false;
+  for (std::size_t w = 0; w < block.warps.size(); ++w) {
+    const std::size_t first = w * kLanes, end = std::min(first + kLanes, block.threads.size());
+    for (std::size_t i = first; i < end; ++i) {
+      if (block.threads[i].state != Thread::State::AtWarp) continue;
+      const unsigned mask = block.threads[i].mask;
+      bool complete = true;
+      for (std::size_t j = first; j < end; ++j)
+        if ((mask >> (j - first) & 1u) != 0) {
+          const Thread &t = block.threads[j];
+          complete &= t.state == Thread::State::Done || (t.state == Thread::State::AtWarp && t.mask == mask);
+        }
+      if (!complete) continue;
+      for (std::size_t j = first; j < end; ++j)
+        if ((mask >> (j - first) & 1u) != 0 && block.threads[j].state == Thread::State::AtWarp)
+          block.threads[j].state = Thread::State::Ready, any = true;
+    }
+  }
+  return any;
+}
+
+bool openBlock(Block &block) {
+  for (const Thread &t : block.threads)
+    if (t.state != Thread::State::AtBlock && t.state != Thread::State::Done) return false;
+  bool any = false;
+  for (Thread &t : block.threads)
+    if (t.state == Thread::State::AtBlock) t.state = Thread::State::Ready, any = true;
+  return any;
+}
+
+/// Between two barriers the threads run in another order each time, so that a missing barrier shows.
+std::size_t pick(std::size_t i, std::size_t count, std::uint64_t round) {
+  switch (round % 3) {
+  case 0: return i;
+  case 1: return count - 1 - i;
+  default: return (i + round * 7) % count;
+  }
+}
+
+void runBlock(Block &block, const std::function<void()> &body) {
+  static thread_local context::pooled_fixedsize_stack stacks(kStackBytes);
+  s_block = &block;
+  std::memset(s_shared, 0xff, sizeof s_shared);
+  for (std::size_t i = 0; i < block.threads.size(); ++i) {
+    Thread &t = block.threads[i];
+    t.state = Thread::State::Ready, t.parity = false;
+    t.copies.assign(1, {});
+    t.fiber = context::fiber(std::allocator_arg, stacks, [&t, &body](context::fiber &&caller) {
+      t.caller = std::move(caller);
+      body();
+      t.state = Thread::State::Done;
+      return std::move(t.caller);
+    });
+  }
+  for (std::uint64_t round = 0;; ++round) {
+    bool ran = false, left = false;
+    for (std::size_t i = 0; i < block.threads.size(); ++i) {
+      block.current = pick(i, block.threads.size(), round);
+      Thread &t = block.thread();
+      left |= t.state != Thread::State::Done;
+      if (t.state != Thread::State::Ready) continue;
+      ran = true;
+      threadIdx = t.index;
+      t.fiber = std::move(t.fiber).resume();
+    }
+    if (!left) break;
+    if (!openWarps(block) && !openBlock(block) && !ran) fail("threads wait at different barriers");
+  }
+  for (const Thread &t : block.threads)
+    for (const auto &group : t.copies)
+      if (!group.empty()) fail("a thread ended with asynchronous copies that it never waited for");
+  s_block = nullptr;
+}
+
+// Streams -----------------------------------------------------------------------------------------------------------------
+
+struct Settings {
+  std::size_t memory = setting("XQS_EMULATOR_MEMORY", std::size_t{8} << 30);
+  long failAfter = static_cast<long>(setting("XQS_EMULATOR_FAIL_AFTER", 0)); ///< launches; 0 = never
+  int driver = static_cast<int>(setting("XQS_EMULATOR_DRIVER", 13000));
+  int devices = static_cast<int>(setting("XQS_EMULATOR_DEVICES", 1));
+  bool noImage = setting("XQS_EMULATOR_NO_IMAGE", 0) != 0;
+  static std::size_t setting(const char *name, std::size_t otherwise) {
+    const char *text = std::getenv(name);
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+  }
+};
+const Settings &settings() {
+  static const Settings s;
+  return s;
+}
+
+long s_launches = 0;
+cudaError_t s_sticky = cudaSuccess, s_last = cudaSuccess;
+std::size_t s_used = 0;
+constexpr std::size_t kHeader = 256; ///< before each allocation: its size
+
+cudaError_t report(cudaError_t error) {
+  if (s_sticky != cudaSuccess) error = s_sticky;
+  if (error != cudaSuccess) s_last = error;
+  return error;
+}
+
+struct Work {
+  std::function<void()> run;
+  const void *kernel = nullptr; ///< null: a copy, a fill, an event
+};
+
+} // namespace
+} // namespace xqs::emulator
+
+using namespace xqs::emulator;
+
+struct CUevent_st {
+  std::uint64_t recorded = 0, reached = 0;
+  cudaStream_t stream = nullptr;
+};
+struct CUgraph_st {
+  std::vector<Work> nodes;
+};
+struct CUgraphExec_st {
+  std::vector<Work> nodes;
+};
+struct CUstream_st {
+  std::deque<Work> work;
+  CUgraph_st *capture = nullptr;
+  bool running = false;
+  /// Runs what is queued, in order, until `enough`.
+  void drain(const std::function<bool()> &enough = [] { return false; }) {
+    if (running) fail("streams wait for each other");
+    running = true;
+    while (!work.empty() && !enough()) {
+      Work w = std::move(work.front());
+      work.pop_front();
+      w.run();
+    }
+    running = false;
+  }
+  cudaError_t add(Work w) {
+    if (capture != nullptr)
+      capture->nodes.push_back(std::move(w));
+    else
+      work.push_back(std::move(w));
+    return report(cudaSuccess);
+  }
+};
+
+namespace {
+
+std::vector<cudaStream_t> &streams() {
+  static std::vector<cudaStream_t> all;
+  return all;
+}
+struct DefaultStream {
+  DefaultStream() { streams().push_back(&stream); }
+  CUstream_st stream;
+};
+cudaStream_t get(cudaStream_t stream) {
+  static DefaultStream fallback;
+  return stream != nullptr ? stream : &fallback.stream;
+}
+bool pinned(const void *data);
+
+struct Allocation {
+  const std::byte *data;
+  std::size_t bytes;
+  bool host;
+};
+std::vector<Allocation> &allocations() {
+  static std::vector<Allocation> all;
+  return all;
+}
+const Allocation *find(const void *data) {
+  const auto *at = static_cast<const std::byte *>(data);
+  for (const Allocation &a : allocations())
+    if (at >= a.data && at < a.data + a.bytes) return &a;
+  return nullptr;
+}
+bool pinned(const void *data) {
+  const Allocation *a = find(data);
+  return a != nullptr;
+}
+
+void *take(std::size_t bytes, bool host) {
+  auto *data = static_cast<std::byte *>(std::aligned_alloc(256, (bytes + 511) / 256 * 256));
+  if (data == nullptr) return nullptr;
+  std::memset(data, 0xff, bytes); // NaN in every format
+  allocations().push_back({data, bytes, host});
+  return data;
+}
+void give(void *data) {
+  auto &all = allocations();
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (all[i].data == data) {
+      if (!all[i].host) s_used -= all[i].bytes;
+      all[i] = all.back();
+      all.pop_back();
+      std::free(data);
+      return;
+    }
+  fail("memory is freed that was not allocated");
+}
+
+} // namespace
+
+namespace xqs::emulator {
+
+void blockBarrier() { pause(Thread::State::AtBlock); }
+void warpBarrier(unsigned mask) {
+  s_block->thread().mask = mask;
+  pause(Thread::State::AtWarp);
+}
+const std::byte *exchange(unsigned mask, const void *value, std::size_t bytes) {
+  Thread &t = s_block->thread();
+  const std::size_t at = s_block->current;
+  const unsigned count =
+      static_cast<unsigned>(std::min<std::size_t>(kLanes, s_block->threads.size() - at / kLanes * kLanes));
+  if (count < kLanes) mask &= (1u << count) - 1u;
+  std::byte *slots = s_block->warps[at / kLanes].slots[t.parity ? 1 : 0];
+  t.parity = !t.parity;
+  std::memcpy(slots + at % kLanes * kSlotBytes, value, bytes);
+  warpBarrier(mask);
+  return slots;
+}
+std::byte *dynamicShared() { return s_shared; }
+
+void copyAsync(void *to, const void *from, std::size_t bytes, std::size_t used) {
+  s_block->thread().copies.back().push_back({to, from, bytes, used});
+}
+void commitCopies() { s_block->thread().copies.emplace_back(); }
+void waitCopies(int groupsLeft) {
+  auto &groups = s_block->thread().copies;
+  while (static_cast<int>(groups.size()) - 1 > groupsLeft) {
+    for (const AsyncCopy &c : groups.front()) {
+      std::memset(c.to, 0, c.bytes);
+      std::memcpy(c.to, c.from, c.used);
+    }
+    groups.erase(groups.begin());
+  }
+}
+
+cudaError_t kernelStatus() { return settings().noImage ? report(cudaErrorNoKernelImageForDevice) : cudaSuccess; }
+
+cudaError_t launchGrid(const cudaLaunchConfig_t &c, const void *kernel, std::function<void()> thread) {
+  const std::size_t threads = std::size_t{c.blockDim.x} * c.blockDim.y * c.blockDim.z;
+  if (threads == 0 || threads > 1024 || c.gridDim.x == 0 || c.gridDim.y == 0 || c.gridDim.z == 0 || c.gridDim.y > 65535 ||
+      c.gridDim.z > 65535 || c.dynamicSmemBytes > kSharedBytes)
+    return report(cudaErrorInvalidConfiguration);
+  const dim3 grid = c.gridDim, size = c.blockDim;
+  return get(c.stream)->add({[=, body = std::move(thread)] {
+                               if (settings().failAfter > 0 && ++s_launches > settings().failAfter)
+                                 s_sticky = cudaErrorIllegalAddress;
+                               if (s_sticky != cudaSuccess) return;
+                               Block block;
+                               block.threads.resize(threads);
+                               block.warps.resize((threads + kLanes - 1) / kLanes);
+                               for (unsigned i = 0; i < threads; ++i)
+                                 block.threads[i].index = {i % size.x, i / size.x % size.y, i / size.x / size.y};
+                               blockDim = size, gridDim = grid;
+                               for (unsigned z = 0; z < grid.z; ++z)
+                                 for (unsigned y = 0; y < grid.y; ++y)
+                                   for (unsigned x = 0; x < grid.x; ++x) {
+                                     blockIdx = {x, y, z};
+                                     runBlock(block, body);
+                                   }
+                             },
+                             kernel});
+}
+
+} // namespace xqs::emulator
+
+cudaError_t cudaGetDeviceCount(int *count) {
+  *count = settings().devices;
+  if (settings().driver < CUDART_VERSION) return report(cudaErrorInsufficientDriver);
+  return settings().devices == 0 ? report(cudaErrorNoDevice) : report(cudaSuccess);
+}
+cudaError_t cudaSetDevice(int) { return report(cudaSuccess); }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
+  *p = {};
+  std::snprintf(p->name, sizeof p->name, "emulated device");
+  p->major = 9, p->multiProcessorCount = 4, p->totalGlobalMem = settings().memory;
+  return report(cudaSuccess);
+}
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
+  switch (attribute) {
+  case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+  case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+  case cudaDevAttrMultiProcessorCount: *value = 4; break;
+  case cudaDevAttrL2CacheSize: *value = 1 << 20; break;
+  }
+  return report(cudaSuccess);
+}
+cudaError_t cudaDriverGetVersion(int *version) {
+  *version = settings().driver;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int *version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  for (cudaStream_t s : streams())
+    if (s->capture == nullptr) s->drain();
+  return report(cudaSuccess);
+}
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = s_last;
+  s_last = s_sticky;
+  return error;
+}
+const char *cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+  case cudaSuccess: return "no error";
+  case cudaErrorMemoryAllocation: return "out of memory";
+  case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+  case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
+  default: return "emulated error";
+  }
+}
+const char *cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+  case cudaSuccess: return "cudaSuccess";
+  case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+  case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+  default: return "cudaErrorEmulated";
+  }
+}
+cudaError_t cudaMemGetInfo(std::size_t *free, std::size_t *total) {
+  *total = settings().memory;
+  *free = *total - s_used;
+  return report(cudaSuccess);
+}
+cudaError_t cudaMalloc(void **data, std::size_t bytes) {
+  if (bytes > settings().memory - s_used) return report(cudaErrorMemoryAllocation);
+  *data = take(bytes, false);
+  if (*data == nullptr) return report(cudaErrorMemoryAllocation);
+  s_used += bytes;
+  return report(cudaSuccess);
+}
+cudaError_t cudaFree(void *data) {
+  if (data == nullptr) return report(cudaSuccess);
+  cudaDeviceSynchronize();
+  give(data);
+  return report(cudaSuccess);
+}
+cudaError_t cudaHostAlloc(void **data, std::size_t bytes, unsigned) {
+  *data = take(bytes, true);
+  return report(*data != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void *data) {
+  cudaDeviceSynchronize();
+  give(data);
+  return report(cudaSuccess);
+}
+cudaError_t cudaMemcpy(void *to, const void *from, std::size_t bytes, cudaMemcpyKind) {
+  get(nullptr)->drain();
+  std::memcpy(to, from, bytes);
+  return report(cudaSuccess);
+}
+/// Pageable memory is read when the call is made, as the driver stages it; other memory when the stream gets there.
+cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (kind == cudaMemcpyHostToDevice && !pinned(from)) {
+    if (get(stream)->capture != nullptr) return report(cudaErrorStreamCaptureUnsupported);
+    std::vector<std::byte> staged(bytes);
+    std::memcpy(staged.data(), from, bytes);
+    return get(stream)->add({[to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); }});
+  }
+  return get(stream)->add({[=] { std::memcpy(to, from, bytes); }});
+}
+cudaError_t cudaMemcpy2DAsync(void *to, std::size_t toPitch, const void *from, std::size_t fromPitch, std::size_t width,
+                              std::size_t height, cudaMemcpyKind, cudaStream_t stream) {
+  if (width > toPitch || width > fromPitch) return report(cudaErrorInvalidValue);
+  return get(stream)->add({[=] {
+    for (std::size_t r = 0; r < height; ++r)
+      std::memcpy(static_cast<std::byte *>(to) + r * toPitch, static_cast<const std::byte *>(from) + r * fromPitch, width);
+  }});
+}
+cudaError_t cudaMemsetAsync(void *data, int value, std::size_t bytes, cudaStream_t stream) {
+  return get(stream)->add({[=] { std::memset(data, value, bytes); }});
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
+  *stream = new CUstream_st;
+  streams().push_back(*stream);
+  return report(cudaSuccess);
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  stream->drain();
+  std::erase(streams(), stream);
+  delete stream;
+  return report(cudaSuccess);
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (get(stream)->capture != nullptr) return report(cudaErrorStreamCaptureUnsupported);
+  get(stream)->drain();
+  return report(cudaSuccess);
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::uint64_t target = event->recorded;
+  return get(stream)->add({[=] { event->stream->drain([=] { return event->reached >= target; }); }});
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
+  *event = new CUevent_st;
+  return report(cudaSuccess);
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  if (event->stream != nullptr && event->reached < event->recorded) event->stream->drain();
+  delete event;
+  return report(cudaSuccess);
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->stream = get(stream);
+  const std::uint64_t number = ++event->recorded;
+  return event->stream->add({[=] { event->reached = number; }});
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (event->stream != nullptr && event->reached < event->recorded) event->stream->drain();
+  return report(cudaSuccess);
+}
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t, cudaEvent_t) {
+  *milliseconds = 1;
+  return report(cudaSuccess);
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  stream->capture = new CUgraph_st;
+  return report(cudaSuccess);
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
+  *graph = std::exchange(stream->capture, nullptr);
+  return report(cudaSuccess);
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CUgraphExec_st{graph->nodes};
+  return report(cudaSuccess);
+}
+/// Arguments may change, kernels may not.
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *info) {
+  bool same = exec->nodes.size() == graph->nodes.size();
+  for (std::size_t i = 0; same && i < exec->nodes.size(); ++i) same = exec->nodes[i].kernel == graph->nodes[i].kernel;
+  info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateError;
+  if (!same) return report(cudaErrorGraphExecUpdateFailure);
+  exec->nodes = graph->nodes;
+  return report(cudaSuccess);
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  for (const Work &node : exec->nodes) get(stream)->add(node);
+  return report(cudaSuccess);
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return report(cudaSuccess);
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return report(cudaSuccess);
+}
