@@ -250,6 +250,9 @@ public:
   /// The same for the rows of `lanes` sequences behind each other, equally many each: a lane's bits are those that matmul of
   /// its rows alone gives. Default: one matmul, for backends where a row's bits do not depend on the rows beside it.
   virtual void matmulLanes(Queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate = false);
+  /// Every head by itself, out_h = x_h W_g^T, where head h reads block g = h / (heads / kvHeads) of W.
+  /// x: [n, heads * k], W: [kvHeads * m, k], out: [n, heads * m]. Default: a matmul a head.
+  virtual void matmulHeads(Queue, Index heads, Index kvHeads, ConstView x, ConstView w, View out);
   virtual void add(Queue, ConstView a, ConstView b, View out);         ///< out = a + b; out may be a or b
   virtual void addRow(Queue, View x, ConstView row);                   ///< x[i, :] += row for every i; row: [1, x.cols]
   virtual void subtract(Queue, ConstView a, ConstView b, View out);    ///< out = a - b; out may be a or b
@@ -377,6 +380,11 @@ inline void Backend::rope(Queue, View, Index, Index, std::span<const double>) { 
 inline void Backend::matmul(Queue, ConstView, ConstView, View, bool) { unsupported("matmul"); }
 inline void Backend::matmulLanes(Queue queue, Index, ConstView x, ConstView w, View out, bool accumulate) {
   matmul(queue, x, w, out, accumulate);
+}
+inline void Backend::matmulHeads(Queue queue, Index heads, Index kvHeads, ConstView x, ConstView w, View out) {
+  const Index k = x.cols / heads, m = out.cols / heads;
+  for (Index h = 0; h < heads; ++h)
+    matmul(queue, x.colRange(h * k, k), w.rowRange(h / (heads / kvHeads) * m, m), out.colRange(h * m, m));
 }
 inline void Backend::add(Queue, ConstView, ConstView, View) { unsupported("add"); }
 inline void Backend::addRow(Queue, View, ConstView) { unsupported("addRow"); }

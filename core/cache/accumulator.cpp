@@ -49,6 +49,22 @@ PackedView Accumulator::packed(const Block &block) const {
           m_width};
 }
 
+StoredSide Accumulator::stored(Index rows) const {
+  StoredSide side;
+  side.width = m_width;
+  m_blocks.forRange({0, rows}, [&](const Block &block, TokenRange part, Index) {
+    StoredSide::Block &b = side.blocks.emplace_back();
+    b.rows = part.size();
+    if (m_format.kind == AccumulatorFormat::Kind::Packed)
+      b.packed = packed(block);
+    else
+      b.plain =
+          block.rows.view(m_format.kind == AccumulatorFormat::Kind::F16 ? DType::F16 : DType::F32, block.count, m_width)
+              .rowRange(part.begin, part.size());
+  });
+  return side;
+}
+
 View Accumulator::load(const Block &block, TokenRange range, Buffer &scratch) const {
   if (m_format.kind == AccumulatorFormat::Kind::F32)
     return block.rows.f32(block.count, m_width).rowRange(range.begin, range.size());

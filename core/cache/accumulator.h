@@ -30,6 +30,9 @@ public:
   void change(TokenRange range, const Change &fn);
   void store(TokenRange range, ConstView rows);
 
+  /// Its first `rows` rows as they lie.
+  StoredSide stored(Index rows) const;
+
   Index bytes() const;
   /// Room for at least `rows` rows, and for no more blocks than they need.
   void resize(Index rows);

@@ -13,7 +13,7 @@ constexpr Queue kQueue = Queue::Compute;
 
 Cache::Cache(const Model &model, const CacheSize &size, std::vector<std::unique_ptr<LayerGroup>> groups,
              std::vector<std::size_t> groupOf)
-    : m_model(model), m_size(size), m_groups(std::move(groups)), m_groupOf(std::move(groupOf)) {}
+    : m_model(model), m_size(size), m_groups(std::move(groups)), m_groupOf(std::move(groupOf)), m_stage(model.backend()) {}
 
 void Cache::beginStep(Index firstToken, Index count) {
   XQS_ASSERT(firstToken == m_tokens && count > 0 && count <= m_size.maxStep);
@@ -21,7 +21,61 @@ void Cache::beginStep(Index firstToken, Index count) {
   m_stepCount = count;
 }
 
+void Cache::prefetch(Index layer) {
+  Fetched &fetched = m_fetched[static_cast<std::size_t>(layer % Stage::kHalves)];
+  if (m_size.placement == Placement::Host) {
+    endStage(fetched.layer);
+    Index bytes = 0;
+    const std::span<PackedTensor> tensors = group(layer).tensors(layer);
+    for (PackedTensor &t : tensors) bytes += t.stageBytes();
+    m_stage.begin(layer, bytes);
+    for (PackedTensor &t : tensors) t.stage(m_stage);
+    fetched = {layer, m_stage.end()};
+  }
+  if (m_rebuild == Rebuild::Ahead && m_stepCount == 1 && m_tokens > 0) rebuildAhead(layer);
+}
+
+void Cache::endStage(Index layer) {
+  if (layer < 0) return;
+  for (PackedTensor &t : group(layer).tensors(layer)) t.unstage();
+}
+
+/// K of the tokens before this step, behind their copies, beside whatever the compute queue does next.
+void Cache::rebuildAhead(Index layer) {
+  if (group(layer).tensors(layer).empty() || !group(layer).independent() ||
+      group(layer).map(layer, Side::K).matrix.empty() || absorbs(layer, Side::K, 1))
+    return;
+  const std::optional<StoredSide> side = storedSide(layer, Side::K, false);
+  if (!side) return;
+  Backend &backend = m_model.backend();
+  const Index dkv = m_model.shape().dkv();
+  Ahead &ahead = m_ahead[static_cast<std::size_t>(layer % Stage::kHalves)];
+  if (const Index bytes = (m_tokens + 1) * dkv * sizeOf(DType::F16); ahead.k.bytes() < bytes) {
+    ahead.k = {};
+    ahead.k = backend.allocate(bytes + kAttendTokens * dkv * sizeOf(DType::F16), Purpose::Activations);
+  }
+  backend.wait(Queue::Rebuild, backend.record(Queue::Compute));
+  backend.wait(Queue::Rebuild, m_fetched[static_cast<std::size_t>(layer % Stage::kHalves)].ready);
+  const bool made = backend.rebuildStored(Queue::Rebuild, *side, {0, m_tokens}, ahead.k.view(DType::F16, m_tokens, dkv));
+  ahead.layer = made ? layer : -1;
+  ahead.ready = backend.record(Queue::Rebuild);
+}
+
+void Cache::append(Index layer, const LayerInput &input) {
+  const Fetched &fetched = m_fetched[static_cast<std::size_t>(layer % Stage::kHalves)];
+  if (fetched.layer == layer) m_model.backend().wait(kQueue, fetched.ready);
+  group(layer).append(layer, step(), input);
+}
+
 void Cache::endStep() {
+  for (Fetched &fetched : m_fetched) {
+    endStage(fetched.layer);
+    fetched.layer = -1;
+  }
+  for (Ahead &ahead : m_ahead) {
+    if (ahead.layer >= 0) m_model.backend().wait(kQueue, ahead.ready); // never attended: the queues still meet
+    ahead.layer = -1;
+  }
   m_tokens += m_stepCount, m_stepCount = 0;
   for (const auto &group : m_groups) group->endStep(m_tokens);
 }
@@ -126,13 +180,42 @@ void Cache::unabsorb(Index layer, ConstView sums, View out) const {
   Backend &backend = m_model.backend();
   const ModelShape &s = m_model.shape();
   const AffineMap &map = group(layer).map(layer, Side::V);
-  const Index width = map.matrix.cols;
-  for (Index head = 0; head < s.heads; ++head) {
-    const Index row = head / (s.heads / s.kvHeads) * s.dh;
-    const View part = out.colRange(head * s.dh, s.dh);
-    backend.matmul(kQueue, sums.colRange(head * width, width), map.matrix.rowRange(row, s.dh), part);
-    if (!map.bias.empty()) backend.addRow(kQueue, part, map.bias.colRange(row, s.dh));
+  backend.matmulHeads(kQueue, s.heads, s.kvHeads, sums, map.matrix, out);
+  if (map.bias.empty()) return;
+  for (Index head = 0; head < s.heads; ++head)
+    backend.addRow(kQueue, out.colRange(head * s.dh, s.dh), map.bias.colRange(head / (s.heads / s.kvHeads) * s.dh, s.dh));
+}
+
+std::optional<StoredSide> Cache::storedSide(Index layer, Side which, bool absorbed) const {
+  const LayerGroup &g = group(layer);
+  std::optional<StoredSide> side = g.stored(layer, which);
+  if (!side) return side;
+  side->heads = absorbed ? 1 : m_model.shape().kvHeads;
+  if (absorbed) return side;
+  side->map = g.map(layer, which).matrix, side->bias = g.map(layer, which).bias;
+  if (which == Side::K && g.ropeAfter(layer)) side->rope = m_model.config().ropeFrequency;
+  return side;
+}
+
+/// One query, whose rows K and V are read where they lie; false where the backend or the method cannot.
+bool Cache::attendStored(Index layer, ConstView q, View out, bool absorbK, bool absorbV) const {
+  Backend &backend = m_model.backend();
+  if (m_stepCount != 1 || m_rebuild == Rebuild::Chunks || !backend.mayReorder()) return false;
+  const ModelShape &s = m_model.shape();
+  std::optional<StoredSide> k = storedSide(layer, Side::K, absorbK), v = storedSide(layer, Side::V, absorbV);
+  if (!k || !v) return false;
+  Buffer queries;
+  if (const Ahead &ahead = m_ahead[static_cast<std::size_t>(layer % Stage::kHalves)]; ahead.layer == layer) {
+    const View all = ahead.k.view(DType::F16, stepEnd(), s.dkv());
+    backend.wait(kQueue, ahead.ready);
+    if (!backend.rebuildStored(kQueue, *k, step(), all.rowRange(stepFirst(), 1))) return false;
+    k = StoredSide{};
+    k->width = s.dkv(), k->heads = s.kvHeads;
+    StoredSide::Block &block = k->blocks.emplace_back();
+    block.rows = all.rows, block.plain = all;
   }
+  return backend.attendStored(kQueue, {absorbK ? absorbedQueries(layer, q, queries) : q, std::move(*k), std::move(*v),
+                                       s.heads, static_cast<float>(1.0 / std::sqrt(static_cast<double>(s.dh))), out});
 }
 
 void Cache::attend(Index layer, ConstView q, View out) const {
@@ -150,6 +233,10 @@ void Cache::attend(Index layer, ConstView q, View out) const {
     const Index width = s.heads * group(layer).rowWidth(layer, Side::V);
     sums = backend.allocate(q.rows * width * sizeOf(DType::F32), Purpose::Scratch);
     args.out = sums.f32(q.rows, width);
+  }
+  if (attendStored(layer, q, args.out, absorbK, absorbV)) {
+    if (absorbV) unabsorb(layer, args.out, out);
+    return;
   }
   if (stepEnd() > kAttendTokens) {
     running = backend.allocate(q.rows * 2 * s.heads * sizeOf(DType::F32), Purpose::Scratch);

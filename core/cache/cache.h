@@ -13,6 +13,11 @@ namespace xqs {
 /// Auto: the cheaper one, where the backend may reorder sums; else rebuilt.
 enum class AttendForm : std::uint8_t { Auto, Rebuilt, Absorbed };
 
+/// Where a decoding step's K comes to be, where the backend can choose. Fused: inside attention, which reads the stored rows
+/// (Backend::attendStored). Chunks: in memory, kAttendTokens tokens at a time. Ahead: K of the past tokens of a layer on the
+/// rebuild queue, while the layer before computes; for layers whose K is an image of stored rows, else Fused.
+enum class Rebuild : std::uint8_t { Fused, Chunks, Ahead };
+
 /// The packed memory of one sequence under one method. Mutable, not thread-safe. Per step, per layer in order:
 ///   beginStep; for each layer { append, advance, rebuild or attend }; endStep.
 class Cache {
@@ -25,8 +30,11 @@ public:
   bool needsKv(Index layer) const { return group(layer).needsKv(); }
   /// Tokens [firstToken, firstToken + count) come next; firstToken == tokens(), count <= maxStep.
   void beginStep(Index firstToken, Index count);
+  /// What can be done for a layer before its rows are known: copies from the host's memory, K of the past tokens. Called
+  /// once a layer and step, before its append, at best a layer early.
+  void prefetch(Index layer);
   /// Stores the step's rows of one layer; packs what a query of this step already reads packed.
-  void append(Index layer, const LayerInput &input) { group(layer).append(layer, step(), input); }
+  void append(Index layer, const LayerInput &input);
   /// The only thing that moves a cross-layer accumulator: once a layer, after append.
   void advance(Index layer) { group(layer).advance(layer, step()); }
   /// K (after RoPE) or V of tokens `range` from packed bytes alone: out [range.size(), dkv] fp32. Version::Exact: tokens
@@ -60,6 +68,7 @@ public:
   void restore(Index tokens, const StateVisitor &fill);
 
   void setAttendForm(AttendForm form) { m_form = form; }
+  void setRebuild(Rebuild rebuild) { m_rebuild = rebuild; }
 
   Index tokens() const { return m_tokens; } ///< tokens in closed steps
   Index stepFirst() const { return m_tokens; }
@@ -73,6 +82,10 @@ private:
   TokenRange step() const { return {stepFirst(), stepEnd()}; }
   bool absorbs(Index layer, Side side, Index queries) const;
   AttentionSide side(Index layer, Side side, TokenRange chunk, bool absorbed, std::vector<Buffer> &scratch) const;
+  bool attendStored(Index layer, ConstView q, View out, bool absorbK, bool absorbV) const;
+  std::optional<StoredSide> storedSide(Index layer, Side side, bool absorbed) const;
+  void rebuildAhead(Index layer);
+  void endStage(Index layer);
   ConstView absorbedQueries(Index layer, ConstView q, Buffer &buffer) const;
   void unabsorb(Index layer, ConstView sums, View out) const;
 
@@ -81,6 +94,20 @@ private:
   std::vector<std::unique_ptr<LayerGroup>> m_groups;
   std::vector<std::size_t> m_groupOf;
   AttendForm m_form = AttendForm::Auto;
+  Rebuild m_rebuild = Rebuild::Fused;
+  Stage m_stage;
+  struct Ahead {
+    Index layer = -1; ///< whose past K lies in `k`; < 0: none
+    Buffer k;         ///< FP16
+    Event ready;
+  };
+  /// What was fetched for a layer lies in slot layer % kHalves until the next but one takes it.
+  struct Fetched {
+    Index layer = -1;
+    Event ready;
+  };
+  std::array<Fetched, Stage::kHalves> m_fetched;
+  std::array<Ahead, Stage::kHalves> m_ahead;
   Index m_tokens = 0;
   Index m_stepCount = 0;
 };

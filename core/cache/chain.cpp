@@ -22,6 +22,7 @@ public:
   bool needsKv() const override { return false; }
 
   void append(Index layer, TokenRange step, const LayerInput &input) override {
+    m_tokens = step.end;
     const ConstView x = m_link.residualDomain ? input.residual : input.normed;
     Buffer mapped, delta;
     if (layer == m_base) {
@@ -65,6 +66,12 @@ public:
   Index rowWidth(Index, Side) const override { return m_model.shape().d; }
   const AffineMap &map(Index layer, Side side) const override { return side == Side::K ? link(layer).k : link(layer).v; }
   bool ropeAfter(Index) const override { return true; }
+
+  /// The packed sum; where it is the residual stream, its rows are normed first and lie nowhere.
+  std::optional<StoredSide> stored(Index, Side) const override {
+    return m_link.residualDomain ? std::nullopt : std::optional(m_stored.stored(m_tokens));
+  }
+  std::span<PackedTensor> tensors(Index layer) override { return {&tensor(layer), 1}; }
 
   Index exactBegin(Index, Side) const override { return m_exactFirst; }
   ExactFrom exactFrom(Index layer, Side) const override {
@@ -206,6 +213,7 @@ private:
   const ChainLink &m_link; ///< of the base: what all links share
   Accumulator m_stored;    ///< X^_i of all tokens, as packed (open tokens: as FP16 rows); made anew in every step
   Accumulator m_exact;     ///< X^_i of tokens from m_exactFirst on, along FP16 rows
+  Index m_tokens = 0;      ///< of the packed sum in this step
   Index m_exactFirst = 0;  ///< first token of m_exact in this step
   Index m_openFirst = 0;   ///< first token that was open when the last step ended
   bool m_windowed;

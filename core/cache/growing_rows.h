@@ -32,14 +32,8 @@ public:
     }
   }
   /// fn(block, range inside it, rows of `range` before it) for every block that `range` touches.
-  template <typename Fn> void forRange(TokenRange range, const Fn &fn) const {
-    XQS_ASSERT(range.empty() || range.end <= m_rows);
-    for (std::size_t i = 0; i < m_blocks.size(); ++i) {
-      const Index begin = m_starts[i], end = i + 1 < m_blocks.size() ? m_starts[i + 1] : m_rows;
-      const TokenRange part{std::max(range.begin, begin), std::min(range.end, end)};
-      if (!part.empty()) fn(m_blocks[i], TokenRange{part.begin - begin, part.end - begin}, part.begin - range.begin);
-    }
-  }
+  template <typename Fn> void forRange(TokenRange range, const Fn &fn) const { visit(*this, range, fn); }
+  template <typename Fn> void forRange(TokenRange range, const Fn &fn) { visit(*this, range, fn); }
   /// Gives back the blocks that `rows` rows do not reach; never what is reserved.
   void release(Index rows) {
     while (!m_blocks.empty() && m_starts.back() >= rows && (m_blocks.size() > 1 || m_reserved == 0)) {
@@ -51,6 +45,15 @@ public:
   Index rows() const { return m_rows; }
 
 private:
+  template <typename Self, typename Fn> static void visit(Self &self, TokenRange range, const Fn &fn) {
+    XQS_ASSERT(range.empty() || range.end <= self.m_rows);
+    for (std::size_t i = 0; i < self.m_blocks.size(); ++i) {
+      const Index begin = self.m_starts[i], end = i + 1 < self.m_blocks.size() ? self.m_starts[i + 1] : self.m_rows;
+      const TokenRange part{std::max(range.begin, begin), std::min(range.end, end)};
+      if (!part.empty()) fn(self.m_blocks[i], TokenRange{part.begin - begin, part.end - begin}, part.begin - range.begin);
+    }
+  }
+
   Index m_reserved, m_blockRows, m_rows = 0;
   std::vector<Block> m_blocks;
   std::vector<Index> m_starts;

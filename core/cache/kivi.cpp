@@ -42,8 +42,7 @@ MethodInfo kiviMethod() {
           "KIVI",
           "K after RoPE per channel, V per token within each head; newest tokens stay FP16 while decoding.",
           "arXiv 2402.02750, sec. 3",
-          withConditioning(
-              {bitsParameter(), groupParameter(32), firstLayersParameter(0), firstBitsParameter()}, 128),
+          withConditioning({bitsParameter(), groupParameter(32), firstLayersParameter(0), firstBitsParameter()}, 128),
           [](const PolicySpec &s, const ModelShape &m, Index layer) { return kvPlan(s, m, layer, true); }};
 }
 
@@ -52,8 +51,7 @@ MethodInfo kiviStarMethod() {
           "KIVI*",
           "K before RoPE per channel, V per token across all KV heads: the stronger baseline of the XQuant paper.",
           "arXiv 2508.10395, sec. 4",
-          withConditioning(
-              {bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter()}, 0),
+          withConditioning({bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter()}, 0),
           [](const PolicySpec &s, const ModelShape &m, Index layer) { return kvPlan(s, m, layer, false); }};
 }
 

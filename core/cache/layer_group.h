@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace xqs {
@@ -44,6 +46,13 @@ public:
   virtual bool ropeAfter(Index layer) const = 0;
   /// K or V itself, before RoPE where ropeAfter; default: rows through map.
   virtual void image(Index layer, Side side, Version version, TokenRange range, View out) const;
+
+  /// The rows of K or V where they lie, all tokens of a step of one; without map, bias, rotation. Empty: they are made.
+  virtual std::optional<StoredSide> stored(Index /*layer*/, Side /*side*/) const { return std::nullopt; }
+  /// The tensors of a layer: what a cache in the host's memory copies to the device.
+  virtual std::span<PackedTensor> tensors(Index /*layer*/) { return {}; }
+  /// True where a layer's past rows need no other layer: they can be read before the layer's turn.
+  virtual bool independent() const { return false; }
 
   virtual Index exactBegin(Index layer, Side side) const = 0;
   virtual ExactFrom exactFrom(Index layer, Side side) const = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/layer_maps.h"
 
+#include "model/matrices.h"
+
 namespace xqs {
 namespace {
 
@@ -12,12 +14,6 @@ std::vector<float> transposed(const std::vector<float> &m, Index rows, Index col
     for (Index c = 0; c < cols; ++c) t[static_cast<std::size_t>(c * rows + r)] = m[static_cast<std::size_t>(r * cols + c)];
   return t;
 }
-
-/// A matrix on the backend, with what owns it.
-struct Matrix {
-  ConstView view;
-  Buffer owned;
-};
 
 /// What conditioning does to one tensor of a layer: G, once for the way in and for both ways back.
 struct Conditioned {
@@ -37,23 +33,20 @@ public:
 
   /// The transpose that an absorbed K multiplies queries with.
   void addColumns(AffineMap &map) {
-    std::vector<float> values(static_cast<std::size_t>(map.matrix.rows * map.matrix.cols));
-    m_backend.download(kQueue, values.data(), map.matrix.data, std::ssize(values) * sizeOf(DType::F32));
-    m_backend.sync(kQueue);
-    Matrix columns = upload(transposed(values, map.matrix.rows, map.matrix.cols), map.matrix.cols, map.matrix.rows);
+    const std::vector<float> values = downloadMatrix(m_backend, map.matrix);
+    Matrix columns =
+        uploadWeights(m_backend, transposed(values, map.matrix.rows, map.matrix.cols), map.matrix.cols, map.matrix.rows);
     map.columns = columns.view, map.ownedColumns = std::move(columns.owned);
   }
 
 private:
   Matrix upload(const std::vector<float> &values, Index rows, Index cols) {
-    Matrix m;
-    m.owned = m_backend.allocate(rows * cols * sizeOf(DType::F32), Purpose::Weights);
-    m_backend.upload(kQueue, m.owned.data(), values.data(), m.owned.bytes());
-    m.view = m.owned.f32(rows, cols);
-    return m;
+    return uploadMatrix(m_backend, values, rows, cols);
   }
-  /// x W^T.
-  Matrix product(ConstView x, ConstView w) {
+  /// x W^T, FP32 as every matrix is until `set` keeps it.
+  Matrix product(ConstView from, ConstView w) {
+    const Matrix wide = asFloats(m_backend, from);
+    const ConstView x = wide.view;
     Matrix m;
     m.owned = m_backend.allocate(x.rows * w.rows * sizeOf(DType::F32), Purpose::Weights);
     const View out = m.owned.f32(x.rows, w.rows);
@@ -93,7 +86,10 @@ private:
     XQS_ASSERT(rank == svd.rank); // a chain stores full rank
     return upload(svd.u, svd.d, svd.rank);
   }
-  static void set(AffineMap &to, Matrix matrix) { to.matrix = matrix.view, to.ownedMatrix = std::move(matrix.owned); }
+  void set(AffineMap &to, Matrix matrix) {
+    matrix = asWeights(m_backend, std::move(matrix));
+    to.matrix = matrix.view, to.ownedMatrix = std::move(matrix.owned);
+  }
   static void setBias(AffineMap &to, Matrix bias) { to.bias = bias.view, to.ownedBias = std::move(bias.owned); }
   const std::vector<float> &mean(Source source) { return m_calibration.channels(source, m_layer).mean; }
 
@@ -125,7 +121,8 @@ TensorMaps Builder::tensorMaps(const StoredTensor &t, Conditioned &conditioned, 
   const Index inner = t.mappedWidth, width = t.spec.width;
   Matrix forward, back;
   if (t.forward == Map::None) {
-    forward = {conditioned.g, std::move(conditioned.owned)};
+    forward = {conditioned.g, {}};
+    if (m_backend.weightType() == DType::F32) forward.owned = std::move(conditioned.owned); // else `set` copies it
     if (wantBack && c.linear()) back = upload(transposed(conditioned.values, width, inner), inner, width);
   } else if (c.linear()) {
     const Matrix columns = uColumns(t.forward, inner); // G U^T = product(G, U)

@@ -57,8 +57,8 @@ CacheBytes tensorBytes(const TensorSpec &spec, Index tokens, const CacheSize &si
   CacheBytes b = formatBits(spec, tokens, spec.closedAt(tokens, size.state));
   const TensorRows rows = tensorRows(spec, size, tokens);
   const Index half = sizeOf(DType::F16), rowBytes = spec.packedWidth() * half;
-  b.allocated = (rows.half + rows.sinks) * spec.width * half + rows.outliers * spec.outliers * half +
-                rows.exactAtRest * rowBytes;
+  b.allocated =
+      (rows.half + rows.sinks) * spec.width * half + rows.outliers * spec.outliers * half + rows.exactAtRest * rowBytes;
   if (!spec.fp16())
     b.allocated += rows.packed * spec.format().codeBytesPerRow(spec.packedWidth()) +
                    2 * half * spec.format().scaleCount(rows.packed, spec.packedWidth());

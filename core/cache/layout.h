@@ -61,6 +61,10 @@ struct CacheSize {
   Index capacity = 0;
   Index maxStep = 0;
   State state = State::All;
+  /// Host: what grows with the tokens (codes, scales, FP16 channels and rows) lies in the host's memory and is copied to the
+  /// device layer by layer, ahead of its use; what a step writes, and the open rows, are small and stay where they are
+  /// written.
+  Placement placement = Placement::Device;
 };
 
 /// Everything a policy stores, layer by layer: the one source of `footprint`, of allocation and of `bytes`.

@@ -13,33 +13,133 @@ PackedTensor::PackedTensor(Backend &backend, const TensorSpec &spec, const Cache
       m_packed(m_rows.packed, blockRows(spec)), m_half(m_rows.half, blockRows(spec)),
       m_outliers(m_rows.outliers, kBlockTokens) {
   if (spec.fp16()) {
-    m_half.reserve(0, [&](Index rows) { return makeHalf(rows, spec.width, Purpose::CacheCodes); });
+    m_half.reserve(0, [&](Index rows) { return makeHalf(rows, spec.width, Purpose::CacheCodes, size.placement); });
     return;
   }
   reservePacked(0); // what the cache begins with
   if (spec.outliers > 0)
-    m_outliers.reserve(0, [&](Index rows) { return makeHalf(rows, spec.outliers, Purpose::CacheOutliers); });
+    m_outliers.reserve(0, [&](Index rows) { return makeHalf(rows, spec.outliers, Purpose::CacheOutliers, size.placement); });
   m_sinks = makeHalf(spec.sinks, spec.width, Purpose::CacheOutliers);
   m_exact = makeHalf(m_rows.exactAtRest + m_rows.exactInStep, spec.packedWidth(), Purpose::CacheExact);
 }
 
-PackedTensor::Half PackedTensor::makeHalf(Index rows, Index width, Purpose purpose) const {
-  Half half{m_backend.allocate(rows * width * sizeOf(DType::F16), purpose), {}};
+PackedTensor::Half PackedTensor::makeHalf(Index rows, Index width, Purpose purpose, Placement placement) const {
+  Half half;
+  half.buffer = m_backend.allocate(rows * width * sizeOf(DType::F16), purpose, placement);
   half.rows = half.buffer.view(DType::F16, rows, width);
   return half;
 }
 
 void PackedTensor::appendHalf(GrowingRows<Half> &to, Index first, ConstView rows, Purpose purpose) {
-  to.reserve(first + rows.rows, [&](Index count) { return makeHalf(count, rows.cols, purpose); });
+  to.reserve(first + rows.rows, [&](Index count) { return makeHalf(count, rows.cols, purpose, m_size.placement); });
   to.forRange({first, first + rows.rows}, [&](const Half &block, TokenRange part, Index before) {
     m_backend.convert(kQueue, rows.rowRange(before, part.size()), block.rows.rowRange(part.begin, part.size()));
   });
 }
 
-void PackedTensor::readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const {
-  from.forRange(range, [&](const Half &block, TokenRange part, Index before) {
-    m_backend.convert(kQueue, block.rows.rowRange(part.begin, part.size()), out.rowRange(before, part.size()));
+template <typename Fn> void PackedTensor::forPacked(TokenRange range, const Fn &fn) const {
+  m_packed.forRange(range, [&](const Packed &block, TokenRange part, Index before) {
+    const PackedView home = view(block);
+    const Index split = std::clamp(block.staged, part.begin, part.end);
+    if (split > part.begin) {
+      PackedView near = home;
+      near.codes = block.nearCodes;
+      near.scales = reinterpret_cast<xqs::Half *>(block.nearScales);
+      near.zeros = reinterpret_cast<xqs::Half *>(block.nearZeros);
+      fn(near, TokenRange{part.begin, split}, before);
+    }
+    if (part.end > split) fn(home, TokenRange{split, part.end}, before + split - part.begin);
   });
+}
+
+template <typename Fn> void PackedTensor::forHalf(const GrowingRows<Half> &rows, TokenRange range, const Fn &fn) {
+  rows.forRange(range, [&](const Half &block, TokenRange part, Index before) {
+    const Index split = std::clamp(block.staged, part.begin, part.end);
+    if (split > part.begin) fn(block.near.rowRange(part.begin, split - part.begin), before);
+    if (part.end > split) fn(block.rows.rowRange(split, part.end - split), before + split - part.begin);
+  });
+}
+
+void PackedTensor::readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const {
+  forHalf(from, range,
+          [&](ConstView rows, Index before) { m_backend.convert(kQueue, rows, out.rowRange(before, rows.rows)); });
+}
+
+std::optional<StoredSide> PackedTensor::stored() const {
+  StoredSide side;
+  side.width = m_spec.width;
+  if (m_spec.fp16()) {
+    forHalf(m_half, {0, m_closed}, [&](ConstView rows, Index) {
+      StoredSide::Block &block = side.blocks.emplace_back();
+      block.rows = rows.rows, block.plain = rows;
+    });
+    return side;
+  }
+  bool wholeGroups = true;
+  // Cuts a piece where the FP16 channels beside it begin a new block.
+  const auto add = [&](TokenRange tokens, const auto &body) {
+    const auto piece = [&](Index before, Index rows, ConstView outliers) {
+      StoredSide::Block &block = side.blocks.emplace_back();
+      block.rows = rows, block.outliers = outliers;
+      body(block, before);
+      wholeGroups &= m_spec.axis == Axis::Token || block.plain.rows > 0 || block.firstRow % m_spec.group == 0;
+    };
+    if (m_spec.outliers == 0) return piece(0, tokens.size(), {});
+    forHalf(m_outliers, tokens, [&](ConstView rows, Index before) { piece(before, rows.rows, rows); });
+  };
+  forPacked({0, m_closed}, [&](const PackedView &packed, TokenRange part, Index first) {
+    add({first, first + part.size()},
+        [&](StoredSide::Block &block, Index before) { block.packed = packed, block.firstRow = part.begin + before; });
+  });
+  if (m_exactEnd > m_closed)
+    add({m_closed, m_exactEnd}, [&](StoredSide::Block &block, Index before) {
+      block.plain = exactRows({m_closed + before, m_closed + before + block.rows});
+    });
+  const Index tokens = std::max(m_closed, m_exactEnd);
+  if (m_spec.sinks > 0) side.sinks = m_sinks.rows.rowRange(0, std::min(m_spec.sinks, tokens));
+  return wholeGroups ? std::optional(std::move(side)) : std::nullopt;
+}
+
+Index PackedTensor::stageBytes() {
+  Index bytes = 0;
+  forGrowing([&](const auto &block, Index rows) {
+    if constexpr (requires { block.codes; }) {
+      const Index scales = m_spec.format().scaleCount(rows, m_spec.packedWidth()) * sizeOf(DType::F16);
+      bytes += Stage::aligned(rows * view(block).rowBytes()) + 2 * Stage::aligned(scales);
+    } else {
+      bytes += Stage::aligned(rows * block.rows.cols * sizeOf(DType::F16));
+    }
+  });
+  return bytes;
+}
+
+void PackedTensor::stage(Stage &stage) {
+  forGrowing([&](auto &block, Index rows) {
+    if constexpr (requires { block.codes; }) {
+      const Index scales = m_spec.format().scaleCount(rows, m_spec.packedWidth()) * sizeOf(DType::F16);
+      block.nearCodes = stage.copy(block.codes, rows * view(block).rowBytes());
+      block.nearScales = stage.copy(block.scales, scales);
+      block.nearZeros = stage.copy(block.zeros, scales);
+    } else {
+      const Index cols = block.rows.cols;
+      block.near = View(stage.copy(block.buffer, rows * cols * sizeOf(DType::F16)), DType::F16, rows, cols);
+    }
+    block.staged = rows;
+  });
+}
+
+void PackedTensor::unstage() {
+  forGrowing([](auto &block, Index) { block.staged = 0; });
+}
+
+template <typename Fn> void PackedTensor::forGrowing(const Fn &fn) {
+  const auto each = [&](auto &blocks, Index rows) {
+    blocks.forRange({0, std::min(rows, blocks.rows())},
+                    [&](auto &block, TokenRange part, Index) { fn(block, part.size()); });
+  };
+  each(m_packed, m_spec.fp16() ? 0 : m_closed);
+  each(m_half, m_spec.fp16() ? m_closed : 0);
+  if (m_spec.outliers > 0) each(m_outliers, m_closed);
 }
 
 bool PackedTensor::windowed() const { return m_size.state == State::Stream && !m_spec.fp16() && !m_spec.stream.never(); }
@@ -107,9 +207,9 @@ void PackedTensor::reservePacked(Index rows) {
   const Index width = m_spec.packedWidth();
   m_packed.reserve(rows, [&](Index count) {
     const Index scaleBytes = m_spec.format().scaleCount(count, width) * sizeOf(DType::F16);
-    return Packed{m_backend.allocate(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
-                  m_backend.allocate(scaleBytes, Purpose::CacheScales), m_backend.allocate(scaleBytes, Purpose::CacheScales),
-                  count};
+    const auto make = [&](Index bytes, Purpose purpose) { return m_backend.allocate(bytes, purpose, m_size.placement); };
+    return Packed{make(count * m_spec.format().codeBytesPerRow(width), Purpose::CacheCodes),
+                  make(scaleBytes, Purpose::CacheScales), make(scaleBytes, Purpose::CacheScales), count};
   });
 }
 
@@ -169,8 +269,8 @@ void PackedTensor::read(Version version, TokenRange range, View out) const {
   if (m_spec.outliers > 0) readHalf(m_outliers, range, out.colRange(0, m_spec.outliers));
   const View packed = body(out);
   const Index split = version == Version::Exact ? range.begin : std::clamp(m_closed, range.begin, range.end);
-  m_packed.forRange({range.begin, split}, [&](const Packed &block, TokenRange part, Index before) {
-    m_backend.dequantize(kQueue, view(block), part, packed.rowRange(before, part.size()));
+  forPacked({range.begin, split}, [&](const PackedView &from, TokenRange part, Index before) {
+    m_backend.dequantize(kQueue, from, part, packed.rowRange(before, part.size()));
   });
   if (range.end > split)
     m_backend.convert(kQueue, exactRows({split, range.end}), packed.rowRange(split - range.begin, range.end - split));
@@ -181,8 +281,8 @@ void PackedTensor::read(Version version, TokenRange range, View out) const {
 void PackedTensor::readMatmul(Version version, TokenRange range, ConstView w, View out) const {
   const bool allPacked = !m_spec.fp16() && m_spec.outliers == 0 && range.begin >= m_spec.sinks && range.end <= m_closed;
   if (allPacked && version == Version::Stored) {
-    m_packed.forRange(range, [&](const Packed &block, TokenRange part, Index before) {
-      m_backend.dequantMatmul(kQueue, view(block), part, w, out.rowRange(before, part.size()));
+    forPacked(range, [&](const PackedView &from, TokenRange part, Index before) {
+      m_backend.dequantMatmul(kQueue, from, part, w, out.rowRange(before, part.size()));
     });
     return;
   }
@@ -225,7 +325,7 @@ void PackedTensor::resize(Index tokens) {
   m_closed = m_spec.closedAt(tokens, m_size.state);
   const auto resizeHalf = [&](GrowingRows<Half> &rows, Index width, Purpose purpose) {
     rows.release(tokens);
-    rows.reserve(tokens, [&](Index count) { return makeHalf(count, width, purpose); });
+    rows.reserve(tokens, [&](Index count) { return makeHalf(count, width, purpose, m_size.placement); });
   };
   if (m_spec.fp16()) return resizeHalf(m_half, m_spec.width, Purpose::CacheCodes);
   if (tokens - m_closed > m_exact.rows.rows)

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "cache/layout.h"
+#include "cache/stage.h"
 
 #include <functional>
+#include <optional>
 
 namespace xqs {
 
@@ -37,7 +39,15 @@ public:
   void readMatmul(Version version, TokenRange range, ConstView w, View out) const;
   /// The step is over: closes what is complete and forgets FP16 rows of closed tokens.
   void endStep(Index tokens);
+  /// All tokens as they lie (Version::Stored), for operations that read them there; without map, bias, rotation. Empty where
+  /// blocks of FP16 channels cut a group of tokens.
+  std::optional<StoredSide> stored() const;
   CacheBytes bytes(Index tokens) const;
+
+  // Of a tensor in the host's memory: its closed tokens are read from the device between stage and unstage.
+  Index stageBytes();
+  void stage(Stage &stage);
+  void unstage();
 
   // Between steps: the state, which is all that the tokens left; bounds and sizes follow from their number.
   /// All buffers; the used bytes behind each other are the same however the rows are cut into blocks.
@@ -60,13 +70,23 @@ private:
   struct Packed {
     Buffer codes, scales, zeros;
     Index count; ///< rows
+    /// Copies of the first `staged` rows on the device.
+    Index staged = 0;
+    std::byte *nearCodes = nullptr, *nearScales = nullptr, *nearZeros = nullptr;
   };
   struct Half {
     Buffer buffer;
     View rows;
+    Index staged = 0;
+    View near;
   };
   PackedView view(const Packed &block) const;
-  Half makeHalf(Index rows, Index width, Purpose purpose) const;
+  /// fn(packed view, rows of it, rows of `range` before them) and fn(FP16 view, ...) for the pieces that `range` lies in: a
+  /// block's staged rows and the others.
+  template <typename Fn> void forPacked(TokenRange range, const Fn &fn) const;
+  template <typename Fn> static void forHalf(const GrowingRows<Half> &rows, TokenRange range, const Fn &fn);
+  template <typename Fn> void forGrowing(const Fn &fn); ///< fn(block, rows that tokens closed so far have in it)
+  Half makeHalf(Index rows, Index width, Purpose purpose, Placement placement = Placement::Device) const;
   void appendHalf(GrowingRows<Half> &to, Index first, ConstView rows, Purpose purpose);
   void readHalf(const GrowingRows<Half> &from, TokenRange range, View out) const;
   void reservePacked(Index rows);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/layer_group.h"
+#include "model/matrices.h"
 
 #include <numeric>
 
@@ -58,6 +59,10 @@ public:
     if (!m.bias.empty()) m_backend.addRow(kQueue, out, m.bias);
   }
 
+  std::optional<StoredSide> stored(Index, Side side) const override { return tensor(side).stored(); }
+  std::span<PackedTensor> tensors(Index) override { return m_tensors; }
+  bool independent() const override { return true; }
+
   Index exactBegin(Index, Side side) const override { return tensor(side).exactBegin(); }
   ExactFrom exactFrom(Index, Side side) const override {
     return tensor(side).windowed() ? tensor(side).spec().stream : ExactFrom{};
@@ -79,7 +84,7 @@ private:
   void readOwnChannels(std::size_t i, TokenRange range, View out) const {
     const StoredTensor &t = m_layer.plan.tensors[i];
     const ConstView bias = m_layer.tensors[i].forward.bias;
-    Buffer scratch, negated, columns;
+    Buffer scratch, negated;
     const bool linear = t.conditioning.linear();
     const View stored = linear ? makeRows(scratch, range.size(), t.spec.width) : out;
     m_tensors[i].read(Version::Stored, range, stored);
@@ -89,18 +94,16 @@ private:
       m_backend.scale(kQueue, minus, -1);
       m_backend.addRow(kQueue, stored, minus);
     }
-    if (linear) m_backend.matmul(kQueue, stored, uploadColumns(i, columns), out);
+    if (linear) m_backend.matmul(kQueue, stored, uploadColumns(i).view, out);
   }
 
   /// G^T [mappedWidth, width]. Made when a capture asks: it would double what a conditioned layer's maps take.
-  ConstView uploadColumns(std::size_t i, Buffer &buffer) const {
+  Matrix uploadColumns(std::size_t i) const {
     const StoredTensor &t = m_layer.plan.tensors[i];
     const Index inner = t.mappedWidth, width = t.spec.width;
     std::vector<float> g;
     if (t.forward == Map::None) {
-      g.resize(static_cast<std::size_t>(width * inner));
-      m_backend.download(kQueue, g.data(), m_layer.tensors[i].forward.matrix.data, std::ssize(g) * sizeOf(DType::F32));
-      m_backend.sync(kQueue);
+      g = downloadMatrix(m_backend, m_layer.tensors[i].forward.matrix);
     } else { // G is folded into the map; a latent's outlier channels are its first
       std::vector<Index> leading(static_cast<std::size_t>(t.conditioning.outlierChannels));
       std::iota(leading.begin(), leading.end(), Index{0});
@@ -110,10 +113,7 @@ private:
     for (Index r = 0; r < width; ++r)
       for (Index c = 0; c < inner; ++c)
         columns[static_cast<std::size_t>(c * width + r)] = g[static_cast<std::size_t>(r * inner + c)];
-    const View view = makeRows(buffer, inner, width);
-    m_backend.upload(kQueue, buffer.data(), columns.data(), buffer.bytes());
-    m_backend.sync(kQueue); // the host copy goes
-    return view;
+    return uploadWeights(m_backend, columns, inner, width);
   }
 
   const PackedTensor &tensor(Side side) const {
@@ -131,6 +131,7 @@ public:
   }
   bool needsKv() const override { return true; }
   void append(Index layer, TokenRange step, const LayerInput &input) override {
+    m_end = step.end;
     if (step.end > m_rows) reserve(grownRows(step.end, m_rows, m_rows + kBlockTokens));
     m_backend.copy(kQueue, input.kRope, view(layer, Side::K, step));
     m_backend.copy(kQueue, input.v, view(layer, Side::V, step));
@@ -152,6 +153,13 @@ public:
   Index rowWidth(Index, Side) const override { return m_model.shape().dkv(); }
   const AffineMap &map(Index, Side) const override { return m_identity; }
   bool ropeAfter(Index) const override { return false; }
+  std::optional<StoredSide> stored(Index layer, Side side) const override {
+    StoredSide s;
+    s.width = m_model.shape().dkv();
+    StoredSide::Block &block = s.blocks.emplace_back();
+    block.rows = m_end, block.plain = view(layer, side, {0, m_end});
+    return s;
+  }
   Index exactBegin(Index, Side) const override { return 0; }
   ExactFrom exactFrom(Index, Side) const override { return {}; }
 
@@ -172,7 +180,7 @@ private:
         .f32(m_rows, m_model.shape().dkv())
         .rowRange(range.begin, range.size());
   }
-  Index m_rows = 0, m_tokens = 0;
+  Index m_rows = 0, m_tokens = 0, m_end = 0; ///< m_end: of the step in progress
   std::vector<std::array<Buffer, 2>> m_layers;
   AffineMap m_identity;
 };

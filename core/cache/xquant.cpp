@@ -42,8 +42,8 @@ MethodInfo xquantMethod() {
           "XQuant",
           "Stores the attention input X (or its latents) and rebuilds K and V from it.",
           "arXiv 2508.10395, sec. 3.1 and 3.2",
-          withConditioning({bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter(),
-                            sourceParameter()}, 0),
+          withConditioning(
+              {bitsParameter(), groupParameter(128), firstLayersParameter(3), firstBitsParameter(), sourceParameter()}, 0),
           [](const PolicySpec &s, const ModelShape &m, Index layer) { return xquantPlan(s, m, bitsOfLayer(s, layer)); }};
 }
 

@@ -64,8 +64,8 @@ LayerPlan chainPlan(const PolicySpec &spec, const ModelShape &shape, bool base) 
   tensor.width = throughU ? std::min(shape.d, 2 * shape.dkv()) : shape.d;
   Conditioning conditioning = conditioningOf(spec);
   conditioning.leadingOutliers = throughU;
-  const Source source = link.residualDomain ? (base ? Source::Residual : Source::DeltaResidual)
-                                            : (base ? Source::X : Source::DeltaX);
+  const Source source =
+      link.residualDomain ? (base ? Source::Residual : Source::DeltaResidual) : (base ? Source::X : Source::DeltaX);
   LayerPlan p;
   p.tensors = {storedTensor(tensor, source, throughU ? Map::Ukv : Map::None, Site::Delta, conditioning, spec)};
   p.k.map = Map::Wk, p.v.map = Map::Wv;
@@ -95,7 +95,8 @@ MethodInfo xquantClMethod() {
                choice("delta_axis", {"token", "channel"},
                       "Groups of the deltas run along a token's channels or along a channel's tokens."),
                choice("accumulator", {"fp32", "fp16", "first_bits"},
-                      "Precision of the running sum between layers; first_bits quantizes it again after each addition.")}, 0),
+                      "Precision of the running sum between layers; first_bits quantizes it again after each addition.")},
+              0),
           plan};
 }
 

@@ -2,6 +2,7 @@
 #include "calibrate/calibration.h"
 
 #include "calibrate/float_file.h"
+#include "model/matrices.h"
 
 #include <fmt/format.h>
 #include <lapacke.h>
@@ -19,11 +20,9 @@ std::vector<double> weightColumns(const Model &model, SvdOf what, Index layer) {
   const Index dkv = model.shape().dkv();
   const Index width = what == SvdOf::WkWv ? 2 * dkv : dkv;
   std::vector<double> w(static_cast<std::size_t>(d * width));
-  std::vector<float> host(static_cast<std::size_t>(dkv * d));
   Index column = 0;
   const auto take = [&](ConstView weight) {
-    model.backend().download(Queue::Compute, host.data(), weight.data, dkv * d * sizeOf(DType::F32));
-    model.backend().sync(Queue::Compute);
+    const std::vector<float> host = downloadMatrix(model.backend(), weight);
     for (Index o = 0; o < dkv; ++o, ++column)
       for (Index i = 0; i < d; ++i)
         w[static_cast<std::size_t>(i * width + column)] = host[static_cast<std::size_t>(o * d + i)];
@@ -99,9 +98,15 @@ std::vector<float> Svd::bTimesS(Index columns) const {
 
 Calibration::Calibration(const Model &model, std::filesystem::path folder) : m_model(model), m_folder(std::move(folder)) {}
 
+/// What FP16 weights give is not what FP32 ones give.
+std::filesystem::path Calibration::folder() const {
+  const bool half = m_model.backend().weightType() == DType::F16;
+  return m_folder / (m_model.hash().substr(0, 16) + (half ? "-fp16" : ""));
+}
+
 std::filesystem::path Calibration::fileOf(SvdOf what, Index layer) const {
   const char *name = what == SvdOf::Wk ? "wk" : what == SvdOf::Wv ? "wv" : "wkwv";
-  return m_folder / m_model.hash().substr(0, 16) / fmt::format("{}-{}.svd", name, layer);
+  return folder() / fmt::format("{}-{}.svd", name, layer);
 }
 
 const Svd &Calibration::svd(SvdOf what, Index layer) {

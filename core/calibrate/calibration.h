@@ -54,6 +54,7 @@ public:
   static std::filesystem::path defaultFolder();
 
 private:
+  std::filesystem::path folder() const; ///< of the model on this backend
   std::filesystem::path fileOf(SvdOf what, Index layer) const;
   const Activations &activations();
   const std::vector<std::vector<float>> &writtenMagnitudes();

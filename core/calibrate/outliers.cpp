@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which channels are outliers: measured on a text, or predicted from the weights alone.
 #include "calibrate/calibration.h"
+#include "model/matrices.h"
 
 #include <fmt/format.h>
 
@@ -8,13 +9,6 @@
 
 namespace xqs {
 namespace {
-
-std::vector<float> download(Backend &backend, ConstView view) {
-  std::vector<float> host(static_cast<std::size_t>(view.rows * view.cols));
-  backend.download(Queue::Compute, host.data(), view.data, view.rows * view.cols * sizeOf(DType::F32));
-  backend.sync(Queue::Compute);
-  return host;
-}
 
 /// squares[c] += sum over row c of W^2: what a layer writes into channel c. W: [d, inputs].
 void addRowSquares(const std::vector<float> &w, Index inputs, std::vector<double> &squares) {
@@ -38,7 +32,7 @@ const Activations &Calibration::activations() {
   if (!m_measure)
     throw Error(Code::Usage, "this policy needs a calibration text (center, or outlier_source=calibration); give one with "
                              "--calibration, or use outlier_source=weights");
-  const auto file = m_folder / m_model.hash().substr(0, 16) / fmt::format("activations-{}.bin", m_measureKey.substr(0, 16));
+  const auto file = folder() / fmt::format("activations-{}.bin", m_measureKey.substr(0, 16));
   if (!m_folder.empty() && readActivations(file, m_model.shape(), m_activations)) return m_activations;
   m_activations = m_measure(m_stop);
   if (!m_folder.empty() && !writeActivations(file, m_activations) && m_warning.empty())
@@ -55,7 +49,7 @@ const std::vector<std::vector<float>> &Calibration::writtenMagnitudes() {
   const auto d = static_cast<std::size_t>(s.d);
   std::vector<double> squares(d, 0.0);
   const ConstView table = m_model.tokenEmbedding();
-  const std::vector<float> embedding = download(backend, table);
+  const std::vector<float> embedding = downloadMatrix(backend, table);
   for (std::size_t i = 0; i < embedding.size(); ++i)
     squares[i % d] += static_cast<double>(embedding[i]) * embedding[i] / static_cast<double>(table.rows);
   for (Index layer = 0; layer <= s.layers; ++layer) {
@@ -64,8 +58,8 @@ const std::vector<std::vector<float>> &Calibration::writtenMagnitudes() {
     m_written.push_back(std::move(magnitude));
     if (layer == s.layers) break;
     const LayerWeights &w = m_model.layer(layer);
-    addRowSquares(download(backend, w.wo), w.wo.cols, squares);
-    addRowSquares(download(backend, w.wDown), w.wDown.cols, squares);
+    addRowSquares(downloadMatrix(backend, w.wo), w.wo.cols, squares);
+    addRowSquares(downloadMatrix(backend, w.wDown), w.wDown.cols, squares);
   }
   return m_written;
 }
@@ -79,7 +73,7 @@ std::vector<float> Calibration::weightScore(Source source, Index layer) {
   }
   std::vector<float> score = writtenMagnitudes()[static_cast<std::size_t>(layer)];
   if (source == Source::Residual || source == Source::DeltaResidual) return score;
-  const std::vector<float> norm = download(m_model.backend(), m_model.layer(layer).attentionNorm);
+  const std::vector<float> norm = downloadMatrix(m_model.backend(), m_model.layer(layer).attentionNorm);
   for (std::size_t c = 0; c < score.size(); ++c) score[c] *= std::abs(norm[c]);
   return score;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "capture/captures.h"
 
+#include "model/matrices.h"
+
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -26,11 +28,8 @@ double relativeError(const ErrorSums &sums) {
 }
 
 /// U^T [r, d] of a decomposition, on the backend: the weight whose matmul gives X U.
-Buffer uploadTransposedU(Backend &backend, const Svd &svd) {
-  const std::vector<float> ut = svd.uTransposed(svd.rank);
-  Buffer buffer = backend.allocate(static_cast<Index>(ut.size() * sizeof(float)), Purpose::Scratch);
-  backend.upload(Queue::Compute, buffer.data(), ut.data(), buffer.bytes());
-  return buffer;
+Matrix uploadTransposedU(Backend &backend, const Svd &svd) {
+  return uploadWeights(backend, svd.uTransposed(svd.rank), svd.rank, svd.d);
 }
 
 Blob histogramBlob(const Summary &summary) {
@@ -82,8 +81,8 @@ void Captures::projectLatents(Calibration &calibration, std::stop_token stop) {
   for (Index layer = 0; layer < shape.layers; ++layer)
     for (const Index side : {0, 1}) {
       const Svd &svd = calibration.svd(side == 0 ? SvdOf::Wk : SvdOf::Wv, layer);
-      const Buffer ut = uploadTransposedU(backend, svd);
-      backend.matmul(Queue::Compute, m_trace.normed(layer), ut.f32(svd.rank, svd.d),
+      const Matrix ut = uploadTransposedU(backend, svd);
+      backend.matmul(Queue::Compute, m_trace.normed(layer), ut.view,
                      all.rowRange((layer * 2 + side) * m_trace.tokens(), m_trace.tokens()));
       backend.sync(Queue::Compute);
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/engine.h"
 
+#include <algorithm>
+
 namespace xqs {
 namespace {
 constexpr Queue kQueue = Queue::Compute;
@@ -58,17 +60,24 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
   const Index d = config.shape.d;
 
   const View residual = rows(m_residual, 0, count, d);
+  for (const Lane &lane : lanes) lane.cache->beginStep(lane.cache->tokens(), m_tokens);
+  // A decoding step that nobody looks into can run as one.
+  Gathered gathered(backend, m_tokens == 1 && !range.reached && std::all_of(lanes.begin(), lanes.end(), [](const Lane &l) {
+                               return l.trace == nullptr && !l.visit && l.perturbation == 0;
+                             }));
   for (Index lane = 0; lane < count; ++lane) {
     const Lane &l = lanes[static_cast<std::size_t>(lane)];
-    l.cache->beginStep(l.cache->tokens(), m_tokens);
     if (range.first > 0)
       backend.copy(kQueue, range.residual, rows(m_residual, lane, 1, d));
     else
       embed(l, l.tokens.empty() ? tokens : l.tokens, rows(m_residual, lane, 1, d));
   }
   const Index last = range.last < 0 ? config.shape.layers : range.last;
+  for (const Lane &lane : lanes) lane.cache->prefetch(range.first);
   for (Index layer = range.first; layer < last; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
+    if (layer + 1 < last)
+      for (const Lane &lane : lanes) lane.cache->prefetch(layer + 1);
     attentionBlock(lanes, layer);
     feedForwardBlock(count, layer);
     if (range.reached) range.reached(layer + 1, rows(m_residual, 0, 1, d));
@@ -76,6 +85,7 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
   if (last == config.shape.layers)
     backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
   for (const Lane &lane : lanes) lane.cache->endStep();
+  gathered.submit();
 }
 
 void Engine::embed(const Lane &lane, std::span<const TokenId> tokens, View out) {

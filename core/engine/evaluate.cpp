@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/evaluate.h"
 
+#include "model/matrices.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -226,11 +228,10 @@ OutlierPrediction outlierPrediction(const Model &model, Calibration &calibration
       if (std::find(predicted.begin(), end, truth) != end) ++hits[i];
     }
     const std::vector<float> forward = svd.uTransposed(svd.rank);
-    Buffer map = backend.allocate(svd.rank * svd.d * sizeOf(DType::F32), Purpose::Scratch);
-    backend.upload(kQueue, map.data(), forward.data(), map.bytes());
+    const Matrix map = uploadWeights(backend, forward, svd.rank, svd.d);
     const Buffer latent = backend.allocate(trace.tokens() * svd.rank * sizeOf(DType::F32), Purpose::Scratch);
     const View rows = latent.f32(trace.tokens(), svd.rank);
-    backend.matmul(kQueue, trace.normed(layer), map.f32(svd.rank, svd.d), rows);
+    backend.matmul(kQueue, trace.normed(layer), map.view, rows);
     if (largestChannel(rows) == 0) ++result.layersWithLatentChannel0Largest;
   }
   for (const Index hit : hits)

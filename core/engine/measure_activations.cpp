@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/evaluate.h"
 
+#include "model/matrices.h"
+
 #include <cmath>
 
 namespace xqs {
@@ -51,12 +53,7 @@ public:
   }
 
 private:
-  std::vector<float> host(ConstView view) const {
-    std::vector<float> values(static_cast<std::size_t>(view.rows * view.cols));
-    m_model.backend().download(Queue::Compute, values.data(), view.data, view.rows * view.cols * sizeOf(DType::F32));
-    m_model.backend().sync(Queue::Compute);
-    return values;
-  }
+  std::vector<float> host(ConstView view) const { return downloadMatrix(m_model.backend(), view); }
   void addRows(Index layer, Source source, const std::vector<float> &rows, const std::vector<float> &minus) {
     Sums &s = m_sums[static_cast<std::size_t>(layer * kSources) + static_cast<std::size_t>(source)];
     const std::size_t width = s.sum.size();

@@ -15,8 +15,8 @@ namespace {
 struct Job {
   Weight weight;
   Index layer; ///< -1: model-wide
-  Index elements;
-  std::byte *target; ///< on the backend
+  View target; ///< on the backend
+  Index elements() const { return target.rows * target.cols; }
 };
 
 ConstView LayerWeights::*memberOf(Weight weight) {
@@ -47,7 +47,7 @@ void readTogether(const ModelReader &reader, std::span<const Job> jobs, std::spa
     for (std::size_t i = 0; i < jobs.size(); ++i)
       workers.emplace_back([&, i] {
         try {
-          reader.read(jobs[i].weight, jobs[i].layer, {outs[i], static_cast<std::size_t>(jobs[i].elements)});
+          reader.read(jobs[i].weight, jobs[i].layer, {outs[i], static_cast<std::size_t>(jobs[i].elements())});
         } catch (...) {
           const std::scoped_lock lock(mutex);
           if (!failure) failure = std::current_exception();
@@ -57,29 +57,40 @@ void readTogether(const ModelReader &reader, std::span<const Job> jobs, std::spa
   if (failure) std::rethrow_exception(failure);
 }
 
-/// Only this thread touches the backend; the workers write into its memory where the host may, else into staging memory.
+/// FP32 values of the host to a weight of any type.
+void put(Backend &backend, const float *values, View target) {
+  const Index bytes = target.rows * target.cols * sizeOf(DType::F32);
+  if (target.type == DType::F32) return backend.upload(Queue::Compute, target.data, values, bytes);
+  const Buffer wide = backend.allocate(bytes, Purpose::Scratch);
+  backend.upload(Queue::Compute, wide.data(), values, bytes);
+  backend.convert(Queue::Compute, wide.f32(target.rows, target.cols), target);
+}
+
+/// Only this thread touches the backend; the workers write into its memory where the host may and weights are FP32, else
+/// into staging memory.
 void readAll(const ModelReader &reader, Backend &backend, std::span<const Job> jobs, const Model::Progress &progress,
              const std::stop_token &stop) {
   const std::size_t width = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 16);
-  std::vector<std::vector<float>> staging(backend.hostVisible() ? 0 : width);
+  const bool inPlace = backend.hostVisible() && backend.weightType() == DType::F32;
+  std::vector<std::vector<float>> staging(inPlace ? 0 : width);
   std::vector<float *> outs(width);
   double total = 0, done = 0;
-  for (const Job &job : jobs) total += static_cast<double>(job.elements);
+  for (const Job &job : jobs) total += static_cast<double>(job.elements());
   for (std::size_t first = 0; first < jobs.size(); first += width) {
     checkStop(stop);
     const auto batch = jobs.subspan(first, std::min(width, jobs.size() - first));
     for (std::size_t i = 0; i < batch.size(); ++i) {
       if (staging.empty()) {
-        outs[i] = reinterpret_cast<float *>(batch[i].target);
+        outs[i] = reinterpret_cast<float *>(batch[i].target.data);
         continue;
       }
-      staging[i].resize(std::max(staging[i].size(), static_cast<std::size_t>(batch[i].elements)));
+      staging[i].resize(std::max(staging[i].size(), static_cast<std::size_t>(batch[i].elements())));
       outs[i] = staging[i].data();
     }
     readTogether(reader, batch, outs);
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (!staging.empty()) backend.upload(Queue::Compute, batch[i].target, outs[i], batch[i].elements * sizeOf(DType::F32));
-      done += static_cast<double>(batch[i].elements);
+      if (!staging.empty()) put(backend, outs[i], batch[i].target);
+      done += static_cast<double>(batch[i].elements());
     }
     if (!staging.empty()) backend.sync(Queue::Compute); // the staging memory is written again
     if (progress) progress(done / total);
@@ -100,11 +111,12 @@ std::unique_ptr<Model> Model::load(const ModelReader &reader, Backend &backend, 
   std::vector<Job> jobs;
   const auto add = [&](Weight weight, Index layer) -> ConstView {
     const WeightShape shape = weightShape(config, weight);
-    Buffer &buffer =
-        model->m_buffers.emplace_back(backend.allocate(shape.elements() * sizeOf(DType::F32), Purpose::Weights));
-    jobs.push_back({weight, layer, shape.elements(), buffer.data()});
+    const DType type = shape.rows > 1 ? backend.weightType() : DType::F32;
+    Buffer &buffer = model->m_buffers.emplace_back(backend.allocate(shape.elements() * sizeOf(type), Purpose::Weights));
+    const View target = buffer.view(type, shape.rows, shape.cols);
+    jobs.push_back({weight, layer, target});
     model->m_parameters += shape.elements();
-    return buffer.f32(shape.rows, shape.cols);
+    return target;
   };
   model->m_tokenEmbedding = add(Weight::TokenEmbedding, -1);
   model->m_outputNorm = add(Weight::OutputNorm, -1);
@@ -115,6 +127,9 @@ std::unique_ptr<Model> Model::load(const ModelReader &reader, Backend &backend, 
         model->m_layers[static_cast<std::size_t>(layer)].*memberOf(weight) = add(weight, layer);
   readAll(reader, backend, jobs, progress, stop);
   checkStop(stop);
+  if (const std::int64_t beyond = backend.takeSaturated(); beyond > 0)
+    throw Error(Code::Unsupported, std::to_string(beyond) + " weights do not fit FP16, which backend " + backend.name() +
+                                       " keeps them in; use --backend cpu");
   model->m_hash = reader.hash();
   return model;
 }

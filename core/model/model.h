@@ -10,7 +10,7 @@
 
 namespace xqs {
 
-/// Weights of one layer on a backend, each [outputs, inputs] fp32.
+/// Weights of one layer on a backend, each [outputs, inputs]: matrices in the backend's weightType(), vectors FP32.
 struct LayerWeights {
   ConstView attentionNorm; ///< [1, d]
   ConstView wq;            ///< [H * dh, d]

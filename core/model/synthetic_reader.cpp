@@ -28,10 +28,17 @@ struct Setting {
   bool whole;
 };
 constexpr Setting kSettings[] = {
-    {"layers", 1, 512, 4, true},     {"d", 2, 65536, 64, true},           {"heads", 1, 1024, 4, true},
-    {"kv_heads", 1, 1024, 0, true},  {"head_dim", 2, 1024, 0, true},      {"ffn", 1, 262144, 0, true},
-    {"vocab", 2, 262144, 256, true}, {"context", 2, 1048576, 4096, true}, {"seed", 0, 4294967295.0, 1, true},
-    {"residual", 0, 100, 1, false},  {"rope", 0, 1, 1, true},
+    {"layers", 1, 512, 4, true},
+    {"d", 2, 65536, 64, true},
+    {"heads", 1, 1024, 4, true},
+    {"kv_heads", 1, 1024, 0, true},
+    {"head_dim", 2, 1024, 0, true},
+    {"ffn", 1, 262144, 0, true},
+    {"vocab", 2, 262144, 256, true},
+    {"context", 2, 1048576, 4096, true},
+    {"seed", 0, 4294967295.0, 1, true},
+    {"residual", 0, 100, 1, false},
+    {"rope", 0, 1, 1, true},
 };
 enum Key { Layers, D, Heads, KvHeads, HeadDim, Ffn, Vocab, Context, Seed, Residual, Rope, KeyCount };
 static_assert(std::size(kSettings) == KeyCount);
@@ -129,9 +136,9 @@ SyntheticReader::SyntheticReader(const std::string &location) {
   c.weightTypes = fmt::format("generated ({})", 3 + 9 * s.layers);
   if (whole(Rope) != 0) c.ropeFrequency = ropeFrequencies(c.ropeBase, s.dh);
   m_tokenizer = std::make_shared<ByteTokenizer>(static_cast<TokenId>(c.vocab));
-  const std::string text =
-      fmt::format("xqscope synthetic {}: {} {} {} {} {} {} {} {} {} {}{}", kGenerator, s.layers, s.d, s.heads, s.kvHeads, s.dh,
-                  c.ffn, c.vocab, c.contextLength, m_seed, c.residualStrength, whole(Rope) != 0 ? "" : " without RoPE");
+  const std::string text = fmt::format("xqscope synthetic {}: {} {} {} {} {} {} {} {} {} {}{}", kGenerator, s.layers, s.d,
+                                       s.heads, s.kvHeads, s.dh, c.ffn, c.vocab, c.contextLength, m_seed, c.residualStrength,
+                                       whole(Rope) != 0 ? "" : " without RoPE");
   m_hash = sha256Hex(std::as_bytes(std::span(text)));
 }
 
