@@ -158,7 +158,7 @@ check_libraries() {
     [[ $name =~ $COMPILER && -n $path && $library_path != *compiler* ]] && continue
     problems+=" $name (${path:-not found})"
   done < <(LD_LIBRARY_PATH=$library_path libraries "$XQS_ROOT"/bin/* "$XQS_ROOT"/lib/*.so*)
-  row libraries "${problems:+FAILED: not from the bundle:$problems}${problems:-all from the bundle}"
+  if [[ -n $problems ]]; then row libraries "FAILED: not from the bundle:$problems"; else row libraries "all from the bundle"; fi
 }
 
 # run_step NAME LIMIT COMMAND
