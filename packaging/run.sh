@@ -7,20 +7,34 @@ set -euo pipefail
 # shellcheck source=packaging/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-case ${1:-} in
-  --help | -h)
-    printf 'usage: run.sh [--fetch-only | FILE.xqs...]\n  --fetch-only  only fetch the default model\n  FILE.xqs      stores to open\n'
-    exit 0
-    ;;
-  --fetch-only)
-    fetch_model
-    say "the default model is $XQS_MODEL_FILE"
-    exit 0
-    ;;
-esac
+usage='usage: run.sh [--fetch-only] [--cuda-toolkit | --no-cuda-toolkit] [FILE.xqs...]
+  --fetch-only       only fetch the default model
+  --cuda-toolkit     where there is no nvcc, fetch CUDA 13.0 from PyPI without asking
+  --no-cuda-toolkit  do not ask for it
+  FILE.xqs           stores to open'
+toolkit=ask
+while [[ ${1:-} == -* ]]; do
+  case $1 in
+    --help | -h)
+      printf '%s\n' "$usage"
+      exit 0
+      ;;
+    --fetch-only)
+      fetch_model
+      say "the default model is $XQS_MODEL_FILE"
+      exit 0
+      ;;
+    --cuda-toolkit) toolkit=yes ;;
+    --no-cuda-toolkit) toolkit=no ;;
+    *) die "unknown option $1
+$usage" ;;
+  esac
+  shift
+done
 
 start=$SECONDS
 install_packages
+offer_cuda_toolkit "$toolkit"
 installed=$SECONDS
 
 log=$(mktemp)
