@@ -34,7 +34,9 @@ inline std::vector<TokenId> randomTokens(Index count, Index vocab, std::uint64_t
 struct SmallModel {
   explicit SmallModel(const std::string &location, const XqsBackendModule *module = referenceBackendModule(),
                       int threads = 2)
-      : backend(makeBackend(module, threads)), model(Model::load(*openModel(location), *backend)),
+      : SmallModel(*openModel(location), module, threads) {}
+  SmallModel(const ModelReader &reader, const XqsBackendModule *module, int threads = 2)
+      : backend(makeBackend(module, threads)), model(Model::load(reader, *backend)),
         calibration(*model, std::filesystem::path()) {
     calibration.setMeasure("random tokens", [this](std::stop_token) {
       return measureActivations(*model, randomTokens(256, model->config().vocab, 99), 128);

@@ -71,14 +71,14 @@ protected:
       if (info.name != "cuda" || s_cuda != nullptr) continue;
       s_reason = info.reason;
       if (!info.usable()) continue;
-      s_cuda = info.module->create(0);
-      s_destroy = info.module->destroy;
+      s_module = info.module;
+      s_cuda = s_module->create(0);
     }
     s_reference = referenceBackendModule()->create(1);
     if (s_cuda != nullptr && !kEmulated) std::cout << "device: " << s_cuda->device() << '\n';
   }
   static void TearDownTestSuite() {
-    if (s_cuda != nullptr) s_destroy(s_cuda);
+    if (s_cuda != nullptr) s_module->destroy(s_cuda);
     referenceBackendModule()->destroy(s_reference);
     s_cuda = s_reference = nullptr;
   }
@@ -137,7 +137,7 @@ protected:
 
   static inline Backend *s_cuda = nullptr;
   static inline Backend *s_reference = nullptr;
-  static inline void (*s_destroy)(Backend *) = nullptr;
+  static inline const XqsBackendModule *s_module = nullptr;
   static inline std::string s_reason;
 };
 
