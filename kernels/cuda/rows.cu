@@ -57,8 +57,8 @@ struct SiluMul {
 
 template <typename F> void elementwise(cudaStream_t stream, ElementwiseArgs p, const char *what, F f) {
   if (p.aStride == p.cols && p.bStride == p.cols && p.outStride == p.cols) p.cols *= p.rows, p.rows = 1;
-  const bool wide = alignedToFour(p.a, p.aStride, p.rows) && alignedToFour(p.b, p.bStride, p.rows) &&
-                    alignedToFour(p.out, p.outStride, p.rows);
+  const bool wide = areFours(p.a, p.aStride, p.rows, p.cols) && areFours(p.b, p.bStride, p.rows, p.cols) &&
+                    areFours(p.out, p.outStride, p.rows, p.cols);
   const RowGrid g(p.rows, p.cols);
   launch(stream, elementwiseKernel<F>, g.grid, g.block, 0, what, {p.rows, p.cols}, p, wide, f);
 }
@@ -77,8 +77,8 @@ template <typename T> __global__ void __launch_bounds__(kThreads)
 
 template <typename T> void embed(cudaStream_t stream, const T *table, Index tableStride,
                                  std::span<const std::int32_t> tokens, float *out, Index outStride, Index cols) {
-  const bool wideTable = alignedToFour(table, tableStride, 2);
-  const bool wideOut = alignedToFour(out, outStride, static_cast<Index>(tokens.size()));
+  const bool wideTable = areFours(table, tableStride, 2, cols);
+  const bool wideOut = areFours(out, outStride, static_cast<Index>(tokens.size()), cols);
   inParts(tokens, [&](const HostValues<std::int32_t> &part, Index first, Index count) {
     const RowGrid g(count, cols);
     launch(stream, embedKernel<T>, g.grid, g.block, 0, "embed launch", {count, cols}, table, tableStride, part, count,
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(1024) rmsNormKernel(const float *x, Index xStr
 #pragma unroll
   for (int k = 0; k < kHeldFours; ++k) {
     const Index col = first + k * step;
-    if (col < cols) store4(to, col, cols, wide, normalized(held[k], inverse, load4(weight, col, cols, wide)));
+    store4(to, col, cols, wide, normalized(held[k], inverse, load4(weight, col, cols, wide)));
   }
   for (Index col = beyond; col < cols; col += step)
     store4(to, col, cols, wide, normalized(load4(in, col, cols, wide), inverse, load4(weight, col, cols, wide)));
@@ -167,7 +167,8 @@ void embedRows(cudaStream_t stream, const Half *table, Index tableStride, std::s
 void normalizeRows(cudaStream_t stream, const float *x, Index xStride, const float *weight, float eps, float *out,
                    Index outStride, Index rows, Index cols) {
   const Index warps = std::clamp<Index>(ceilDiv(cols, 2 * kFour * kWarp), 1, kWarp);
-  const bool wide = alignedToFour(x, xStride, rows) && alignedToFour(out, outStride, rows) && alignedToFour(weight, cols, 1);
+  const bool wide =
+      areFours(x, xStride, rows, cols) && areFours(out, outStride, rows, cols) && areFours(weight, cols, 1, cols);
   launch(stream, rmsNormKernel, static_cast<unsigned>(rows), static_cast<unsigned>(warps * kWarp), 0, "rmsNorm launch",
          {rows, cols}, x, xStride, weight, eps, out, outStride, cols, wide);
 }
