@@ -28,7 +28,7 @@ std::int64_t nowNs() {
 
 CudaBackend::CudaBackend() {
   check(cudaSetDevice(0), "cudaSetDevice");
-  m_device = describeDevice();
+  m_device = describeDevice() + ", " + m_cublas.description();
   m_fill = makeStream();
   for (Lane &lane : m_lanes) lane.stream = makeStream();
   m_saturated = makeDeviceMemory(sizeof(unsigned long long));

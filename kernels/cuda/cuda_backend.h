@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend.h"
+#include "cublas.h"
 #include "memory.h"
 
 #include <array>
@@ -134,6 +135,7 @@ private:
   Stream m_fill;            ///< of new memory
   BlockPool<PinnedMemory> m_pinned{makePinnedMemory};
   std::array<Lane, 3> m_lanes;
+  Cublas m_cublas; ///< a handle a queue
   std::array<EventHandle, kEvents>
       m_events; ///< event `id` lies in slot id % kEvents; a slot is reused after it has completed
   std::uint64_t m_lastEvent = 0;

@@ -11,7 +11,7 @@ constexpr int kWarp = 32;
 constexpr int kThreads = 256; ///< of a block where each thread has an element of its own
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
+__host__ __device__ constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 inline unsigned blocksFor(Index threads) { return static_cast<unsigned>(ceilDiv(threads, kThreads)); }
 
 /// Starts a grid on a stream; throws what the launch reports, with `what` and a shape. `shared`: bytes of dynamic shared

@@ -28,7 +28,7 @@ __device__ void loadSlice(Slice &slice, const float *from, Index stride, Index r
 /// walks k in slices of 16. Reads 4 * k * (n * ceil(m / 64) + m * ceil(n / 64)) bytes, writes 4 * n * m (reads them too
 /// where `accumulate`). Every output is one FP32 sum over ascending k with fused multiply-add, whatever n: a row's bits do
 /// not depend on the rows beside it.
-__global__ void __launch_bounds__(kThreads) matmulKernel(const MatmulArgs a) {
+__global__ void __launch_bounds__(kThreads) matmulKernel(const MatmulArgs<float> a) {
   __shared__ Slice xSlice;
   __shared__ Slice wSlice;
   const Index tilesAcross = (a.m + kTile - 1) / kTile;
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kThreads) matmulKernel(const MatmulArgs a) {
 
 } // namespace
 
-void matmulTiled(cudaStream_t stream, const MatmulArgs &args) {
+void matmulTiled(cudaStream_t stream, const MatmulArgs<float> &args) {
   const Index blocks = ((args.n + kTile - 1) / kTile) * ((args.m + kTile - 1) / kTile);
   launch(stream, matmulKernel, static_cast<unsigned>(blocks), kThreads, 0, "matmul launch", {args.n, args.m, args.k}, args);
 }

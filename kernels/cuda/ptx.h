@@ -8,6 +8,8 @@
 
 #include <cuda_runtime.h>
 
+#include <bit>
+
 #if !defined(__CUDACC__)
 #include "cuda_emulated_ptx.h"
 #endif
@@ -27,6 +29,18 @@ __device__ inline void mma16816(float (&d)[4], const Half2 (&a)[4], const Half2 
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/// d += a b for one 16 x 8 tile, k = 8. TF32 operands (FP32 whose last 13 bits are 0), FP32 sums. Lane l: g = l / 4, t = l
+/// % 4.
+///   a (row-major 16 x 8): a[0] = (g, t), a[1] = (g + 8, t), a[2] = (g, t + 4), a[3] = (g + 8, t + 4)
+///   b (8 x 8): b[0] = (k = t, n = g), b[1] = (k = t + 4, n = g)
+///   d: as above
+__device__ inline void mma1688(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
+                 "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 }
 
 /// Four 8 x 8 FP16 matrices from shared memory: lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned)
@@ -88,6 +102,24 @@ struct SplitHalf {
 __device__ inline SplitHalf splitHalf(float x) {
   const Half high = narrow(x);
   return {high, narrow(minus(x, widen(high)))};
+}
+
+/// x = high + low within 2^-23 |x|, over the whole range of FP32 (an infinity becomes NaN): how few FP32 rows meet FP16
+/// weights, which are TF32 as they are. `high` is rounded to 11 bits, what is left has 12, of which `low` keeps 11.
+struct SplitTf32 {
+  float high, low;
+};
+__device__ inline SplitTf32 splitTf32(float x) {
+  constexpr std::uint32_t kKept = 0xffffe000u, kHalfUnit = 0x1000u;
+  const auto cut = [](float v, std::uint32_t plusBits) {
+#if defined(__CUDA_ARCH__)
+    return __uint_as_float((__float_as_uint(v) + plusBits) & kKept);
+#else
+    return std::bit_cast<float>((std::bit_cast<std::uint32_t>(v) + plusBits) & kKept);
+#endif
+  };
+  const float high = cut(x, kHalfUnit);
+  return {high, cut(minus(x, high), 0)};
 }
 
 } // namespace xqs::cuda

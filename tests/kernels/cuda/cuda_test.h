@@ -49,6 +49,12 @@ inline HostMatrix<float> randomMatrix(Index rows, Index cols, Index stride, unsi
   return m;
 }
 
+inline HostMatrix<Half> halvesOf(const HostMatrix<float> &m) {
+  HostMatrix<Half> halves(m.rows, m.cols, m.stride);
+  for (std::size_t i = 0; i < m.values.size(); ++i) halves.values[i] = toHalf(m.values[i]);
+  return halves;
+}
+
 /// Equal bits; a NaN equals itself.
 template <typename T> void expectSameBits(const std::vector<T> &a, const std::vector<T> &b, const PackedCase *c = nullptr) {
   ASSERT_EQ(a.size(), b.size());
@@ -113,26 +119,42 @@ protected:
     PackedView view;
   };
 
-  /// |out - exact| <= gamma * sum |x w|, gamma = n u / (1 - n u), n = k products (k + 1 sums where accumulated), u = 2^-24
-  /// (Higham, Accuracy and Stability of Numerical Algorithms, sec. 3.1); exact in double.
-  static void expectMatmul(HostMatrix<float> &x, HostMatrix<float> &w, HostMatrix<float> *before, HostMatrix<float> &out) {
-    const double terms = static_cast<double>(x.cols) + 1, gamma = terms * 0x1p-24 / (1 - terms * 0x1p-24);
+  /// |out - exact| <= sum |x w| gamma + |w| rounding(x), gamma = terms u / (1 - terms u) (Higham, Accuracy and Stability of
+  /// Numerical Algorithms, sec. 3.1); exact in double.
+  /// FP32 weights: k products and sums, one more where accumulated, u = 2^-24.
+  /// FP16 weights: x is cut in two, which loses 2^-22 of x or 2^-25. Tensor cores align the at most 17 terms of an
+  /// instruction (of 9: 9/8) and cut them, u = 2^-23, for both parts of x: 9/4 k; 18: sums of at most 16 parts of k, and
+  /// `out`.
+  template <typename T>
+  static void expectMatmul(HostMatrix<float> &x, HostMatrix<T> &w, HostMatrix<float> *before, HostMatrix<float> &out) {
+    constexpr bool kHalf = sizeof(T) == 2;
+    const double k = static_cast<double>(x.cols), u = kHalf ? 0x1p-23 : 0x1p-24, terms = kHalf ? 9 * k / 4 + 18 : k + 1;
+    const double gamma = terms * u / (1 - terms * u);
+    const auto weight = [&](Index r, Index c) -> double {
+      if constexpr (kHalf)
+        return toFloat(w.at(r, c));
+      else
+        return w.at(r, c);
+    };
     double worst = 0;
     Index worstRow = 0, worstCol = 0;
     for (Index i = 0; i < out.rows; ++i)
       for (Index j = 0; j < out.cols; ++j) {
-        double exact = before != nullptr ? before->at(i, j) : 0, magnitude = std::abs(exact);
+        double exact = before != nullptr ? before->at(i, j) : 0, magnitude = std::abs(exact), rounding = 0;
         for (Index c = 0; c < x.cols; ++c) {
-          exact += static_cast<double>(x.at(i, c)) * w.at(j, c);
-          magnitude += std::abs(static_cast<double>(x.at(i, c)) * w.at(j, c));
+          const double left = x.at(i, c), right = weight(j, c);
+          exact += left * right;
+          magnitude += std::abs(left * right);
+          if (kHalf) rounding += std::abs(right) * std::max(0x1p-22 * std::abs(left), 0x1p-25);
         }
-        const double share = std::abs(out.at(i, j) - exact) / (gamma * magnitude + 1e-300);
+        const double share = std::abs(out.at(i, j) - exact) / (gamma * magnitude + rounding + 1e-300);
         if (!(share <= worst)) worst = share, worstRow = i, worstCol = j;
       }
     if (!kEmulated)
       std::cout << "[" << x.rows << ", " << x.cols << "] x [" << w.rows << ", " << w.cols << "]^T: worst at " << worstRow
                 << ", " << worstCol << ", " << 100 * worst << " % of the bound\n";
-    EXPECT_LE(worst, 1.0);
+    EXPECT_LE(worst, 1.0) << "[" << x.rows << ", " << x.cols << "] x [" << w.rows << ", " << w.cols << "]^T at " << worstRow
+                          << ", " << worstCol;
   }
 
   static inline Backend *s_cuda = nullptr;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory, order, the packed cache and FP32 products against the reference backend.
+// Memory, order and the packed cache against the reference backend.
 #include "cuda_test.h"
 
 using namespace xqs;
@@ -104,56 +104,6 @@ TEST_F(CudaOps, QuantizeAndDequantizeGiveTheBitsOfTheReference) {
     }
     if (HasFailure()) return; // the first broken case is enough to read
   }
-}
-
-TEST_F(CudaOps, MatmulAtOddSizes) {
-  constexpr std::array<std::array<Index, 3>, 9> kSizes = {{{1, 1, 1},
-                                                           {1, 129, 127},
-                                                           {3, 64, 16},
-                                                           {63, 65, 17},
-                                                           {64, 64, 64},
-                                                           {127, 33, 128},
-                                                           {128, 192, 576},
-                                                           {129, 127, 129},
-                                                           {2, 5, 4096}}};
-  for (const auto &[n, m, k] : kSizes)
-    for (const bool accumulate : {false, true}) {
-      auto x = randomMatrix(n, k, k + 1, 1), w = randomMatrix(m, k, k + 3, 2), out = randomMatrix(n, m, m + 2, 3);
-      auto before = out;
-      const Buffer xOn = toDevice(x.values), wOn = toDevice(w.values), outOn = toDevice(out.values);
-      s_cuda->matmul(kQ, x.viewOf(xOn), w.viewOf(wOn), out.viewOf(outOn), accumulate);
-      out.values = toHost<float>(outOn);
-      expectMatmul(x, w, accumulate ? &before : nullptr, out);
-      for (Index i = 0; i < n; ++i)
-        for (Index j = m; j < out.stride; ++j) ASSERT_EQ(out.at(i, j), before.at(i, j)) << "written beyond the row";
-    }
-}
-
-TEST_F(CudaOps, ARowOfAMatmulDoesNotDependOnTheRowsBesideIt) {
-  const auto x = randomMatrix(129, 131, 131, 1), w = randomMatrix(67, 131, 131, 2);
-  HostMatrix<float> all(129, 67), single(1, 67);
-  const Buffer xOn = toDevice(x.values), wOn = toDevice(w.values), allOn = toDevice(all.values),
-               singleOn = toDevice(single.values);
-  s_cuda->matmul(kQ, x.viewOf(xOn), w.viewOf(wOn), all.viewOf(allOn));
-  s_cuda->matmul(kQ, x.viewOf(xOn).rowRange(77, 1), w.viewOf(wOn), single.viewOf(singleOn));
-  const auto rows = toHost<float>(allOn), row = toHost<float>(singleOn);
-  expectSameBits(std::vector<float>(rows.begin() + 77 * 67, rows.begin() + 78 * 67), row);
-}
-
-TEST_F(CudaOps, DequantMatmulIsDequantizeThenMatmul) {
-  const PackedCase c{{3, 128, Axis::Token, 0}, 129, 131};
-  auto x = randomMatrix(c.tokens, c.width, c.width, 1), w = randomMatrix(65, c.width, c.width, 2);
-  HostPacked host(c);
-  s_reference->quantize(kQ, x.view(), host.view(), 0);
-  const DevicePacked packed(host);
-  const TokenRange range{2, 127};
-  const HostMatrix<float> rows(range.size(), c.width), out(range.size(), 65);
-  const Buffer wOn = toDevice(w.values), rowsOn = toDevice(rows.values), apart = toDevice(out.values),
-               fused = toDevice(out.values);
-  s_cuda->dequantize(kQ, packed.view, range, rows.viewOf(rowsOn));
-  s_cuda->matmul(kQ, rows.viewOf(rowsOn), w.viewOf(wOn), out.viewOf(apart));
-  s_cuda->dequantMatmul(kQ, packed.view, range, w.viewOf(wOn), out.viewOf(fused));
-  expectSameBits(toHost<float>(fused), toHost<float>(apart));
 }
 
 TEST_F(CudaOps, EventsOrderQueues) {
