@@ -29,6 +29,17 @@ __device__ inline void mma16816(float (&d)[4], const Half2 (&a)[4], const Half2 
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// d += a b for one 16 x 8 tile, k = 8. TF32 operands: FP32 whose low 13 bits are not read. FP32 sums. g, t as above:
+///   a (16 x 8): a[0] = (g, t), a[1] = (g + 8, t), a[2] = (g, t + 4), a[3] = (g + 8, t + 4)
+///   b (8 x 8): b[0] = (k = t, n = g), b[1] = (k = t + 4, n = g)
+///   d as above
+__device__ inline void mma1688(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
+        "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+}
+
 /// Four 8 x 8 FP16 matrices from shared memory: lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned)
 /// and gets elements (l / 4, 2 (l % 4)..) of matrix i in r[i].
 __device__ inline void loadMatrix4(Half2 (&r)[4], const Half *row) {
@@ -63,6 +74,9 @@ __device__ inline std::uint32_t andOr(std::uint32_t a, std::uint32_t b, std::uin
   return result;
 }
 
+/// x rounded to 11 significant bits, ties away from zero.
+__device__ inline float roundToTf32(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
+
 /// a - b, both halves, exact for small integers.
 __device__ inline Half2 subtractHalf2(Half2 a, Half2 b) {
   Half2 result;
@@ -88,6 +102,15 @@ struct SplitHalf {
 __device__ inline SplitHalf splitHalf(float x) {
   const Half high = narrow(x);
   return {high, narrow(minus(x, widen(high)))};
+}
+
+/// x = high + low, both TF32 with FP32's range: |low| <= 2^-11 |x|, and what mma1688 cuts off it is below 2^-22 |x|.
+struct SplitTf32 {
+  float high, low;
+};
+__device__ inline SplitTf32 splitTf32(float x) {
+  const float high = roundToTf32(x);
+  return {high, minus(x, high)};
 }
 
 } // namespace xqs::cuda
