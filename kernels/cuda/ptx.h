@@ -77,6 +77,12 @@ __device__ inline std::uint32_t andOr(std::uint32_t a, std::uint32_t b, std::uin
   return result;
 }
 
+/// x rounded to 11 significant bits, ties away from zero.
+__device__ inline float roundToTf32(float x) { return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u); }
+
+/// x without what TF32 has no bits for.
+__device__ inline float cutToTf32(float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); }
+
 /// a - b, both halves, exact for small integers.
 __device__ inline Half2 subtractHalf2(Half2 a, Half2 b) {
   Half2 result;
@@ -104,22 +110,14 @@ __device__ inline SplitHalf splitHalf(float x) {
   return {high, narrow(minus(x, widen(high)))};
 }
 
-/// x = high + low within 2^-23 |x|, over the whole range of FP32 (an infinity becomes NaN): how few FP32 rows meet FP16
-/// weights, which are TF32 as they are. `high` is rounded to 11 bits, what is left has 12, of which `low` keeps 11.
+/// x = high + low within 2^-22 |x|, both TF32, over the whole range of FP32 (an infinity becomes NaN): how FP32 meets tensor
+/// cores. `high` is rounded to 11 bits, what is left has 12, of which `low` keeps 11.
 struct SplitTf32 {
   float high, low;
 };
 __device__ inline SplitTf32 splitTf32(float x) {
-  constexpr std::uint32_t kKept = 0xffffe000u, kHalfUnit = 0x1000u;
-  const auto cut = [](float v, std::uint32_t plusBits) {
-#if defined(__CUDA_ARCH__)
-    return __uint_as_float((__float_as_uint(v) + plusBits) & kKept);
-#else
-    return std::bit_cast<float>((std::bit_cast<std::uint32_t>(v) + plusBits) & kKept);
-#endif
-  };
-  const float high = cut(x, kHalfUnit);
-  return {high, cut(minus(x, high), 0)};
+  const float high = roundToTf32(x);
+  return {high, cutToTf32(minus(x, high))};
 }
 
 } // namespace xqs::cuda

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What kernels/cuda/ptx.h does with single instructions, for the emulator. Layouts: PTX ISA 8.x, 9.7.14 (mma.m16n8k16),
-// 9.7.14.5.15 (ldmatrix).
+// What kernels/cuda/ptx.h does with single instructions, for the emulator. Layouts: PTX ISA 8.x, 9.7.14 (mma.m16n8k16
+// and m16n8k8), 9.7.14.5.15 (ldmatrix).
 
 #include "half.h"
 
@@ -36,19 +36,25 @@ inline void mma16816(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
   }
 }
 
+inline float roundToTf32(float x) {
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & 0xffffe000u);
+}
+inline float cutToTf32(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0xffffe000u); }
 inline void mma1688(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
   struct Fragments {
     float a[4], b[2];
   } own{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   for (const float v : {a[0], a[1], a[2], a[3], b[0], b[1]})
-    if ((std::bit_cast<std::uint32_t>(v) & 0x1fffu) != 0) std::abort(); // not TF32
+    if (cutToTf32(v) != v && v == v) std::abort(); // not TF32
   const std::byte *slots = emulator::exchange(0xffffffffu, &own, sizeof own);
   const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
   const auto fragments = [&](int from) { return reinterpret_cast<const Fragments *>(emulated::slot(slots, from)); };
   for (int i = 0; i < 4; ++i) {
     const int row = i < 2 ? 0 : 1, column = 2 * t + i % 2;
+    float sum = d[i];
     for (int k = 0; k < 8; ++k)
-      d[i] += fragments(g * 4 + k % 4)->a[row + k / 4 * 2] * fragments(column * 4 + k % 4)->b[k / 4];
+      sum += fragments(g * 4 + k % 4)->a[row + 2 * (k / 4)] * fragments(column * 4 + k % 4)->b[k / 4];
+    d[i] = sum;
   }
 }
 

@@ -178,6 +178,8 @@ template <typename T> T fromLane(unsigned mask, T value, int lane) {
 }
 } // namespace xqs::emulator
 
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
 inline void __syncthreads() { xqs::emulator::blockBarrier(); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { xqs::emulator::warpBarrier(mask); }
 template <typename T> T __shfl_sync(unsigned mask, T value, int lane) {

@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "../attention_cases.h"
 #include "support.h"
 #include "targets.h"
 
 namespace xqs::test {
 namespace {
 
-struct Case {
-  Index n, firstQuery, heads, kvHeads, dh, dv;
-  ExactFrom kFrom, vFrom;
-};
-
-std::ostream &operator<<(std::ostream &o, const Case &c) {
-  return o << c.n << " queries from " << c.firstQuery << ", heads " << c.heads << "/" << c.kvHeads << ", dh " << c.dh
-           << ", dv " << c.dv << ", K block " << c.kFrom.block << " window " << c.kFrom.window << ", V block "
-           << c.vFrom.block << " window " << c.vFrom.window;
-}
-
-Index exactBegin(ExactFrom from, Index firstQuery) { return from.never() ? 0 : from(firstQuery); }
+using Case = AttentionCase;
 
 /// One side in two versions; rows that nobody may read hold NaN.
 struct Side {
@@ -61,59 +51,23 @@ struct Problem {
   }
 };
 
-/// A score errs by (dh + 2) eps sum |q k| scale =: e. A weight then errs by a factor of 1 + e + (|score - max| + 4) eps (the
-/// difference is rounded, exp errs by 2 units), by as much again for every rescaling of a running softmax (one a tile of 16
-/// tokens or more), and sums over t + 1 terms add 2 (t + 1) eps. Numerator and denominator both: twice, times sum p |v|.
 void checkAgainstDouble(const Problem &p, Index stride) {
   const Case &c = p.c;
   std::ostringstream name;
   name << c;
   Bound bound(name.str());
-  const double scale = p.args().scale;
   for (Index i = 0; i < c.n; i += i + 1 < c.n && i + stride >= c.n ? c.n - 1 - i : stride)
-    for (Index h = 0; h < c.heads; ++h) {
-      const Index t = c.firstQuery + i, kv = h / (c.heads / c.kvHeads);
-      std::vector<double> score;
-      double worst = 0;
-      for (Index j = 0; j <= t; ++j) {
-        double sum = 0, size = 0;
-        for (Index x = 0; x < c.dh; ++x) {
-          const double product = double(p.q.at(i, h * c.dh + x)) * double(p.k.at(t, j, kv * c.dh + x));
-          sum += product;
-          size += std::fabs(product);
-        }
-        score.push_back(sum * scale);
-        worst = std::max(worst, double(c.dh + 2) * kEps * size * scale);
-      }
-      const auto [min, max] = std::minmax_element(score.begin(), score.end());
-      const double spread = *max - *min, tiles = double(t / 16 + 2), top = *max;
-      const double relative = 2 * (worst + kEps * (2 * double(t + 1) + tiles * (spread + 4)));
-      double sum = 0;
-      for (double &s : score) sum += s = std::exp(s - top);
-      for (Index x = 0; x < c.dv; ++x) {
-        double value = 0, size = 0;
-        for (Index j = 0; j <= t; ++j) {
-          const double product = score[static_cast<std::size_t>(j)] / sum * double(p.v.at(t, j, kv * c.dv + x));
-          value += product;
-          size += std::fabs(product);
-        }
-        bound.check(p.out.at(i, h * c.dv + x), value, relative * size);
-      }
-    }
+    for (Index h = 0; h < c.heads; ++h)
+      attentionInDouble(
+          c, i, h, {}, [&](Index row, Index column) { return p.q.at(row, column); },
+          [&](Index query, Index j, Index column) { return p.k.at(query, j, column); },
+          [&](Index query, Index j, Index column) { return p.v.at(query, j, column); },
+          [&](Index x, double expected, double error) { bound.check(p.out.at(i, h * c.dv + x), expected, error); });
   EXPECT_TRUE(p.out.guardsIntact());
 }
 
-constexpr ExactFrom kNever{}, kBlock128{128, 0}, kBlock48{48, 0}, kWindow32{0, 32}, kWindow200{0, 200};
-const std::vector<Case> kCases = {
-    {1, 0, 3, 1, 64, 64, kNever, kNever},           {1, 300, 9, 3, 64, 64, kNever, kNever},
-    {5, 7, 2, 2, 32, 32, kNever, kNever},           {127, 0, 9, 3, 64, 64, kNever, kNever},
-    {129, 0, 4, 4, 33, 33, kNever, kNever},         {128, 200, 8, 1, 16, 48, kNever, kNever},
-    {300, 0, 6, 2, 64, 192, kNever, kNever},        {129, 0, 3, 1, 64, 64, kBlock128, kNever},
-    {300, 0, 3, 1, 64, 64, kBlock128, kWindow200},  {300, 10, 3, 3, 64, 64, kBlock48, kWindow32},
-    {1, 300, 9, 3, 64, 64, kBlock128, kBlock128},   {64, 250, 6, 2, 40, 24, kWindow32, kBlock48},
-    {128, 128, 3, 1, 64, 64, kBlock128, kBlock128}, {5, 600, 3, 1, 64, 64, kWindow200, kWindow200},
-    {100, 0, 3, 1, 64, 64, kWindow200, kWindow200},
-};
+constexpr ExactFrom kNever{};
+const std::vector<Case> &kCases = attentionCases();
 
 template <typename B> struct Attention : ::testing::Test {};
 TYPED_TEST_SUITE(Attention, BothBackends);
@@ -138,16 +92,6 @@ TYPED_TEST(Attention, SameBitsForAnyNumberOfThreads) {
       EXPECT_TRUE(sameBits(first, p.out.values())) << c << ", " << threads << " threads";
     }
   }
-}
-
-/// Tokens [first, end) of a side.
-AttentionSide cut(const AttentionSide &whole, Index first, Index end) {
-  AttentionSide s = whole;
-  s.stored = whole.stored.rowRange(first, end - first);
-  if (s.from.never()) return s;
-  s.exactBegin = std::clamp(whole.exactBegin, first, end);
-  s.exact = whole.exact.rowRange(s.exactBegin - whole.exactBegin, end - s.exactBegin);
-  return s;
 }
 
 TYPED_TEST(Attention, ChunkByChunkAgainstDouble) {
