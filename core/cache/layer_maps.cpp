@@ -35,7 +35,7 @@ public:
   void addColumns(AffineMap &map) {
     const std::vector<float> values = downloadMatrix(m_backend, map.matrix);
     Matrix columns =
-        uploadWeights(m_backend, transposed(values, map.matrix.rows, map.matrix.cols), map.matrix.cols, map.matrix.rows);
+        uploadMatrix(m_backend, transposed(values, map.matrix.rows, map.matrix.cols), map.matrix.cols, map.matrix.rows);
     map.columns = columns.view, map.ownedColumns = std::move(columns.owned);
   }
 
@@ -43,7 +43,7 @@ private:
   Matrix upload(const std::vector<float> &values, Index rows, Index cols) {
     return uploadMatrix(m_backend, values, rows, cols);
   }
-  /// x W^T, FP32 as every matrix is until `set` keeps it.
+  /// x W^T.
   Matrix product(ConstView from, ConstView w) {
     const Matrix wide = asFloats(m_backend, from);
     const ConstView x = wide.view;
@@ -86,10 +86,7 @@ private:
     XQS_ASSERT(rank == svd.rank); // a chain stores full rank
     return upload(svd.u, svd.d, svd.rank);
   }
-  void set(AffineMap &to, Matrix matrix) {
-    matrix = asWeights(m_backend, std::move(matrix));
-    to.matrix = matrix.view, to.ownedMatrix = std::move(matrix.owned);
-  }
+  static void set(AffineMap &to, Matrix matrix) { to.matrix = matrix.view, to.ownedMatrix = std::move(matrix.owned); }
   static void setBias(AffineMap &to, Matrix bias) { to.bias = bias.view, to.ownedBias = std::move(bias.owned); }
   const std::vector<float> &mean(Source source) { return m_calibration.channels(source, m_layer).mean; }
 
@@ -121,8 +118,7 @@ TensorMaps Builder::tensorMaps(const StoredTensor &t, Conditioned &conditioned, 
   const Index inner = t.mappedWidth, width = t.spec.width;
   Matrix forward, back;
   if (t.forward == Map::None) {
-    forward = {conditioned.g, {}};
-    if (m_backend.weightType() == DType::F32) forward.owned = std::move(conditioned.owned); // else `set` copies it
+    forward = {conditioned.g, std::move(conditioned.owned)};
     if (wantBack && c.linear()) back = upload(transposed(conditioned.values, width, inner), inner, width);
   } else if (c.linear()) {
     const Matrix columns = uColumns(t.forward, inner); // G U^T = product(G, U)

@@ -113,7 +113,7 @@ private:
     for (Index r = 0; r < width; ++r)
       for (Index c = 0; c < inner; ++c)
         columns[static_cast<std::size_t>(c * width + r)] = g[static_cast<std::size_t>(r * inner + c)];
-    return uploadWeights(m_backend, columns, inner, width);
+    return uploadMatrix(m_backend, columns, inner, width);
   }
 
   const PackedTensor &tensor(Side side) const {

@@ -29,7 +29,7 @@ double relativeError(const ErrorSums &sums) {
 
 /// U^T [r, d] of a decomposition, on the backend: the weight whose matmul gives X U.
 Matrix uploadTransposedU(Backend &backend, const Svd &svd) {
-  return uploadWeights(backend, svd.uTransposed(svd.rank), svd.rank, svd.d);
+  return uploadMatrix(backend, svd.uTransposed(svd.rank), svd.rank, svd.d);
 }
 
 Blob histogramBlob(const Summary &summary) {

@@ -228,7 +228,7 @@ OutlierPrediction outlierPrediction(const Model &model, Calibration &calibration
       if (std::find(predicted.begin(), end, truth) != end) ++hits[i];
     }
     const std::vector<float> forward = svd.uTransposed(svd.rank);
-    const Matrix map = uploadWeights(backend, forward, svd.rank, svd.d);
+    const Matrix map = uploadMatrix(backend, forward, svd.rank, svd.d);
     const Buffer latent = backend.allocate(trace.tokens() * svd.rank * sizeOf(DType::F32), Purpose::Scratch);
     const View rows = latent.f32(trace.tokens(), svd.rank);
     backend.matmul(kQueue, trace.normed(layer), map.view, rows);

@@ -10,16 +10,10 @@ namespace {
 
 constexpr Queue kQueue = Queue::Compute;
 
-Matrix makeMatrix(Backend &backend, DType type, Index rows, Index cols) {
+Matrix makeMatrix(Backend &backend, Index rows, Index cols) {
   Matrix m;
-  m.owned = backend.allocate(rows * cols * sizeOf(type), Purpose::Weights);
-  m.view = m.owned.view(type, rows, cols);
-  return m;
-}
-
-Matrix converted(Backend &backend, ConstView from, DType type) {
-  Matrix m = makeMatrix(backend, type, from.rows, from.cols);
-  backend.convert(kQueue, from, m.owned.view(type, from.rows, from.cols));
+  m.owned = backend.allocate(rows * cols * sizeOf(DType::F32), Purpose::Weights);
+  m.view = m.owned.f32(rows, cols);
   return m;
 }
 
@@ -27,23 +21,16 @@ Matrix converted(Backend &backend, ConstView from, DType type) {
 
 Matrix uploadMatrix(Backend &backend, std::span<const float> values, Index rows, Index cols) {
   XQS_ASSERT(std::ssize(values) == rows * cols);
-  Matrix m = makeMatrix(backend, DType::F32, rows, cols);
+  Matrix m = makeMatrix(backend, rows, cols);
   backend.upload(kQueue, m.owned.data(), values.data(), m.owned.bytes());
   return m;
 }
 
-Matrix uploadWeights(Backend &backend, std::span<const float> values, Index rows, Index cols) {
-  return asWeights(backend, uploadMatrix(backend, values, rows, cols));
-}
-
-Matrix asWeights(Backend &backend, Matrix matrix) {
-  if (matrix.view.empty() || matrix.view.type == backend.weightType()) return matrix;
-  return converted(backend, matrix.view, backend.weightType());
-}
-
 Matrix asFloats(Backend &backend, ConstView matrix) {
   if (matrix.empty() || matrix.type == DType::F32) return {matrix, {}};
-  return converted(backend, matrix, DType::F32);
+  Matrix m = makeMatrix(backend, matrix.rows, matrix.cols);
+  backend.convert(kQueue, matrix, m.owned.f32(matrix.rows, matrix.cols));
+  return m;
 }
 
 std::vector<float> downloadMatrix(Backend &backend, ConstView matrix) {

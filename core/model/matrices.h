@@ -14,12 +14,9 @@ struct Matrix {
   Buffer owned;
 };
 
-/// values [rows, cols] as FP32; host memory may be reused when the call returns.
+/// values [rows, cols] as FP32, as every matrix is that is not the model's own; host memory may be reused when the call
+/// returns.
 Matrix uploadMatrix(Backend &backend, std::span<const float> values, Index rows, Index cols);
-/// The same as weights, in the backend's weightType().
-Matrix uploadWeights(Backend &backend, std::span<const float> values, Index rows, Index cols);
-/// An FP32 matrix as weights: itself where that is their type.
-Matrix asWeights(Backend &backend, Matrix matrix);
 /// A matrix of weights as FP32: itself where it is.
 Matrix asFloats(Backend &backend, ConstView matrix);
 /// Values of a matrix without gaps between its rows, FP32 or FP16; waits for the backend.
