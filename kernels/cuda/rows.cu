@@ -127,29 +127,43 @@ __global__ void __launch_bounds__(1024) rmsNormKernel(const float *x, Index xStr
     store4(to, col, cols, wide, normalized(load4(in, col, cols, wide), inverse, load4(weight, col, cols, wide)));
 }
 
-/// Launch: a block of 256 threads a row. It forms the rotation of each of `pairs` pairs once, in shared memory (8 bytes a
-/// pair, at most 480), and rotates columns [2 firstPair, 2 (firstPair + pairs)) of every head, `headPairs` pairs apart.
-/// Reads and writes 4 bytes an element; 3 FLOPs an element, one sine and cosine a row and pair. `wide`: pairs may be moved
-/// whole.
+constexpr int kHeldPairs = 4; ///< of rope, in the registers of one thread
+
+__device__ float2 loadPair(const float *at, bool wide) {
+  return wide ? *reinterpret_cast<const float2 *>(at) : make_float2(at[0], at[1]);
+}
+__device__ void storePair(float *at, bool wide, float2 pair) {
+  if (wide)
+    *reinterpret_cast<float2 *>(at) = pair;
+  else
+    at[0] = pair.x, at[1] = pair.y;
+}
+
+/// Launch: ceil(heads * pairs / 1024) blocks of 256 threads a row. A block forms the rotation of each of `pairs` pairs once,
+/// in shared memory (8 bytes a pair, at most 480), while its 1024 pairs of channels are on their way. Columns [2 firstPair,
+/// 2 (firstPair + pairs)) of every head are rotated, heads are 2 headPairs apart. Reads and writes 4 bytes an element; 3
+/// FLOPs an element. `wide`: pairs may be moved whole.
 __global__ void __launch_bounds__(kThreads)
     ropeKernel(float *x, Index stride, int heads, Index firstPosition, HostValues<double> frequency, int firstPair,
                int pairs, int headPairs, bool wide) {
   __shared__ float2 rotations[HostValues<double>::kMost];
+  const int first = static_cast<int>(blockIdx.y * kHeldPairs * kThreads + threadIdx.x), end = heads * pairs;
+  float *row = x + blockIdx.x * stride + 2 * firstPair;
+  float *at[kHeldPairs];
+  float2 held[kHeldPairs];
+#pragma unroll
+  for (int k = 0; k < kHeldPairs; ++k) {
+    const int i = first + k * kThreads, head = i / pairs;
+    at[k] = row + 2 * (static_cast<Index>(head) * headPairs + i - head * pairs);
+    if (i < end) held[k] = loadPair(at[k], wide);
+  }
   for (int j = static_cast<int>(threadIdx.x); j < pairs; j += kThreads)
     rotations[j] = rotation(firstPosition + blockIdx.x, frequency.at[j]);
   __syncthreads();
-  float *row = x + blockIdx.x * stride;
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < heads * pairs; i += kThreads) {
-    const int head = i / pairs, j = i - head * pairs;
-    float *at = row + 2 * (static_cast<Index>(head) * headPairs + firstPair + j);
-    if (wide) {
-      float2 &pair = *reinterpret_cast<float2 *>(at);
-      pair = rotate(pair, rotations[j]);
-    } else {
-      const float2 pair = rotate(make_float2(at[0], at[1]), rotations[j]);
-      at[0] = pair.x, at[1] = pair.y;
-    }
+#pragma unroll
+  for (int k = 0; k < kHeldPairs; ++k) {
+    const int i = first + k * kThreads;
+    if (i < end) storePair(at[k], wide, rotate(held[k], rotations[i % pairs]));
   }
 }
 
@@ -177,9 +191,9 @@ void rotateRows(cudaStream_t stream, float *x, Index stride, Index rows, Index h
                 std::span<const double> frequency) {
   const bool wide = reinterpret_cast<std::uintptr_t>(x) % sizeof(float2) == 0 && (rows == 1 || stride % 2 == 0);
   inParts(frequency, [&](const HostValues<double> &part, Index first, Index pairs) {
-    launch(stream, ropeKernel, static_cast<unsigned>(rows), kThreads, 0, "rope launch", {rows, heads, pairs}, x, stride,
-           static_cast<int>(heads), firstPosition, part, static_cast<int>(first), static_cast<int>(pairs),
-           static_cast<int>(frequency.size()), wide);
+    const dim3 grid(static_cast<unsigned>(rows), static_cast<unsigned>(ceilDiv(heads * pairs, kHeldPairs * kThreads)));
+    launch(stream, ropeKernel, grid, kThreads, 0, "rope launch", {rows, heads, pairs}, x, stride, static_cast<int>(heads),
+           firstPosition, part, static_cast<int>(first), static_cast<int>(pairs), static_cast<int>(frequency.size()), wide);
   });
 }
 

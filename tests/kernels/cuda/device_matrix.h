@@ -7,12 +7,13 @@
 
 namespace xqs::test {
 
-/// Where a matrix lies: whole and aligned, aligned with a gap between rows, and two ways at no multiple of 16 bytes.
+/// Where a matrix lies: whole and aligned, aligned with a gap between rows, and in three ways so that not every row starts
+/// at a multiple of 16 bytes.
 struct Placing {
   Index offset; ///< elements before the first row
   Index pad;    ///< elements between rows
 };
-constexpr Placing kPlacings[] = {{0, 0}, {4, 8}, {1, 3}, {2, 0}};
+constexpr Placing kPlacings[] = {{0, 0}, {4, 8}, {1, 4}, {0, 3}, {2, 2}};
 
 /// A matrix on the device inside guards (test::Matrix is the same on the host).
 class DeviceMatrix {

@@ -14,7 +14,8 @@ struct CudaRows : CudaTest {
     std::size_t i = 0;
     for (const Index rows : kOddRows)
       for (const Index cols : kOddWidths) {
-        for (const std::size_t shift : {0u, 1u, 2u, 3u}) fn(rows, cols, kPlacings[i % 4], kPlacings[(i + shift) % 4]);
+        for (const std::size_t shift : {0u, 1u, 2u, 3u, 4u})
+          fn(rows, cols, kPlacings[i % std::size(kPlacings)], kPlacings[(i + shift) % std::size(kPlacings)]);
         ++i;
       }
   }
