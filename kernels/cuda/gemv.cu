@@ -21,18 +21,18 @@ constexpr int kQuad = 4;                           // lanes that share a row
 constexpr int kStep = kOctets * kQuad * kChannels; // channels a warp walks at a time
 
 /// Channels [c, c + 8) of a row; 0 from k on. kWide: the row is aligned to 16 bytes and k a multiple of 8.
-template <bool kWide> __device__ inline uint4 loadOctet(const Half *row, Index c, Index k) {
+template <bool kWide> __device__ inline uint4 loadOctet(const Half *row, int c, int k) {
   uint4 octet = {0, 0, 0, 0};
   if constexpr (kWide) {
     if (c < k) octet = __ldg(reinterpret_cast<const uint4 *>(row + c));
   } else {
-    const auto at = [&](Index i) { return i < k ? row[i] : Half{0}; };
+    const auto at = [&](int i) { return i < k ? row[i] : Half{0}; };
     octet.x = pairOf(at(c), at(c + 1)), octet.y = pairOf(at(c + 2), at(c + 3));
     octet.z = pairOf(at(c + 4), at(c + 5)), octet.w = pairOf(at(c + 6), at(c + 7));
   }
   return octet;
 }
-template <bool kWide> __device__ inline void loadOctet(float (&to)[kChannels], const float *row, Index c, Index k) {
+template <bool kWide> __device__ inline void loadOctet(float (&to)[kChannels], const float *row, int c, int k) {
   if constexpr (kWide) {
     float4 half[2] = {};
     if (c < k) half[0] = __ldg(reinterpret_cast<const float4 *>(row + c));
@@ -57,48 +57,55 @@ __device__ inline void widenOctet(float (&to)[kChannels], const uint4 &octet) {
 /// W is the left operand of the tensor cores and x the right one, both as TF32: an FP16 weight is one, x is cut into two of
 /// 11 bits each. So x keeps 22 bits over the whole range of FP32, and up to eight rows cost what one costs. mma sums over
 /// its 8 channels in any assignment that both operands share: lane (g, t) takes channels 8 t .. 8 t + 7 of 32, as they lie.
-template <int kGroups, bool kWide> __global__ void __launch_bounds__(kBlock) gemvHalfKernel(const MatmulArgs<Half> a) {
+template <int kGroups, bool kWide> __global__ void __launch_bounds__(kBlock, 2) gemvHalfKernel(const MatmulArgs<Half> a) {
   __shared__ float partial[kWarps][kGroups * kGroup][kOutputs];
   constexpr int kRows = kGroups * kGroup;
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int g = lane / kQuad, t = lane % kQuad;
   const Index passes = ceilDiv(a.n, kRows);
   const Index row0 = blockIdx.x % passes * kRows, col0 = blockIdx.x / passes * kOutputs;
-  // Beyond the last weight row the last one is read again, and its sums are not stored.
-  const Half *const upper = a.w + (col0 + g < a.m ? col0 + g : a.m - 1) * a.wStride;
-  const Half *const lower = a.w + (col0 + g + 8 < a.m ? col0 + g + 8 : a.m - 1) * a.wStride;
+  // Beyond the last row of W or x the last one is read again; its sums are not stored.
+  const auto rowOf = [](auto *first, Index stride, Index row, Index rows) {
+    return first + (row < rows ? row : rows - 1) * stride;
+  };
+  const Half *const upper = rowOf(a.w, a.wStride, col0 + g, a.m), *const lower = rowOf(a.w, a.wStride, col0 + g + 8, a.m);
+  const float *x[kGroups];
+  for (int i = 0; i < kGroups; ++i) x[i] = rowOf(a.x, a.xStride, row0 + i * kGroup + g, a.n);
 
-  float sum[kGroups][4] = {};
-  for (Index k0 = warp * kStep; k0 < a.k; k0 += kWarps * kStep) {
-    uint4 weights[kOctets][2];
+  const int k = static_cast<int>(a.k);
+  float high[kGroups][4] = {}, low[kGroups][4] = {};
+  constexpr int kAtOnce = kGroups == 1 ? kOctets : kWide ? kOctets / 2 : 1; // what the registers hold
+  for (int k0 = warp * kStep; k0 < k; k0 += kWarps * kStep)
+#pragma unroll 1
+    for (int c0 = k0 + t * kChannels; c0 < k0 + kStep; c0 += kAtOnce * kQuad * kChannels) {
+      uint4 weights[kAtOnce][2];
 #pragma unroll
-    for (int o = 0; o < kOctets; ++o) {
-      const Index c = k0 + (o * kQuad + t) * kChannels;
-      weights[o][0] = loadOctet<kWide>(upper, c, a.k), weights[o][1] = loadOctet<kWide>(lower, c, a.k);
-    }
+      for (int o = 0; o < kAtOnce; ++o)
+        for (int half = 0; half < 2; ++half)
+          weights[o][half] = loadOctet<kWide>(half == 0 ? upper : lower, c0 + o * kQuad * kChannels, k);
 #pragma unroll
-    for (int o = 0; o < kOctets; ++o) {
-      float w[2][kChannels];
-      widenOctet(w[0], weights[o][0]), widenOctet(w[1], weights[o][1]);
+      for (int o = 0; o < kAtOnce; ++o) {
+        float w[2][kChannels];
+        widenOctet(w[0], weights[o][0]), widenOctet(w[1], weights[o][1]);
 #pragma unroll
-      for (int i = 0; i < kGroups; ++i) {
-        const Index row = row0 + i * kGroup + g;
-        float x[kChannels] = {};
-        if (row < a.n) loadOctet<kWide>(x, a.x + row * a.xStride, k0 + (o * kQuad + t) * kChannels, a.k);
+        for (int i = 0; i < kGroups; ++i) {
+          float value[kChannels];
+          loadOctet<kWide>(value, x[i], c0 + o * kQuad * kChannels, k);
 #pragma unroll
-        for (int c = 0; c < kChannels; c += 2) {
-          const SplitTf32 first = splitTf32(x[c]), second = splitTf32(x[c + 1]);
-          const float left[4] = {w[0][c], w[1][c], w[0][c + 1], w[1][c + 1]};
-          mma1688(sum[i], left, {first.high, second.high});
-          mma1688(sum[i], left, {first.low, second.low});
+          for (int c = 0; c < kChannels; c += 2) {
+            const SplitTf32 even = splitTf32(value[c]), odd = splitTf32(value[c + 1]);
+            const float left[4] = {w[0][c], w[1][c], w[0][c + 1], w[1][c + 1]};
+            mma1688(high[i], left, {even.high, odd.high});
+            mma1688(low[i], left, {even.low, odd.low});
+          }
         }
       }
     }
-  }
 
   for (int i = 0; i < kGroups; ++i)
-    for (int j = 0; j < 4; ++j) partial[warp][i * kGroup + 2 * t + j % 2][g + j / 2 * 8] = sum[i][j];
+    for (int j = 0; j < 4; ++j) partial[warp][i * kGroup + 2 * t + j % 2][g + j / 2 * 8] = high[i][j] + low[i][j];
   __syncthreads();
+#pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kOutputs; i += kBlock) {
     const Index row = row0 + i / kOutputs, col = col0 + i % kOutputs;
     if (row >= a.n || col >= a.m) continue;

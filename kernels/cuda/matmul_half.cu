@@ -53,11 +53,10 @@ template <int rows, int cols, int down, int across, int slice, int stages> struc
   static constexpr int kThreadsOf = down * across * kWarp;
   static constexpr int kWarpRows = rows / down, kWarpCols = cols / across;
   static constexpr int kDownMma = kWarpRows / 16, kAcrossMma = kWarpCols / 8;
-  static constexpr int kPieces = slice / kOctet16;   // 16-byte pieces of a row of a slice
-  static constexpr int kStageRows = 2 * rows + cols; // high, low, weights
-  static constexpr int kStageHalves = kStageRows * slice;
+  static constexpr int kPieces = slice / kOctet16;               // 16-byte pieces of a row of a slice
+  static constexpr int kStageHalves = (2 * rows + cols) * slice; // high, low, weights
   static constexpr std::size_t kShared = std::size_t{2} * stages * kStageHalves;
-  static_assert(kAcrossMma % 2 == 0 && kStageRows * kPieces % kThreadsOf == 0);
+  static_assert(kAcrossMma % 2 == 0);
 };
 using NarrowTile = Tile<32, 128, 1, 4, 64, 3>; // 72 KB
 using MiddleTile = Tile<64, 64, 2, 2, 32, 4>;  // 48 KB
@@ -78,30 +77,35 @@ struct Operands {
   bool wide; ///< rows of W are aligned to 16 bytes
 };
 
-/// Starts copying channels [k0, k0 + kSlice) of a block's rows into a stage: high rows, low rows, weight rows. Rows beyond n
-/// and m are the last ones again: their sums are not stored. Weights are 0 from k on, as x is.
-template <typename T> __device__ void loadSlice(Half *stage, const Operands &a, Index row0, Index col0, Index k0) {
+/// Starts copying `rows` rows of a slice, pieces of which nothing is left become 0. from: the first row's first channel of
+/// the slice; rowsLeft, channelsLeft: of the matrix from there on; wide: pieces are aligned.
+template <typename T, int rows>
+__device__ inline void copySlice(Half *to, const Half *from, Index stride, Index rowsLeft, Index channelsLeft, bool wide) {
+  constexpr int kAtOnce = T::kThreadsOf / T::kPieces; // rows
+  static_assert(kAtOnce % 8 == 0 && rows % kAtOnce == 0);
+  const int row = static_cast<int>(threadIdx.x) / T::kPieces, piece = static_cast<int>(threadIdx.x) % T::kPieces;
+  const Index left = channelsLeft - piece * kOctet16;
+  const int used = left >= kOctet16 ? kOctet16 : left > 0 ? static_cast<int>(left) : 0;
+  to += placeOf<T::kPieces>(row, piece) * kOctet16;
+  from += row * stride + piece * kOctet16;
 #pragma unroll
-  for (int i = 0; i < T::kStageRows * T::kPieces / T::kThreadsOf; ++i) {
-    const int at = i * T::kThreadsOf + static_cast<int>(threadIdx.x);
-    const int row = at / T::kPieces, piece = at % T::kPieces;
-    Half *const to = stage + placeOf<T::kPieces>(row, piece) * kOctet16;
-    const Index channel = k0 + piece * kOctet16;
-    if (row < 2 * T::kRows) {
-      const Index x = row0 + row % T::kRows;
-      const Half *const from = row < T::kRows ? a.x.high : a.x.low;
-      copyAsync16(to, from + (x < a.n ? x : a.n - 1) * a.x.stride + channel);
-      continue;
-    }
-    const Index col = col0 + row - 2 * T::kRows;
-    const Half *const from = a.w + (col < a.m ? col : a.m - 1) * a.wStride;
-    const Index left = a.k - channel;
-    if (a.wide) {
-      copyAsync16(to, left > 0 ? from + channel : from, left >= kOctet16 ? 16 : left > 0 ? static_cast<int>(left) * 2 : 0);
+  for (int r = 0; r < rows; r += kAtOnce, from += kAtOnce * stride, to += kAtOnce * T::kSlice) {
+    const int inside = row + r < rowsLeft ? used : 0;
+    if (wide) {
+      copyAsync16(to, from, 2 * inside);
     } else {
-      for (int c = 0; c < kOctet16; ++c) to[c] = c < left ? from[channel + c] : Half{0};
+      for (int c = 0; c < kOctet16; ++c) to[c] = c < inside ? from[c] : Half{0};
     }
   }
+}
+
+/// Channels from k0 on of a block's rows into a stage: high rows, low rows, weight rows.
+template <typename T> __device__ inline void loadSlice(Half *stage, const Operands &a, Index row0, Index col0, Index k0) {
+  const Index at = row0 * a.x.stride + k0;
+  copySlice<T, T::kRows>(stage, a.x.high + at, a.x.stride, a.n - row0, a.k - k0, true);
+  copySlice<T, T::kRows>(stage + T::kRows * T::kSlice, a.x.low + at, a.x.stride, a.n - row0, a.k - k0, true);
+  copySlice<T, T::kCols>(stage + 2 * T::kRows * T::kSlice, a.w + col0 * a.wStride + k0, a.wStride, a.m - col0, a.k - k0,
+                         a.wide);
 }
 
 /// sum += the products of one slice; warp (down, across) has kWarpRows x kWarpCols of the tile.

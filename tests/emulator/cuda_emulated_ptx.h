@@ -17,10 +17,13 @@ inline const std::byte *slot(const std::byte *slots, int lane) {
 }
 } // namespace emulated
 
+/// Every lane widens its own operands.
 inline void mma16816(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   struct Fragments {
-    std::uint32_t a[4], b[2];
-  } own{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    float a[4][2], b[2][2];
+  } own;
+  for (int i = 0; i < 8; ++i) own.a[i / 2][i % 2] = emulated::part(a[i / 2], i % 2);
+  for (int i = 0; i < 4; ++i) own.b[i / 2][i % 2] = emulated::part(b[i / 2], i % 2);
   const std::byte *slots = emulator::exchange(0xffffffffu, &own, sizeof own);
   const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
   const auto fragments = [&](int from) { return reinterpret_cast<const Fragments *>(emulated::slot(slots, from)); };
@@ -29,8 +32,7 @@ inline void mma16816(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
     float sum = d[i];
     for (int k = 0; k < 16; ++k) {
       const int holder = k % 8 / 2, half = k % 2, upper = k / 8;
-      sum += emulated::part(fragments(g * 4 + holder)->a[row + 2 * upper], half) *
-             emulated::part(fragments(column * 4 + holder)->b[upper], half);
+      sum += fragments(g * 4 + holder)->a[row + 2 * upper][half] * fragments(column * 4 + holder)->b[upper][half];
     }
     d[i] = sum;
   }

@@ -60,25 +60,22 @@ void pause(Thread::State state) {
   t.caller = std::move(t.caller).resume();
 }
 
-/// A warp barrier opens when every lane of its mask that still runs stands at it.
-bool openWarps(Block &block) {
+/// A warp barrier opens when every lane of its mask that still runs stands at it. Lanes [first, end) are one warp.
+bool openWarp(Block &block, std::size_t first, std::size_t end) {
   bool any = false;
-  for (std::size_t w = 0; w < block.warps.size(); ++w) {
-    const std::size_t first = w * kLanes, end = std::min(first + kLanes, block.threads.size());
-    for (std::size_t i = first; i < end; ++i) {
-      if (block.threads[i].state != Thread::State::AtWarp) continue;
-      const unsigned mask = block.threads[i].mask;
-      bool complete = true;
-      for (std::size_t j = first; j < end; ++j)
-        if ((mask >> (j - first) & 1u) != 0) {
-          const Thread &t = block.threads[j];
-          complete &= t.state == Thread::State::Done || (t.state == Thread::State::AtWarp && t.mask == mask);
-        }
-      if (!complete) continue;
-      for (std::size_t j = first; j < end; ++j)
-        if ((mask >> (j - first) & 1u) != 0 && block.threads[j].state == Thread::State::AtWarp)
-          block.threads[j].state = Thread::State::Ready, any = true;
-    }
+  for (std::size_t i = first; i < end; ++i) {
+    if (block.threads[i].state != Thread::State::AtWarp) continue;
+    const unsigned mask = block.threads[i].mask;
+    bool complete = true;
+    for (std::size_t j = first; j < end; ++j)
+      if ((mask >> (j - first) & 1u) != 0) {
+        const Thread &t = block.threads[j];
+        complete &= t.state == Thread::State::Done || (t.state == Thread::State::AtWarp && t.mask == mask);
+      }
+    if (!complete) continue;
+    for (std::size_t j = first; j < end; ++j)
+      if ((mask >> (j - first) & 1u) != 0 && block.threads[j].state == Thread::State::AtWarp)
+        block.threads[j].state = Thread::State::Ready, any = true;
   }
   return any;
 }
@@ -116,19 +113,29 @@ void runBlock(Block &block, const std::function<void()> &body) {
       return std::move(t.caller);
     });
   }
+  // In every second block a warp runs on to the next barrier of the block before another one starts: what it reads of theirs
+  // without a barrier in between is then not there yet. In the others the warps go from warp barrier to warp barrier
+  // together.
+  const bool ahead = (blockIdx.x + blockIdx.y + blockIdx.z) % 2 == 0;
+  const std::size_t warps = block.warps.size();
   for (std::uint64_t round = 0;; ++round) {
     bool ran = false, left = false;
-    for (std::size_t i = 0; i < block.threads.size(); ++i) {
-      block.current = pick(i, block.threads.size(), round);
-      Thread &t = block.thread();
-      left |= t.state != Thread::State::Done;
-      if (t.state != Thread::State::Ready) continue;
-      ran = true;
-      threadIdx = t.index;
-      t.fiber = std::move(t.fiber).resume();
+    for (std::size_t w = 0; w < warps; ++w) {
+      const std::size_t first = pick(w, warps, round) * kLanes, end = std::min(first + kLanes, block.threads.size());
+      do {
+        for (std::size_t i = first; i < end; ++i) {
+          block.current = first + pick(i - first, end - first, round);
+          Thread &t = block.thread();
+          left |= t.state != Thread::State::Done;
+          if (t.state != Thread::State::Ready) continue;
+          ran = true;
+          threadIdx = t.index;
+          t.fiber = std::move(t.fiber).resume();
+        }
+      } while (openWarp(block, first, end) && ahead);
     }
     if (!left) break;
-    if (!openWarps(block) && !openBlock(block) && !ran) fail("threads wait at different barriers");
+    if (!openBlock(block) && !ran) fail("threads wait at different barriers");
   }
   for (const Thread &t : block.threads)
     for (const auto &group : t.copies)
