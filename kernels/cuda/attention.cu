@@ -197,7 +197,7 @@ __device__ void multiplySplit(float (&d)[4][4], const SplitA &a, const float (&b
 __device__ void addScores(float (&score)[2][4][4], const float *q0, const float *q1, int channels, bool aligned,
                           const float *keys) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-#pragma unroll
+#pragma unroll 1
   for (int c = 0; c < kSlice; c += 16) {
     const int at = c + 4 * t;
     const float4 a = loadQuad(q0 + at, channels - at, aligned), b = loadQuad(q1 + at, channels - at, aligned);
@@ -328,7 +328,7 @@ template <int kRow, int kValueSlices> __device__ void rescale(Sums<kValueSlices>
 
 /// One row of a warp: a query under one head.
 struct Row {
-  Index query, head;
+  int query, head;
   bool inside; ///< else a copy of the last row that nobody writes
   Sight sight;
   Softmax state;
@@ -338,7 +338,8 @@ __device__ Row rowOf(const AttentionChunk &a, Index row, Index keyHead) {
   const Index group = a.heads / a.k.heads, rows = a.n * group;
   const bool inside = row < rows;
   if (!inside) row = rows - 1;
-  return {row / group, keyHead * group + row % group, inside, sightOf(a, row / group), {}};
+  return {
+      static_cast<int>(row / group), static_cast<int>(keyHead * group + row % group), inside, sightOf(a, row / group), {}};
 }
 
 __device__ float sumOfQuad(float v) {
@@ -420,8 +421,8 @@ template <int kWarps, int kValueSlices> __global__ void __launch_bounds__(kWarps
     weigh(std::integral_constant<int, 0>{}, row0);
     weigh(std::integral_constant<int, 1>{}, row1);
 
-#pragma unroll
-    for (int slice = 0; slice < kValueSlices; ++slice) addValues(sum[slice], score, slices.take());
+    addValues(sum[0], score, slices.take());
+    if constexpr (kValueSlices == 2) addValues(sum[1], score, slices.take());
   }
   endRow<0, kValueSlices>(a, parts, channel, row0, sum);
   endRow<1, kValueSlices>(a, parts, channel, row1, sum);
