@@ -20,16 +20,38 @@ using nlohmann::json;
 
 namespace {
 
+/// The same figures on another backend, where it can be used (label gpu).
+#if !defined(XQS_GOLDEN_BACKEND)
+#define XQS_GOLDEN_BACKEND "cpu"
+#endif
+const std::vector<BackendInfo> &backends() {
+  static const XqsBackendModule *const kBuiltIn[] = {cpuBackendModule()};
+  static const std::vector<BackendInfo> all = listBackends(kBuiltIn);
+  return all;
+}
+/// Empty where the backend can be used.
+std::string unusableReason() {
+  std::string reason = "no backend " XQS_GOLDEN_BACKEND " was built";
+  for (const BackendInfo &info : backends())
+    if (info.name == XQS_GOLDEN_BACKEND) {
+      if (info.usable()) return {};
+      reason = info.reason;
+    }
+  return reason;
+}
+#define XQS_NEED_BACKEND()                                                                                                  \
+  if (const std::string reason = unusableReason(); !reason.empty()) GTEST_SKIP() << XQS_GOLDEN_BACKEND ": " << reason
+
 json golden(const std::string &shared, const std::string &name) {
   return json::parse(std::ifstream(shared + "/golden/" + name));
 }
 
 std::unique_ptr<Session> openSession(const std::string &model, const std::string &shared) {
-  static const XqsBackendModule *const kBuiltIn[] = {cpuBackendModule()};
   SessionOptions options;
+  options.backend = XQS_GOLDEN_BACKEND;
   options.model = model;
   options.text = shared + "/data/wikitext-2-raw-test.txt";
-  return std::make_unique<Session>(options, listBackends(kBuiltIn));
+  return std::make_unique<Session>(options, backends());
 }
 
 double mean(const json &values) {
@@ -39,6 +61,7 @@ double mean(const json &values) {
 }
 
 TEST(SmolLM2, TokenIdsAreIdentical) {
+  XQS_NEED_BACKEND();
   XQS_NEED_MODEL(model);
   XQS_NEED_SHARED(shared);
   const json expected = golden(shared, "smollm2-512.json");
@@ -112,12 +135,14 @@ void expectEval(const std::string &model, const std::string &shared, State state
 }
 
 TEST(SmolLM2, PerplexityStateAll) {
+  XQS_NEED_BACKEND();
   XQS_NEED_MODEL(model);
   XQS_NEED_SHARED(shared);
   expectEval(model, shared, State::All);
 }
 
 TEST(SmolLM2, PerplexityStateStream) {
+  XQS_NEED_BACKEND();
   XQS_NEED_MODEL(model);
   XQS_NEED_SHARED(shared);
   expectEval(model, shared, State::Stream);
@@ -149,19 +174,20 @@ ExactTrace movedByRounding(const Model &model, const ExactTrace &trace, std::uin
 /// One policy's figures against the record's.
 class LayerComparison {
 public:
-  explicit LayerComparison(const json &entry) : m_k(entry["k_rel_error"]), m_v(entry["v_rel_error"]) {}
+  LayerComparison(const json &entry, double most) : m_k(entry["k_rel_error"]), m_v(entry["v_rel_error"]), m_most(most) {}
   /// Relative deviation of a layer: K, V.
   std::pair<double, double> deviation(const LayerError &e, std::size_t layer) const {
     return {e.k / m_k[layer] - 1, e.v / m_v[layer] - 1};
   }
   bool agrees(const LayerError &e, std::size_t layer) const {
     const auto [k, v] = deviation(e, layer);
-    return std::abs(k) <= 0.01 && std::abs(v) <= 0.01;
+    return std::abs(k) <= m_most && std::abs(v) <= m_most;
   }
   std::size_t layers() const { return m_k.size(); }
 
 private:
   std::vector<double> m_k, m_v;
+  double m_most;
 };
 
 /// The sharp test: every layer gets the exact X, so that nothing can hide in accumulated rounding: K and V of every layer
@@ -191,7 +217,9 @@ void expectLayers(const std::string &model, const std::string &shared, const std
 
   for (std::size_t i = 0; i < policies.size(); ++i) {
     SCOPED_TRACE(policies[i].canonical());
-    const LayerComparison record(expected["policies"][i]);
+    // FP16 weights are not quite the record's: X differs by more than rounding, and 2 % it is, without draws.
+    const bool halfWeights = session->backend().weightType() == DType::F16;
+    const LayerComparison record(expected["policies"][i], halfWeights ? 0.02 : 0.01);
     const json &ours = result["policies"][i];
     ASSERT_EQ(ours["k_rel_error"].size(), record.layers());
     std::set<std::size_t> open;
@@ -206,7 +234,7 @@ void expectLayers(const std::string &model, const std::string &shared, const std
       std::cout << policies[i].canonical() << ", layer " << layer << ": K " << 100 * k << " %, V " << 100 * v << " %\n";
     }
     const bool chain = policies[i].method().name == "xquant-cl";
-    for (std::uint64_t seed = 1; chain && !open.empty() && seed <= 32; ++seed) {
+    for (std::uint64_t seed = 1; chain && !halfWeights && !open.empty() && seed <= 32; ++seed) {
       const auto moved = openLoop(*session->method(policies[i]), movedByRounding(session->model(), trace, seed), State::All);
       const auto agreed = std::erase_if(open, [&](std::size_t layer) { return record.agrees(moved[layer], layer); });
       if (agreed > 0) std::cout << agreed << " of these layers within 1 % for X moved by rounding, draw " << seed << "\n";
@@ -229,12 +257,14 @@ void expectLayers(const std::string &model, const std::string &shared, const std
 }
 
 TEST(SmolLM2, OpenLoopOfTheFirstWindow) {
+  XQS_NEED_BACKEND();
   XQS_NEED_MODEL(model);
   XQS_NEED_SHARED(shared);
   expectLayers(model, shared, "smollm2-512-layers.json");
 }
 
 TEST(SmolLM2, OpenLoopOfAWindowThatEndsInsideAGroup) {
+  XQS_NEED_BACKEND();
   XQS_NEED_MODEL(model);
   XQS_NEED_SHARED(shared);
   expectLayers(model, shared, "smollm2-500-layers.json");
