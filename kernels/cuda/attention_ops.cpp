@@ -7,7 +7,5 @@
 namespace xqs::cuda {
 
 void CudaBackend::attention(Queue, const AttentionArgs &) { unsupported("attention"); }
-bool CudaBackend::attendStored(Queue, const StoredAttention &) { return false; }
-bool CudaBackend::rebuildStored(Queue, const StoredSide &, TokenRange, View) { return false; }
 
 } // namespace xqs::cuda

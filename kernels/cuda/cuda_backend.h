@@ -15,7 +15,7 @@ namespace xqs::cuda {
 ///
 /// quantize, dequantize and convert give the bits of the reference; the others agree with it within rounding.
 /// Its members stand in one file a topic: cuda_backend.cpp (memory, order), row_ops.cpp, matmul_ops.cpp, cache_ops.cpp,
-/// attention_ops.cpp, capture_ops.cpp.
+/// attention_ops.cpp, stored_ops.cpp, capture_ops.cpp.
 class CudaBackend final : public Backend {
 public:
   CudaBackend();
