@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+// K or V of a tile of 128 tokens and up to 128 channels in shared memory, FP32, made from stored rows of any form, for three
+// uses: scores of the query's heads, sums of weighted values, rows in memory. K or V through a map is a product of the
+// dequantized tile with the map on tensor cores; nothing but codes, map and result goes through memory.
+#include "stored_rows.h"
+
+#include "rotation.h"
+
+namespace xqs::cuda {
+namespace {
+
+constexpr int kBlock = 128;                ///< threads: one a token where rows are unpacked
+constexpr int kPitch = kTileColumns + 4;   ///< floats: 16-byte rows in different banks
+constexpr int kSliceHalves = 128 * kSlice; ///< of one operand's slice
+constexpr int kTileBytes = kTileTokens * kPitch * 4;
+static_assert(4 * kSliceHalves * 2 <= kTileBytes); // two stages of both operands lie where the tile comes to lie
+constexpr int kDirect = 0;                         ///< instead of bits: no map
+constexpr int kHeadsAtOnce = 8;                    ///< query heads that a thread weighs a channel of values for
+
+/// How columns [0, heads * dh) are cut: whole heads of up to 128 channels in all, or pieces of a head.
+struct ColumnTiles {
+  int heads;  ///< in a tile; 1 where a tile is a piece of one
+  int pieces; ///< of a head
+  int count;
+};
+ColumnTiles columnTiles(int heads, int dh) {
+  ColumnTiles c{dh < kTileColumns ? kTileColumns / dh : 1, (dh + kTileColumns - 1) / kTileColumns, 0};
+  c.count = (heads + c.heads - 1) / c.heads * c.pieces;
+  return c;
+}
+
+struct TileArgs {
+  StoredImage image;
+  Decode decode;
+  ColumnTiles columns;
+  bool streamed;
+  int first, count; ///< tokens of tileRows
+  int firstSlot, groups;
+  std::byte *out;
+  Index outStride;
+  bool outHalf;
+};
+
+struct Columns {
+  int head, heads; ///< KV heads that the tile has (a part of)
+  int first, count;
+};
+__device__ Columns columnsOf(const TileArgs &a, int index) {
+  const int head = index / a.columns.pieces * a.columns.heads, piece = index % a.columns.pieces;
+  const int left = a.image.heads - head;
+  Columns c{head, left < a.columns.heads ? left : a.columns.heads, head * a.image.dh + piece * kTileColumns, 0};
+  const int end = (head + c.heads) * a.image.dh;
+  c.count = end - c.first < kTileColumns ? end - c.first : kTileColumns;
+  return c;
+}
+
+// Making the tile ---------------------------------------------------------------------------------------------------------
+
+/// Rows themselves: values as the reference dequantizes them. `table`: shared, 128 rows.
+__device__ void readTile(const TileArgs &a, int firstToken, const Columns &columns, float *tile, TokenRow *table) {
+  const int thread = static_cast<int>(threadIdx.x);
+  table[thread] = tokenRow(a.image.rows, firstToken + thread);
+  __syncthreads();
+  if (thread < columns.count)
+#pragma unroll 4
+    for (int t = 0; t < kTileTokens; ++t)
+      tile[t * kPitch + thread] = valueOf(a.image.rows, table[t], columns.first + thread);
+  __syncthreads();
+}
+
+/// Index of chunk `chunk` (8 FP16 values) of row `row` of a slice [128, 64]: eight neighbouring rows lie in different banks.
+__device__ int swizzled(int row, int chunk) { return row * kSlice + ((chunk ^ (row & 7)) * kOctet); }
+
+/// Rows [first, first + count) of the map, channels [channel, channel + 64), 0 outside. Whoever reads waits for the copies.
+__device__ void loadMap(const StoredImage &image, int first, int count, int channel, Half *slice) {
+  const int width = image.rows.width;
+  for (int i = static_cast<int>(threadIdx.x); i < 128 * kSlice / kOctet; i += kBlock) {
+    const int row = i / (kSlice / kOctet), chunk = i % (kSlice / kOctet), c = channel + chunk * kOctet;
+    Half *to = slice + swizzled(row, chunk);
+    const int inside = row < count ? width - c : 0; // channels
+    if (image.mapAligned) {
+      const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
+      const Index at = used > 0 ? static_cast<Index>(first + row) * image.mapStride + c : 0;
+      copyAsync16(to, image.map + at * 2, used);
+      continue;
+    }
+    for (int k = 0; k < kOctet; ++k) {
+      const Index at = static_cast<Index>(first + row) * image.mapStride + c + k;
+      Half value = 0;
+      if (k < inside)
+        value = image.mapHalf ? reinterpret_cast<const Half *>(image.map)[at]
+                              : narrow(reinterpret_cast<const float *>(image.map)[at]);
+      to[k] = value;
+    }
+  }
+}
+
+/// Rows through the map: tile [128, columns] = X^ map^T. Four warps own 64 x 64 each and walk the stored channels in slices
+/// of 64; while one slice is multiplied the next one's codes and map are on their way.
+template <int kBits> __device__ void mapTile(const TileArgs &a, int firstToken, const Columns &columns, float *tile) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  const int warpRow = warp / 2 * 64, warpColumn = warp % 2 * 64;
+  Half *const x = reinterpret_cast<Half *>(tile), *const w = x + 2 * kSliceHalves;
+  const int slices = (a.image.rows.width + kSlice - 1) / kSlice;
+  SliceLoader<kBits> loader(a.image.rows, firstToken + thread);
+  const auto unpack = [&](int slice) {
+    Half *to = x + slice % 2 * kSliceHalves;
+    loader.unpack(slice * kSlice, [&](int j, uint4 eight) { *reinterpret_cast<uint4 *>(to + swizzled(thread, j)) = eight; });
+  };
+
+  float sum[4][8][4] = {};
+  loader.load(0);
+  loadMap(a.image, columns.first, columns.count, 0, w);
+  commitCopies();
+  unpack(0);
+  waitCopies<0>();
+  __syncthreads();
+  for (int slice = 0; slice < slices; ++slice) {
+    const bool more = slice + 1 < slices;
+    if (more) {
+      loader.load((slice + 1) * kSlice);
+      loadMap(a.image, columns.first, columns.count, (slice + 1) * kSlice, w + (slice + 1) % 2 * kSliceHalves);
+      commitCopies();
+    }
+    const Half *xs = x + slice % 2 * kSliceHalves, *ws = w + slice % 2 * kSliceHalves;
+#pragma unroll
+    for (int k = 0; k < kSlice / 16; ++k) {
+      const int i = lane / 8, r = lane % 8;
+      Half2 left[4][4];
+#pragma unroll
+      for (int m = 0; m < 4; ++m) loadMatrix4(left[m], xs + swizzled(warpRow + 16 * m + i % 2 * 8 + r, 2 * k + i / 2));
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        Half2 both[4];
+        loadMatrix4(both, ws + swizzled(warpColumn + 16 * n + i / 2 * 8 + r, 2 * k + i % 2));
+        const Half2 right[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
+#pragma unroll
+        for (int m = 0; m < 4; ++m) {
+          mma16816(sum[m][2 * n], left[m], right[0]);
+          mma16816(sum[m][2 * n + 1], left[m], right[1]);
+        }
+      }
+    }
+    if (more) {
+      unpack(slice + 1);
+      waitCopies<0>();
+    }
+    __syncthreads();
+  }
+
+#pragma unroll
+  for (int m = 0; m < 4; ++m)
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float *to = tile + (warpRow + 16 * m + 8 * half + lane / 4) * kPitch + warpColumn + 8 * n + 2 * (lane % 4);
+        to[0] = sum[m][n][2 * half], to[1] = sum[m][n][2 * half + 1];
+      }
+  __syncthreads();
+}
+
+/// Bias and rotation, in place. A thread has a pair of channels of every other token; position 16 a + b is rotated by the
+/// product of two rotations, which makes 16 sines instead of 64.
+__device__ void finishTile(const TileArgs &a, int firstToken, const Columns &columns, float *tile) {
+  constexpr int kPairs = kTileColumns / 2, kStep = kBlock / kPairs, kNear = 16 / kStep;
+  const StoredImage &image = a.image;
+  if (image.bias == nullptr && image.pairs == 0) return;
+  const int c = static_cast<int>(threadIdx.x) % kPairs * 2, first = static_cast<int>(threadIdx.x) / kPairs;
+  const bool both = c + 1 < columns.count;
+  if (c < columns.count) {
+    const float2 bias = {image.bias == nullptr ? 0.0f : image.bias[columns.first + c],
+                         image.bias == nullptr || !both ? 0.0f : image.bias[columns.first + c + 1]};
+    const double frequency = image.pairs > 0 ? image.frequency[(columns.first + c) % image.dh / 2] : 0;
+    float2 near[kNear];
+    for (int i = 0; i < kNear; ++i) near[i] = rotation(first + i * kStep, frequency);
+    for (int far = 0; far < kTileTokens; far += 16) {
+      const float2 base = rotation(firstToken + far, frequency);
+#pragma unroll
+      for (int i = 0; i < kNear; ++i) {
+        float *at = tile + (far + first + i * kStep) * kPitch + c;
+        float2 pair = {at[0] + bias.x, at[1] + bias.y};
+        if (image.pairs > 0) pair = rotate(pair, rotate(near[i], base));
+        at[0] = pair.x;
+        if (both) at[1] = pair.y;
+      }
+    }
+  }
+  __syncthreads();
+}
+
+template <int kBits>
+__device__ void makeTile(const TileArgs &a, int firstToken, const Columns &columns, float *tile, TokenRow *table) {
+  if constexpr (kBits == kDirect)
+    readTile(a, firstToken, columns, tile, table);
+  else
+    mapTile<kBits>(a, firstToken, columns, tile);
+  finishTile(a, firstToken, columns, tile);
+}
+
+__device__ bool isStreamed(const TileArgs &a, int tile) {
+  if (!a.streamed) return false;
+  const StoredRows &rows = a.image.rows;
+  const int begin = tile * kTileTokens, end = begin + kTileTokens;
+  return streamedBlock(rows, tableOf(rows), begin, end < rows.tokens ? end : rows.tokens) >= 0;
+}
+
+// Using it ----------------------------------------------------------------------------------------------------------------
+
+template <int kBits> constexpr std::size_t tableBytes() { return kBits == kDirect ? kTileTokens * sizeof(TokenRow) : 0; }
+
+/// Launch: tiles * column tiles blocks of 128 threads, heads of one tile of tokens neighbours so that its codes are read
+/// from L2; 68 KB of shared memory and 512 bytes a query head. Mapped, a block does 2 * 128 * 128 * width FLOP on tensor
+/// cores (the limiter where width is large), reads the map's part (256 * width bytes, L2) and 128 packed rows; direct, it
+/// reads the rows once, which is the limiter. Scores are FP32 sums over ascending channels.
+template <int kBits> __global__ void __launch_bounds__(kBlock) scoresKernel(const __grid_constant__ TileArgs a) {
+  float *const tile = dynamicShared<float>(), *const scores = tile + kTileTokens * kPitch;
+  const Decode &d = a.decode;
+  const int units = a.columns.count / a.columns.pieces, thread = static_cast<int>(threadIdx.x);
+  const int index = static_cast<int>(blockIdx.x) / units, unit = static_cast<int>(blockIdx.x) % units;
+  if (isStreamed(a, index)) return;
+  const int group = d.queryHeads / a.image.heads, dh = a.image.dh;
+  const Columns all = columnsOf(a, unit * a.columns.pieces);
+  const int heads = all.heads * group, firstHead = all.head * group;
+  TokenRow *const table = reinterpret_cast<TokenRow *>(scores + heads * kTileTokens);
+  for (int h = 0; h < heads; ++h) scores[h * kTileTokens + thread] = 0;
+  for (int piece = 0; piece < a.columns.pieces; ++piece) {
+    const Columns columns = columnsOf(a, unit * a.columns.pieces + piece);
+    makeTile<kBits>(a, index * kTileTokens, columns, tile, table);
+    const int width = a.columns.pieces > 1 ? columns.count : dh; // of a head in this piece
+    for (int h = 0; h < heads; ++h) {
+      const float *k = tile + thread * kPitch + (a.columns.pieces > 1 ? 0 : h / group * dh);
+      const float *q = d.q + static_cast<Index>(firstHead + h) * dh + piece * kTileColumns;
+      float sum = scores[h * kTileTokens + thread];
+      int c = 0;
+      if (width % 4 == 0)
+        for (; c < width; c += 4) {
+          const float4 four = *reinterpret_cast<const float4 *>(k + c);
+          sum += q[c] * four.x;
+          sum += q[c + 1] * four.y;
+          sum += q[c + 2] * four.z;
+          sum += q[c + 3] * four.w;
+        }
+      for (; c < width; ++c) sum += q[c] * k[c];
+      scores[h * kTileTokens + thread] = sum;
+    }
+    __syncthreads();
+  }
+  for (int h = 0; h < heads; ++h) scores[h * kTileTokens + thread] *= d.scale;
+  __syncthreads();
+  tileSoftmax(d, scores, heads, firstHead, index);
+}
+
+/// Launch: splits * column tiles * groups of 8 query heads, blocks of 128 threads, 68 KB of shared memory. A block walks the
+/// tiles of its split; a thread owns a channel and sums over ascending tokens in FP32. Bytes and FLOPs as for scores.
+template <int kBits> __global__ void __launch_bounds__(kBlock) valuesKernel(const __grid_constant__ TileArgs a) {
+  float *const tile = dynamicShared<float>();
+  TokenRow *const table = reinterpret_cast<TokenRow *>(tile + kTileTokens * kPitch);
+  const Decode &d = a.decode;
+  const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
+  const int headGroup = block % a.groups, unit = block / a.groups % a.columns.count;
+  const int split = block / a.groups / a.columns.count;
+  const Columns columns = columnsOf(a, unit);
+  const bool active = thread < columns.count;
+  const int column = columns.first + (active ? thread : 0), dh = a.image.dh, group = d.queryHeads / a.image.heads;
+  const int firstHead = column / dh * group + headGroup * kHeadsAtOnce;
+  const int heads = group - headGroup * kHeadsAtOnce < kHeadsAtOnce ? group - headGroup * kHeadsAtOnce : kHeadsAtOnce;
+
+  float sum[kHeadsAtOnce] = {}, max[kHeadsAtOnce];
+  for (int h = 0; h < kHeadsAtOnce; ++h) max[h] = h < heads ? splitMax(d, firstHead + h, split) : 0.0f;
+  for (int i = 0; i < d.tilesPerSplit; ++i) {
+    const int index = split * d.tilesPerSplit + i;
+    if (index >= d.tiles || isStreamed(a, index)) continue;
+    makeTile<kBits>(a, index * kTileTokens, columns, tile, table);
+    for (int h = 0; h < kHeadsAtOnce; ++h)
+      if (active && h < heads) {
+        const Index at = static_cast<Index>(firstHead + h) * d.tiles + index;
+        const float *weights = d.weights + at * kTileTokens;
+        float here = 0;
+        for (int t = 0; t < kTileTokens; t += 4) {
+          const float4 four = *reinterpret_cast<const float4 *>(weights + t);
+          const float *v = tile + t * kPitch + thread;
+          here += four.x * v[0];
+          here += four.y * v[kPitch];
+          here += four.z * v[2 * kPitch];
+          here += four.w * v[3 * kPitch];
+        }
+        sum[h] += expf(d.stats[at].x - max[h]) * here;
+      }
+    __syncthreads();
+  }
+  for (int h = 0; h < kHeadsAtOnce; ++h)
+    if (active && h < heads)
+      d.partials[(static_cast<Index>(a.firstSlot + split) * d.queryHeads + firstHead + h) * d.dv + column % dh] = sum[h];
+}
+
+/// Launch: tiles * column tiles blocks of 128 threads, 68 KB of shared memory; work as for scores, writes 2 or 4 bytes a
+/// value.
+template <int kBits> __global__ void __launch_bounds__(kBlock) rowsKernel(const __grid_constant__ TileArgs a) {
+  float *const tile = dynamicShared<float>();
+  TokenRow *const table = reinterpret_cast<TokenRow *>(tile + kTileTokens * kPitch);
+  const int index = static_cast<int>(blockIdx.x) / a.columns.count, thread = static_cast<int>(threadIdx.x);
+  const Columns columns = columnsOf(a, static_cast<int>(blockIdx.x) % a.columns.count);
+  const int firstToken = a.first + index * kTileTokens, left = a.count - index * kTileTokens;
+  makeTile<kBits>(a, firstToken, columns, tile, table);
+  if (thread >= columns.count) return;
+  for (int t = 0; t < kTileTokens && t < left; ++t) {
+    const Index at = (static_cast<Index>(index) * kTileTokens + t) * a.outStride + columns.first + thread;
+    if (a.outHalf)
+      reinterpret_cast<Half *>(a.out)[at] = narrow(tile[t * kPitch + thread]);
+    else
+      reinterpret_cast<float *>(a.out)[at] = tile[t * kPitch + thread];
+  }
+}
+
+enum class Use { Scores, Values, Rows };
+
+template <int kBits> void launchUse(cudaStream_t stream, Use use, Index blocks, std::size_t shared, const TileArgs &a) {
+  shared += kTileBytes + tableBytes<kBits>();
+  const auto grid = static_cast<unsigned>(blocks);
+  const Index tokens = a.image.rows.tokens, width = a.image.rows.width;
+  if (use == Use::Scores)
+    launch(stream, scoresKernel<kBits>, grid, kBlock, shared, "stored scores launch", {tokens, width}, a);
+  else if (use == Use::Values)
+    launch(stream, valuesKernel<kBits>, grid, kBlock, shared, "stored values launch", {tokens, width}, a);
+  else
+    launch(stream, rowsKernel<kBits>, grid, kBlock, shared, "stored rows launch", {tokens, width}, a);
+}
+
+void launchTiles(cudaStream_t stream, Use use, Index blocks, std::size_t shared, const TileArgs &a) {
+  if (a.image.map == nullptr) return launchUse<kDirect>(stream, use, blocks, shared, a);
+  switch (a.image.rows.bits) {
+  case 2: return launchUse<2>(stream, use, blocks, shared, a);
+  case 3: return launchUse<3>(stream, use, blocks, shared, a);
+  case 4: return launchUse<4>(stream, use, blocks, shared, a);
+  case 8: return launchUse<8>(stream, use, blocks, shared, a);
+  default: return launchUse<16>(stream, use, blocks, shared, a);
+  }
+}
+
+TileArgs argsFor(const StoredImage &image) {
+  TileArgs a{};
+  a.image = image;
+  a.columns = columnTiles(image.heads, image.dh);
+  return a;
+}
+
+std::size_t scoreBytes(const TileArgs &a, int queryHeads) {
+  return static_cast<std::size_t>(a.columns.heads) * (queryHeads / a.image.heads) * kTileTokens * 4;
+}
+
+} // namespace
+
+Index tileScoresShared(const StoredImage &k, int queryHeads) {
+  return static_cast<Index>(kTileBytes + tableBytes<kDirect>() + scoreBytes(argsFor(k), queryHeads));
+}
+
+void tileScores(cudaStream_t stream, const StoredImage &k, const Decode &decode, bool streamed) {
+  TileArgs a = argsFor(k);
+  a.decode = decode, a.streamed = streamed;
+  launchTiles(stream, Use::Scores, static_cast<Index>(decode.tiles) * (a.columns.count / a.columns.pieces),
+              scoreBytes(a, decode.queryHeads), a);
+}
+
+void tileValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, bool streamed, int firstSlot) {
+  TileArgs a = argsFor(v);
+  a.decode = decode, a.streamed = streamed, a.firstSlot = firstSlot;
+  a.groups = static_cast<int>(ceilDiv(decode.queryHeads / v.heads, kHeadsAtOnce));
+  launchTiles(stream, Use::Values, static_cast<Index>(decode.splits) * a.columns.count * a.groups, 0, a);
+}
+
+void tileRows(cudaStream_t stream, const StoredImage &image, int first, int count, std::byte *out, Index outStride,
+              bool outHalf) {
+  TileArgs a = argsFor(image);
+  a.first = first, a.count = count, a.out = out, a.outStride = outStride, a.outHalf = outHalf;
+  launchTiles(stream, Use::Rows, ceilDiv(count, kTileTokens) * a.columns.count, 0, a);
+}
+
+} // namespace xqs::cuda
