@@ -95,9 +95,9 @@ protected:
     s_reference->takeSaturated();
   }
 
-  template <typename T> static Buffer toDevice(const std::vector<T> &host, Queue queue = kQ) {
-    Buffer buffer = s_cuda->allocate(static_cast<Index>(host.size() * sizeof(T)), Purpose::Scratch);
-    s_cuda->upload(queue, buffer.data(), host.data(), buffer.bytes());
+  template <typename T> static Buffer toDevice(const std::vector<T> &host, Backend &backend = *s_cuda, Queue queue = kQ) {
+    Buffer buffer = backend.allocate(static_cast<Index>(host.size() * sizeof(T)), Purpose::Activations);
+    backend.upload(queue, buffer.data(), host.data(), buffer.bytes());
     return buffer;
   }
   template <typename T> static std::vector<T> toHost(const Buffer &buffer, Queue queue = kQ) {

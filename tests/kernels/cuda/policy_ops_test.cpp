@@ -27,8 +27,7 @@ private:
   std::unique_ptr<ModelReader> m_reader;
 };
 
-constexpr Index kPrompt = 60, kSteps = kEmulated ? 8 : 100; ///< groups of 32 close on the way
-constexpr Index kTokens = kPrompt + kSteps;
+constexpr Index kTokens = kEmulated ? 68 : 300; ///< groups of 32 close on the way
 
 class CudaPolicies : public CudaTest, public testing::WithParamInterface<Case> {
 protected:
@@ -47,31 +46,36 @@ protected:
     return prepareMethod(PolicySpec::parse(GetParam().policy), *m.model, m.calibration);
   }
 
-  /// Final hidden states of the tokens from kPrompt on, fed one by one or with all the others in one pass.
-  std::vector<float> hiddenStates(const Method &method, bool decode, Rebuild rebuild = Rebuild::Fused,
-                                  Placement placement = Placement::Device) {
+  /// What every layer's attention gives for the last of kTokens tokens, whose rows are random and the same each time.
+  std::vector<std::vector<float>> attended(const Method &method, Rebuild rebuild, Placement placement = Placement::Device) {
     const Model &m = method.model();
-    const std::vector<TokenId> tokens = randomTokens(kTokens, 256, 3);
-    Engine engine(m);
-    const auto cache = method.makeCache({decode ? kPrompt / 2 : kTokens, kTokens, State::Stream, placement});
+    Backend &backend = m.backend();
+    const ModelShape &shape = m.shape();
+    const HostMatrix<float> host = randomMatrix(kTokens, shape.d, shape.d, 17);
+    const Buffer rows = toDevice(host.values, backend), q = toDevice(randomMatrix(1, shape.d, shape.d, 18).values, backend),
+                 out = backend.allocate(shape.d * 4, Purpose::Activations);
+    const auto cache = method.makeCache({40, kTokens, State::Stream, placement});
     cache->setRebuild(rebuild);
-    Lane lane;
-    lane.cache = cache.get();
-    const auto feed = [&](Index first, Index count) {
-      engine.step({&lane, 1}, std::span(tokens).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
-      return downloadMatrix(m.backend(), engine.hidden(0));
+    std::vector<std::vector<float>> all;
+    const auto step = [&](Index count, bool attend) {
+      const Index first = cache->tokens();
+      cache->beginStep(first, count);
+      for (Index layer = 0; layer < shape.layers; ++layer) {
+        if (layer == 0) cache->prefetch(0);
+        if (layer + 1 < shape.layers) cache->prefetch(layer + 1);
+        const View x = rows.f32(kTokens, shape.d).rowRange(first, count);
+        const View kv = x.colRange(0, shape.dkv());
+        cache->append(layer, {x, x, kv, kv, kv});
+        cache->advance(layer);
+        if (!attend) continue;
+        cache->attend(layer, q.f32(1, shape.d), out.f32(1, shape.d));
+        all.push_back(downloadMatrix(backend, out.f32(1, shape.d)));
+      }
+      cache->endStep();
     };
-    if (!decode) {
-      const std::vector<float> all = feed(0, kTokens);
-      return {all.begin() + kPrompt * m.shape().d, all.end()};
-    }
-    std::vector<float> states;
-    feed(0, kPrompt);
-    for (Index t = kPrompt; t < kTokens; ++t) {
-      const std::vector<float> state = feed(t, 1);
-      states.insert(states.end(), state.begin(), state.end());
-    }
-    return states;
+    for (const Index count : {Index{31}, Index{1}, kTokens - 33}) step(count, false);
+    step(1, true);
+    return all;
   }
 
   static inline std::map<std::pair<const XqsBackendModule *, bool>, std::unique_ptr<SmallModel>> s_models;
@@ -105,21 +109,27 @@ TEST_P(CudaPolicies, LayerErrorsAreTheReferences) {
   }
 }
 
-/// What a step packs depends on rounding only at ties; what it reads in FP16 (2^-11 of a value) is far below 2e-3 of the
-/// norm.
-TEST_P(CudaPolicies, DecodingInEveryFormIsWhatOnePassGives) {
+/// The same stored rows in every form of attention. Fused, what is read is rounded to FP16 (2^-11 of a value) before its
+/// product, and softmax weighs such errors of scores with their size (up to about 10 here).
+TEST_P(CudaPolicies, EveryFormOfAttentionGivesTheSame) {
   const auto prepared = method(cuda());
-  const std::vector<float> onePass = hiddenStates(*prepared, false);
-  for (const Rebuild rebuild : {Rebuild::Fused, Rebuild::Chunks, Rebuild::Ahead})
-    EXPECT_LT(relativeDistance(hiddenStates(*prepared, true, rebuild), onePass), 2e-3) << static_cast<int>(rebuild);
+  const auto chunks = attended(*prepared, Rebuild::Chunks);
+  for (const Rebuild rebuild : {Rebuild::Fused, Rebuild::Ahead}) {
+    const auto other = attended(*prepared, rebuild);
+    for (std::size_t layer = 0; layer < chunks.size(); ++layer)
+      EXPECT_LT(relativeDistance(other[layer], chunks[layer]), 5e-3) << static_cast<int>(rebuild) << ", layer " << layer;
+  }
 }
 
-/// The same kernels on the same values, wherever these come from.
-TEST_P(CudaPolicies, ACacheInTheHostsMemoryGivesTheSameBits) {
+/// The same values, wherever they come from. Where rows are rebuilt, those that were copied ahead and the others are two
+/// products, and a product of few rows may sum in another order.
+TEST_P(CudaPolicies, ACacheInTheHostsMemoryGivesTheSame) {
   const auto prepared = method(cuda());
-  for (const Rebuild rebuild : {Rebuild::Fused, Rebuild::Ahead})
-    EXPECT_EQ(hiddenStates(*prepared, true, rebuild, Placement::Host), hiddenStates(*prepared, true, rebuild))
-        << static_cast<int>(rebuild);
+  for (const Rebuild rebuild : {Rebuild::Fused, Rebuild::Chunks, Rebuild::Ahead}) {
+    const auto host = attended(*prepared, rebuild, Placement::Host), device = attended(*prepared, rebuild);
+    for (std::size_t layer = 0; layer < device.size(); ++layer)
+      EXPECT_LT(relativeDistance(host[layer], device[layer]), 1e-5) << static_cast<int>(rebuild) << ", layer " << layer;
+  }
 }
 
 TEST_P(CudaPolicies, FootprintIsWhatTheAllocatorCounted) {
@@ -132,17 +142,49 @@ TEST_P(CudaPolicies, FootprintIsWhatTheAllocatorCounted) {
   };
   const auto prepared = method(m);
   const Index before = counted();
-  const auto cache = prepared->makeCache({kPrompt, kPrompt, State::Stream});
+  const auto cache = prepared->makeCache({kTokens, kTokens, State::Stream});
   Engine engine(*m.model);
   Lane lane;
   lane.cache = cache.get();
-  engine.step({&lane, 1}, randomTokens(kPrompt, 256));
-  const CacheBytes predicted = footprint(PolicySpec::parse(GetParam().policy), m.model->shape(), kPrompt, State::Stream);
+  engine.step({&lane, 1}, randomTokens(kTokens, 256));
+  const CacheBytes predicted = footprint(PolicySpec::parse(GetParam().policy), m.model->shape(), kTokens, State::Stream);
   EXPECT_EQ(cache->bytes(), predicted);
   EXPECT_EQ(counted() - before, predicted.allocated + predicted.scratch);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CudaPolicies, testing::ValuesIn(cases()));
+
+/// Whole steps, gathered into one graph each, give what one pass gives. At 8 bits a code next to a tie moves nothing much.
+TEST_F(CudaTest, DecodingStepByStepIsWhatOnePassGives) {
+  SmallModel m(HalfReader(kGqaModel), s_module);
+  const std::vector<TokenId> tokens = randomTokens(kTokens, 256, 3);
+  const Index prompt = kTokens - 8, d = m.model->shape().d;
+  for (const char *policy :
+       {"fp16", "kivi-star:bits=8,group=32", "xquant:bits=8,group=32,source=x", "xquant-cl:bits=8,group=32"}) {
+    const auto prepared = prepareMethod(PolicySpec::parse(policy), *m.model, m.calibration);
+    Engine engine(*m.model);
+    const auto states = [&](const std::vector<Index> &steps, Index from, Placement placement) {
+      const auto cache = prepared->makeCache({kTokens / 2, kTokens, State::Stream, placement});
+      std::vector<float> all;
+      Lane lane;
+      lane.cache = cache.get();
+      Index first = 0;
+      for (const Index count : steps) {
+        engine.step({&lane, 1}, std::span(tokens).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)));
+        const std::vector<float> part = downloadMatrix(*m.backend, engine.hidden(0));
+        all.insert(all.end(), part.begin(), part.end());
+        first += count;
+      }
+      return std::vector<float>(all.begin() + from * d, all.end());
+    };
+    std::vector<Index> steps = {prompt};
+    steps.resize(9, 1);
+    const std::vector<float> onePass = states({kTokens}, prompt, Placement::Device);
+    const std::vector<float> decoded = states(steps, prompt, Placement::Device);
+    EXPECT_LT(relativeDistance(decoded, onePass), 5e-3) << policy;
+    EXPECT_LT(relativeDistance(states(steps, prompt, Placement::Host), decoded), 1e-4) << policy;
+  }
+}
 
 } // namespace
 } // namespace xqs::test
