@@ -363,7 +363,7 @@ std::pair<std::string, nlohmann::json> report(const std::vector<Line> &lines, co
 int bench(const Options &options) {
   const BackendPtr backend = cudaBackend();
   const std::vector<Line> lines = Bench(*backend, options.quick).run();
-  const auto [table, json] = report(lines, backend->device());
+  const auto [table, json] = report(lines, backend->device() + (options.quick ? "; quick: no figure means anything" : ""));
   if (!options.json.empty()) {
     std::ofstream file(options.json);
     if (!(file << json.dump(2) << '\n')) throw Error(Code::StoreUnwritable, "cannot write " + options.json);
