@@ -6,6 +6,7 @@
 
 #include "packed.h"
 
+#include <bit>
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
@@ -84,10 +85,37 @@ XQS_HD inline int octetCodes(const PackShape &shape, Index octet) {
   return rest < kOctet ? static_cast<int>(rest) : kOctet;
 }
 
+/// The bytes of octet `octet` of a row: `bits`, fewer in the last one.
+XQS_HD inline int octetBytes(const PackShape &shape, Index octet) { return (octetCodes(shape, octet) * shape.bits + 7) / 8; }
+
+/// One access of sizeof(T) bytes where an octet has that many and lies at a multiple of them.
+template <typename T> XQS_HD inline bool isOne(const std::byte *at, int bytes) {
+  return bytes == static_cast<int>(sizeof(T)) && reinterpret_cast<std::uintptr_t>(at) % sizeof(T) == 0;
+}
+
 /// Writes the low `count * bits` bits of `word` to the bytes of octet `octet`; bits beyond the row's last code become 0.
 XQS_HD inline void storeOctet(const PackShape &shape, std::byte *row, Index octet, std::uint64_t word) {
-  const int bytes = (octetCodes(shape, octet) * shape.bits + 7) / 8;
-  for (int i = 0; i < bytes; ++i) row[octet * shape.bits + i] = static_cast<std::byte>((word >> (8 * i)) & 0xffu);
+  const int bytes = octetBytes(shape, octet);
+  std::byte *const at = row + octet * shape.bits;
+  if (isOne<std::uint16_t>(at, bytes))
+    *reinterpret_cast<std::uint16_t *>(at) = static_cast<std::uint16_t>(word);
+  else if (isOne<std::uint32_t>(at, bytes))
+    *reinterpret_cast<std::uint32_t *>(at) = static_cast<std::uint32_t>(word);
+  else if (isOne<std::uint64_t>(at, bytes))
+    *reinterpret_cast<std::uint64_t *>(at) = word;
+  else
+    for (int i = 0; i < bytes; ++i) at[i] = static_cast<std::byte>((word >> (8 * i)) & 0xffu);
+}
+/// The bits of octet `octet`, code i at i * bits.
+XQS_HD inline std::uint64_t loadOctet(const PackShape &shape, const std::byte *row, Index octet) {
+  const int bytes = octetBytes(shape, octet);
+  const std::byte *const at = row + octet * shape.bits;
+  if (isOne<std::uint16_t>(at, bytes)) return *reinterpret_cast<const std::uint16_t *>(at);
+  if (isOne<std::uint32_t>(at, bytes)) return *reinterpret_cast<const std::uint32_t *>(at);
+  if (isOne<std::uint64_t>(at, bytes)) return *reinterpret_cast<const std::uint64_t *>(at);
+  std::uint64_t word = 0;
+  for (int i = 0; i < bytes; ++i) word |= static_cast<std::uint64_t>(at[i]) << (8 * i);
+  return word;
 }
 
 /// Code `channel` of a packed row.
@@ -111,6 +139,7 @@ XQS_HD inline std::uint32_t codeAt(const PackShape &shape, const std::byte *row,
 XQS_HD inline float divide(float a, float b) { XQS_DEVICE_OR_HOST(__fdiv_rn(a, b), a / b); }
 XQS_HD inline float multiply(float a, float b) { XQS_DEVICE_OR_HOST(__fmul_rn(a, b), a * b); }
 XQS_HD inline float plus(float a, float b) { XQS_DEVICE_OR_HOST(__fadd_rn(a, b), a + b); }
+XQS_HD inline float fused(float a, float b, float c) { XQS_DEVICE_OR_HOST(__fmaf_rn(a, b, c), std::fma(a, b, c)); }
 XQS_HD inline float minus(float a, float b) { XQS_DEVICE_OR_HOST(__fsub_rn(a, b), a - b); }
 XQS_HD inline float roundHalfEven(float v) { XQS_DEVICE_OR_HOST(rintf(v), std::rint(v)); }
 XQS_HD inline float widen(Half h) { XQS_DEVICE_OR_HOST(__half2float(__ushort_as_half(h)), toFloat(h)); }
@@ -124,8 +153,6 @@ XQS_HD inline Half narrow(float v) {
   return toHalf(v);
 #endif
 }
-#undef XQS_DEVICE_OR_HOST
-
 /// What the quantizer reads for x: NaN is 0, infinities are the largest FP32, so that a broken value spoils its group alone.
 XQS_HD inline bool isFinite(float x) { return x >= -FLT_MAX && x <= FLT_MAX; }
 XQS_HD inline float finite(float x) {
@@ -168,6 +195,35 @@ XQS_HD inline float dequantizeValue(std::uint32_t code, Half scale, Half zero) {
   return plus(multiply(static_cast<float>(code), widen(scale)), widen(zero));
 }
 
+/// 2^23: added to a value in [0, 2^22], it rounds it half to even and leaves the integer in the low bits of the sum.
+constexpr float kWholes = 8388608.0f;
+XQS_HD inline std::uint32_t bitsOf(float v) {
+  XQS_DEVICE_OR_HOST(static_cast<std::uint32_t>(__float_as_int(v)), std::bit_cast<std::uint32_t>(v));
+}
+XQS_HD inline float floatOf(std::uint32_t bits) {
+  XQS_DEVICE_OR_HOST(__int_as_float(static_cast<int>(bits)), std::bit_cast<float>(bits));
+}
+
+/// What the values of one group are quantized with, resolved once: the same codes as quantizeValue without its division and
+/// its conversions. The quotient is corrected twice by its exact remainder, which rounds it correctly (Markstein, IBM J.
+/// Res. Dev. 34, 1990: the reciprocal is, and an FP16 step has no mantissa of ones only).
+struct GroupCoder {
+  float zero, step, inverse, levels;
+};
+XQS_HD inline GroupCoder groupCoder(Half scale, Half zero, int bits) {
+  const float step = widen(scale);
+  if (step == 0.0f) return {widen(zero), 0.0f, 0.0f, 0.0f};
+  return {widen(zero), step, divide(1.0f, step), static_cast<float>((1 << bits) - 1)};
+}
+XQS_HD inline std::uint32_t codeOf(float x, const GroupCoder &c) {
+  const float a = minus(finite(x), c.zero);
+  float quotient = multiply(a, c.inverse);
+  quotient = fused(fused(-quotient, c.step, a), c.inverse, quotient);
+  quotient = fused(fused(-quotient, c.step, a), c.inverse, quotient);
+  const float code = quotient < 0.0f ? 0.0f : quotient < c.levels ? quotient : c.levels;
+  return bitsOf(plus(code, kWholes)) & 0xffu;
+}
+
 /// Quantizes and stores octet `octet` of token `token`; returns how many of its values were not finite. x: the token's row;
 /// codes: first byte of the packed tensor.
 XQS_HD inline int packOctet(const PackShape &shape, const float *x, const Half *scales, const Half *zeros, std::byte *codes,
@@ -184,5 +240,7 @@ XQS_HD inline int packOctet(const PackShape &shape, const float *x, const Half *
   storeOctet(shape, codes + token * shape.rowBytes, octet, word);
   return broken;
 }
+
+#undef XQS_DEVICE_OR_HOST
 
 } // namespace xqs::cuda

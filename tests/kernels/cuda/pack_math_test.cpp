@@ -10,7 +10,10 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
+#include <limits>
 #include <memory>
+#include <random>
 
 using namespace xqs;
 using namespace xqs::test;
@@ -146,4 +149,28 @@ TEST(PackMath, HandComputedGroup) {
   EXPECT_EQ(toFloat(packed.scales[0]), 1.0f);
   EXPECT_EQ(toFloat(packed.zeros[0]), -1.0f);
   EXPECT_EQ(packed.codes, (std::vector<std::byte>{std::byte{0b11'10'00'00}, std::byte{0b01}}));
+}
+
+/// Every FP16 step, values around every tie and anywhere.
+TEST(PackMath, GroupCoderGivesTheCodesOfTheDivision) {
+  std::mt19937 random(9);
+  std::uniform_real_distribution<float> unit(-0.1f, 1.1f);
+  for (unsigned step = 0; step < 0x7c00u; ++step)
+    for (const int bits : {2, 4, 8}) {
+      const auto scale = static_cast<Half>(step), zero = static_cast<Half>(random() % 0x7c00u | (random() % 2) << 15);
+      const cuda::GroupCoder coder = cuda::groupCoder(scale, zero, bits);
+      const float levels = static_cast<float>((1 << bits) - 1), size = toFloat(scale), from = toFloat(zero);
+      const float tie = std::floor(unit(random) * levels) + 0.5f, exact = tie * size;
+      for (const float x :
+           {from + exact, std::nextafter(exact, 0.0f), exact, std::nextafter(exact, 1e30f),
+            from + unit(random) * levels * size, std::ldexp(unit(random), static_cast<int>(random() % 250) - 125),
+            std::numeric_limits<float>::max(), -std::numeric_limits<float>::infinity(), std::nanf("")})
+        for (const Half z : {zero, Half{0}}) {
+          const cuda::GroupCoder own = z == zero ? coder : cuda::groupCoder(scale, z, bits);
+          // Values whose quotient is beyond FP32 cannot be in a group with this step.
+          if (std::fabs(cuda::finite(x) - toFloat(z)) > 1e30f * size) continue;
+          ASSERT_EQ(cuda::codeOf(x, own), cuda::quantizeValue(x, scale, z, bits))
+              << x << ", step " << size << ", zero " << toFloat(z);
+        }
+    }
 }
