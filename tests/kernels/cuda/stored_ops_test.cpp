@@ -403,7 +403,7 @@ TEST_F(StoredOps, ThroughAMap) {
         k.outliers = outliers, k.sinks = outliers % 4, k.cut = 50, k.firstRow = outliers;
         k.map = outliers == 5 ? Map::F32 : Map::F16;
         if (outliers == 8) k.format.segment = 64, k.format.group = std::min<Index>(group, 64);
-        if (outliers == 1) v = mapped(v, 70, Map::F16, true, false);
+        if ((bits + outliers + group) % 3 != 0 && bits != 2) continue; // a third of the products
         expectAttention(k, v, 133, 4);
         if (HasFailure()) return;
       }
@@ -472,6 +472,7 @@ TEST_F(StoredOps, OtherFormsAreLeftToTheCaller) {
   const SideCase plain = plainSide(2, 16), packed = packedSide(4, 16, Axis::Channel, 0, 16, 2, 16);
   const std::vector<double> frequency(8, 0.5);
   refused(plain, plain, [&](StoredSide &, StoredSide &v) { v.rope = frequency; });
+  refused(plain, mapped(plain, 24, Map::F16, false, false), [](StoredSide &, StoredSide &) {});
   refused(plain, plain, [&](StoredSide &k, StoredSide &) { k.rope = std::span(frequency).first(4); });
   refused(plain, plain, [](StoredSide &k, StoredSide &) { k.blocks[0].rows = 19; });
   refused(plain, plain, [](StoredSide &k, StoredSide &v) { k.blocks.clear(), v.blocks.clear(); });
