@@ -176,9 +176,27 @@ public:
     }
   }
 
-  /// put(j, uint4): channels 8 j .. 8 j + 7 of the slice; 0 beyond the width and for tokens that are not there. Octets that
-  /// are cut (by the FP16 channels, a group, the width) come last, value by value, in one rolled loop.
+  /// put(j, uint4): channels 8 j .. 8 j + 7 of the slice; 0 beyond the width and for tokens that are not there.
   template <typename Put> __device__ void unpack(int channel, const Put &put) {
+    const bool oneGroup = !m_rows.perChannel && channel >= m_rows.outliers && channel + kSlice <= m_groupEnd;
+    if (kBits == 16 || m_row.kind != Body::Codes || !oneGroup) return unpackMixed(channel, put);
+    if constexpr (kBits < 16) {
+#pragma unroll
+      for (int j = 0; j < kSlice / kOctet; ++j) {
+        Half2 pair[4];
+        unpackOctet<kBits>(m_raw, j, pair);
+        for (int i = 0; i < 4; ++i) pair[i] = fmaHalf2(pair[i], m_scale, m_zero);
+        put(j, make_uint4(pair[0], pair[1], pair[2], pair[3]));
+      }
+    }
+  }
+
+private:
+  static constexpr int kWords = kBits < 16 ? 2 * kBits : 1; ///< of 64 codes
+
+  /// Octet by octet; those that are cut (by the FP16 channels, a group, the width) come last, value by value, in one rolled
+  /// loop.
+  template <typename Put> __device__ void unpackMixed(int channel, const Put &put) {
     unsigned cut = 0;
 #pragma unroll
     for (int j = 0; j < kSlice / kOctet; ++j) {
@@ -202,9 +220,6 @@ public:
                         static_cast<unsigned>(high >> 32)));
     }
   }
-
-private:
-  static constexpr int kWords = kBits < 16 ? 2 * kBits : 1; ///< of 64 codes
 
   /// Moves to the group of `channel`, at or behind the present one.
   __device__ void enterGroup(int channel) {

@@ -84,25 +84,29 @@ __device__ int swizzled(int row, int chunk) { return row * kSlice + ((chunk ^ (r
 
 /// Rows [first, first + count) of the map, channels [channel, channel + 64), 0 outside. Whoever reads waits for the copies.
 __device__ void loadMap(const StoredImage &image, int first, int count, int channel, Half *slice) {
-  const int width = image.rows.width;
-  for (int i = static_cast<int>(threadIdx.x); i < 128 * kSlice / kOctet; i += kBlock) {
-    const int row = i / (kSlice / kOctet), chunk = i % (kSlice / kOctet), c = channel + chunk * kOctet;
-    Half *to = slice + swizzled(row, chunk);
-    const int inside = row < count ? width - c : 0; // channels
-    if (image.mapAligned) {
-      const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
-      const Index at = used > 0 ? static_cast<Index>(first + row) * image.mapStride + c : 0;
-      copyAsync16(to, image.map + at * 2, used);
-      continue;
+  constexpr int kChunks = kSlice / kOctet, kStep = kBlock / kChunks; // a thread has a chunk of every 16th row
+  const int chunk = static_cast<int>(threadIdx.x) % kChunks, row0 = static_cast<int>(threadIdx.x) / kChunks;
+  const int inside = image.rows.width - (channel + chunk * kOctet); // channels that there are
+  const Index at = static_cast<Index>(first + row0) * image.mapStride + channel + chunk * kOctet;
+  if (image.mapAligned) {
+    const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
+#pragma unroll
+    for (int i = 0; i < 128 / kStep; ++i) {
+      const bool there = used > 0 && row0 + i * kStep < count;
+      const std::byte *from = image.map + (at + static_cast<Index>(i * kStep) * image.mapStride) * 2;
+      copyAsync16(slice + swizzled(row0 + i * kStep, chunk), there ? from : image.map, there ? used : 0);
     }
-    for (int k = 0; k < kOctet; ++k) {
-      const Index at = static_cast<Index>(first + row) * image.mapStride + c + k;
-      Half value = 0;
-      if (k < inside)
-        value = image.mapHalf ? reinterpret_cast<const Half *>(image.map)[at]
-                              : narrow(reinterpret_cast<const float *>(image.map)[at]);
-      to[k] = value;
-    }
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < 128 / kStep * kOctet; ++i) {
+    const int row = row0 + i / kOctet * kStep, k = i % kOctet;
+    const Index from = at + static_cast<Index>(row - row0) * image.mapStride + k;
+    Half value = 0;
+    if (row < count && k < inside)
+      value = image.mapHalf ? reinterpret_cast<const Half *>(image.map)[from]
+                            : narrow(reinterpret_cast<const float *>(image.map)[from]);
+    slice[swizzled(row, chunk) + k] = value;
   }
 }
 
@@ -114,48 +118,39 @@ template <int kBits> __device__ void mapTile(const TileArgs &a, int firstToken, 
   Half *const x = reinterpret_cast<Half *>(tile), *const w = x + 2 * kSliceHalves;
   const int slices = (a.image.rows.width + kSlice - 1) / kSlice;
   SliceLoader<kBits> loader(a.image.rows, firstToken + thread);
-  const auto unpack = [&](int slice) {
-    Half *to = x + slice % 2 * kSliceHalves;
-    loader.unpack(slice * kSlice, [&](int j, uint4 eight) { *reinterpret_cast<uint4 *>(to + swizzled(thread, j)) = eight; });
-  };
-
   float sum[4][8][4] = {};
-  loader.load(0);
-  loadMap(a.image, columns.first, columns.count, 0, w);
-  commitCopies();
-  unpack(0);
-  waitCopies<0>();
-  __syncthreads();
-  for (int slice = 0; slice < slices; ++slice) {
-    const bool more = slice + 1 < slices;
-    if (more) {
-      loader.load((slice + 1) * kSlice);
-      loadMap(a.image, columns.first, columns.count, (slice + 1) * kSlice, w + (slice + 1) % 2 * kSliceHalves);
+#pragma unroll 1
+  for (int slice = 0; slice <= slices; ++slice) { // makes this slice while it multiplies the one before
+    const int channel = slice * kSlice, here = slice % 2 * kSliceHalves, before = kSliceHalves - here;
+    if (slice < slices) {
+      loader.load(channel);
+      loadMap(a.image, columns.first, columns.count, channel, w + here);
       commitCopies();
     }
-    const Half *xs = x + slice % 2 * kSliceHalves, *ws = w + slice % 2 * kSliceHalves;
+    if (slice > 0)
 #pragma unroll
-    for (int k = 0; k < kSlice / 16; ++k) {
-      const int i = lane / 8, r = lane % 8;
-      Half2 left[4][4];
+      for (int k = 0; k < kSlice / 16; ++k) {
+        const int i = lane / 8, r = lane % 8;
+        Half2 left[4][4];
 #pragma unroll
-      for (int m = 0; m < 4; ++m) loadMatrix4(left[m], xs + swizzled(warpRow + 16 * m + i % 2 * 8 + r, 2 * k + i / 2));
+        for (int m = 0; m < 4; ++m)
+          loadMatrix4(left[m], x + before + swizzled(warpRow + 16 * m + i % 2 * 8 + r, 2 * k + i / 2));
 #pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        Half2 both[4];
-        loadMatrix4(both, ws + swizzled(warpColumn + 16 * n + i / 2 * 8 + r, 2 * k + i % 2));
-        const Half2 right[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
+        for (int n = 0; n < 4; ++n) {
+          Half2 both[4];
+          loadMatrix4(both, w + before + swizzled(warpColumn + 16 * n + i / 2 * 8 + r, 2 * k + i % 2));
+          const Half2 right[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
 #pragma unroll
-        for (int m = 0; m < 4; ++m) {
-          mma16816(sum[m][2 * n], left[m], right[0]);
-          mma16816(sum[m][2 * n + 1], left[m], right[1]);
+          for (int m = 0; m < 4; ++m) {
+            mma16816(sum[m][2 * n], left[m], right[0]);
+            mma16816(sum[m][2 * n + 1], left[m], right[1]);
+          }
         }
       }
-    }
-    if (more) {
-      unpack(slice + 1);
-      waitCopies<0>();
-    }
+    if (slice < slices)
+      loader.unpack(channel,
+                    [&](int j, uint4 eight) { *reinterpret_cast<uint4 *>(x + here + swizzled(thread, j)) = eight; });
+    waitCopies<0>();
     __syncthreads();
   }
 
@@ -251,7 +246,8 @@ __device__ void addScores(const TileArgs &a, int heads, int firstHead, int piece
 /// the heads of one tile of tokens neighbours so that its codes are read from L2; 68 KB of shared memory and 512 bytes a
 /// query head. Mapped, a block does 2 * 128 * 128 * width FLOP on tensor cores (the limiter where width is large) and reads
 /// the map's part (256 * width bytes, from L2) and 128 packed rows; direct, it reads the rows once, which is the limiter.
-template <int kBits> __global__ void __launch_bounds__(kBlock) tileKernel(const __grid_constant__ TileArgs a) {
+template <int kBits> __global__ void __launch_bounds__(kBlock, kBits == kDirect ? 3 : 2)
+    tileKernel(const __grid_constant__ TileArgs a) {
   float *const tile = dynamicShared<float>(), *const scores = tile + kTileTokens * kPitch;
   const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
   const bool rows = a.out != nullptr;
@@ -282,7 +278,7 @@ template <int kBits> __global__ void __launch_bounds__(kBlock) tileKernel(const 
 /// Launch: splits * column tiles * groups of 8 query heads, blocks of 128 threads, 74 KB of shared memory. A block walks the
 /// tiles of its split; a thread owns a channel and sums over ascending tokens in FP32. Reads the
 /// rows once for every 8 query heads, which is the limiter.
-__global__ void __launch_bounds__(kBlock) valuesKernel(const __grid_constant__ TileArgs a) {
+__global__ void __launch_bounds__(kBlock, 3) valuesKernel(const __grid_constant__ TileArgs a) {
   float *const tile = dynamicShared<float>();
   TokenRow *const table = reinterpret_cast<TokenRow *>(tile + kTileTokens * kPitch);
   const Decode &d = a.decode;
