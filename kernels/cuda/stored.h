@@ -91,16 +91,21 @@ struct Decode {
   float *weights; ///< [H, tiles * kTileTokens]
   float2 *stats;  ///< [H, tiles]
   int dv, splits, tilesPerSplit;
-  float *partials; ///< [slots, H, dv]: sums of weights times values of a split; the streaming kernel's slots first
+  float *partials; ///< [slots, H, dv]: sums of weights times values of a split; those of the streaming kernel first
   float *out;      ///< [H * dv]
 };
 
 /// Writes a table of blocks to device memory, from kernel parameters.
 void storeTable(cudaStream_t stream, const StoredBlock *blocks, int count, StoredBlock *table);
 
-// Any form. Tiles that the streaming kernels take (`streamed`) are left out.
-void tileScores(cudaStream_t stream, const StoredImage &k, const Decode &decode, bool streamed);
-void tileValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, bool streamed, int firstSlot);
+/// Tiles, or splits, [first, first + count). `mixed`: tiles that the streaming kernels take are left out.
+struct Part {
+  int first, count;
+  bool mixed;
+};
+// Any form; values without a map.
+void tileScores(cudaStream_t stream, const StoredImage &k, const Decode &decode, Part tiles);
+void tileValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, Part splits, int firstSlot);
 /// Tokens [first, first + count) to out [count, heads * dh], fp32 or fp16.
 void tileRows(cudaStream_t stream, const StoredImage &image, int first, int count, std::byte *out, Index outStride,
               bool outHalf);
@@ -111,11 +116,11 @@ Index tileScoresShared(const StoredImage &k, int queryHeads);
 bool canStreamScores(const StoredImage &k, int queryHeads);
 bool canStreamValues(const StoredImage &v);
 void streamScores(cudaStream_t stream, const StoredImage &k, const Decode &decode);
-void streamValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, int firstSlot);
+void streamValues(cudaStream_t stream, const StoredImage &v, const Decode &decode);
 /// Query heads that a block of streamValues takes.
 int streamedHeads(int headsPerGroup);
 
-/// out[h, :] from `slots` partial sums, slot i of split i % splits.
-void combine(cudaStream_t stream, const Decode &decode, int slots);
+/// out[h, :] from partial sums: slot i of split i, of the first `streamed`; behind them those of the splits `tiled`.
+void combine(cudaStream_t stream, const Decode &decode, int streamed, Part tiled);
 
 } // namespace xqs::cuda

@@ -21,7 +21,7 @@ constexpr int kChannels = 128; ///< of a block
 
 /// Launch: ceil(dv / 128) * H blocks of 128 threads, 4 * splits bytes of shared memory. Reads 4 * slots * dv * H bytes of
 /// partial sums, most of them from L2, and 8 bytes a head and tile; bound by latency. Every sum in ascending order.
-__global__ void __launch_bounds__(kChannels) combineKernel(const __grid_constant__ Decode d, int slots) {
+__global__ void __launch_bounds__(kChannels) combineKernel(const __grid_constant__ Decode d, int streamed, Part tiled) {
   __shared__ float partial[kChannels / kWarp];
   float *const factors = dynamicShared<float>(); // [splits]
   const int pieces = (d.dv + kChannels - 1) / kChannels, thread = static_cast<int>(threadIdx.x);
@@ -44,8 +44,10 @@ __global__ void __launch_bounds__(kChannels) combineKernel(const __grid_constant
 
   float out = 0;
 #pragma unroll 4
-  for (int slot = 0; slot < slots; ++slot)
-    out += factors[slot % d.splits] * d.partials[(static_cast<Index>(slot) * d.queryHeads + head) * d.dv + channel];
+  for (int slot = 0; slot < streamed + tiled.count; ++slot) {
+    const int split = slot < streamed ? slot : tiled.first + slot - streamed;
+    out += factors[split] * d.partials[(static_cast<Index>(slot) * d.queryHeads + head) * d.dv + channel];
+  }
   d.out[static_cast<Index>(head) * d.dv + channel] = out / sum;
 }
 
@@ -60,10 +62,10 @@ void storeTable(cudaStream_t stream, const StoredBlock *blocks, int count, Store
   }
 }
 
-void combine(cudaStream_t stream, const Decode &d, int slots) {
+void combine(cudaStream_t stream, const Decode &d, int streamed, Part tiled) {
   launch(stream, combineKernel, static_cast<unsigned>(ceilDiv(d.dv, kChannels) * d.queryHeads), kChannels,
-         static_cast<std::size_t>(d.splits) * 4, "stored attention launch, sum of splits", {d.queryHeads, d.dv, slots}, d,
-         slots);
+         static_cast<std::size_t>(d.splits) * 4, "stored attention launch, sum of splits", {d.queryHeads, d.dv, d.splits}, d,
+         streamed, tiled);
 }
 
 } // namespace xqs::cuda

@@ -23,12 +23,18 @@ struct Side {
   std::vector<StoredBlock> table;
   const StoredBlock *blocks() const { return table.data(); }
   int tokens() const { return image.rows.tokens; }
-  /// Tiles that the streaming kernels take.
-  int streamedTiles() const {
-    int count = 0;
-    for (int begin = 0; begin < tokens(); begin += kTileTokens)
-      count += streamedBlock(image.rows, blocks(), begin, std::min(begin + kTileTokens, tokens())) >= 0 ? 1 : 0;
-    return count;
+  /// From the first to the last tile that the streaming kernels do not take, and whether there are others.
+  Part tiled(bool streams) const {
+    const int tiles = static_cast<int>(ceilDiv(tokens(), kTileTokens));
+    Part part{0, tiles, false};
+    if (!streams) return part;
+    int first = tiles, last = -1, count = 0;
+    for (int tile = 0; tile < tiles; ++tile) {
+      const int begin = tile * kTileTokens, end = std::min(begin + kTileTokens, tokens());
+      if (streamedBlock(image.rows, blocks(), begin, end) >= 0) continue;
+      first = std::min(first, tile), last = tile, ++count;
+    }
+    return {first, std::max(0, last - first + 1), count < tiles};
   }
 };
 
@@ -149,7 +155,8 @@ bool CudaBackend::attendStored(Queue queue, const StoredAttention &args) {
   if (!k || !v || args.heads <= 0 || args.q.rows != 1 || args.out.rows != 1 || !isF32(args.q) || !isF32(args.out))
     return false;
   const Index heads = args.heads, dh = k->image.dh, dv = v->image.dh;
-  if (v->image.pairs > 0 || k->tokens() != v->tokens() || heads % k->image.heads != 0 || heads % v->image.heads != 0)
+  if (v->image.pairs > 0 || v->image.map != nullptr || k->tokens() != v->tokens() || heads % k->image.heads != 0 ||
+      heads % v->image.heads != 0)
     return false;
   if (args.q.cols != heads * dh || args.out.cols != heads * dv) return false;
   if (tileScoresShared(k->image, static_cast<int>(heads)) > kSharedLimit) return false;
@@ -158,30 +165,34 @@ bool CudaBackend::attendStored(Queue queue, const StoredAttention &args) {
   d.q = floats(args.q), d.out = floats(args.out), d.scale = args.scale;
   d.queryHeads = static_cast<int>(heads), d.dv = static_cast<int>(dv), d.tokens = k->tokens();
   d.tiles = static_cast<int>(ceilDiv(d.tokens, kTileTokens));
-  const bool streamsK = canStreamScores(k->image, d.queryHeads), streamsV = canStreamValues(v->image);
-  const int streamedK = streamsK ? k->streamedTiles() : 0, streamedV = streamsV ? v->streamedTiles() : 0;
+  const bool streams = canStreamValues(v->image);
+  const Part tilesK = k->tiled(canStreamScores(k->image, d.queryHeads)), tilesV = v->tiled(streams);
   // As many splits as fill the GPU, by the shape alone: a sum's order does not depend on the machine.
   const Index group = heads / v->image.heads;
   const Index units =
-      v->image.heads * ceilDiv(dv, kTileColumns) * ceilDiv(group, streamsV ? streamedHeads(static_cast<int>(group)) : 8);
+      v->image.heads * ceilDiv(dv, kTileColumns) * ceilDiv(group, streams ? streamedHeads(static_cast<int>(group)) : 8);
   d.tilesPerSplit = static_cast<int>(ceilDiv(d.tiles, std::clamp<Index>(kBlocksWanted / units, 1, d.tiles)));
   d.splits = static_cast<int>(ceilDiv(d.tiles, d.tilesPerSplit));
-  const int streamedSlots = streamedV > 0 ? d.splits : 0, slots = streamedSlots + (streamedV < d.tiles ? d.splits : 0);
+  Part splitsV{tilesV.first / d.tilesPerSplit, 0, tilesV.mixed};
+  if (tilesV.count > 0) splitsV.count = (tilesV.first + tilesV.count - 1) / d.tilesPerSplit + 1 - splitsV.first;
+  const bool streamsV = tilesV.mixed || tilesV.count == 0;
+  const int streamed = streamsV ? d.splits : 0;
 
   const Op op(*this, queue, "attendStored", bytesOf(args.k, d.tokens) + bytesOf(args.v, d.tokens),
               mapFlops(args.k, d.tokens) + mapFlops(args.v, d.tokens) +
                   2.0 * static_cast<double>(d.tokens) * static_cast<double>(heads * (dh + dv)));
   const Scratch weights(*this, queue, heads * d.tiles * kTileTokens * 4), stats(*this, queue, heads * d.tiles * 8),
-      partials(*this, queue, heads * dv * slots * 4), table(*this, queue, tableBytes(*k) + tableBytes(*v) + 1);
+      partials(*this, queue, heads * dv * (streamed + splitsV.count) * 4),
+      table(*this, queue, tableBytes(*k) + tableBytes(*v) + 1);
   d.weights = weights.as<float>(), d.stats = stats.as<float2>(), d.partials = partials.as<float>();
   putTable(stream(queue), *k, table.data());
   putTable(stream(queue), *v, table.data() + tableBytes(*k));
 
-  if (streamedK > 0) streamScores(stream(queue), k->image, d);
-  if (streamedK < d.tiles) tileScores(stream(queue), k->image, d, streamedK > 0);
-  if (streamedV > 0) streamValues(stream(queue), v->image, d, 0);
-  if (streamedV < d.tiles) tileValues(stream(queue), v->image, d, streamedV > 0, streamedSlots);
-  combine(stream(queue), d, slots);
+  if (tilesK.mixed || tilesK.count == 0) streamScores(stream(queue), k->image, d);
+  if (tilesK.count > 0) tileScores(stream(queue), k->image, d, tilesK);
+  if (streamsV) streamValues(stream(queue), v->image, d);
+  if (splitsV.count > 0) tileValues(stream(queue), v->image, d, splitsV, streamed);
+  combine(stream(queue), d, streamed, splitsV);
   return true;
 }
 

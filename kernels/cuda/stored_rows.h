@@ -56,6 +56,12 @@ __device__ inline std::uint32_t codeOf(const std::byte *row, int channel, int bi
   return (word >> shift) & ((1u << bits) - 1u);
 }
 
+/// Group of channel `c` of the body where scales are per token.
+__device__ inline int groupOf(const StoredRows &rows, int c) {
+  const int segment = c / rows.segment;
+  return segment * rows.groupsPerSegment + (c - segment * rows.segment) / rows.group;
+}
+
 /// Channel `channel` of a row, as `Backend::dequantize` gives it.
 __device__ inline float valueOf(const StoredRows &rows, const TokenRow &row, int channel) {
   if (row.kind == Body::None) return 0;
@@ -63,12 +69,35 @@ __device__ inline float valueOf(const StoredRows &rows, const TokenRow &row, int
   const int c = channel - rows.outliers;
   if (row.kind == Body::F16) return widen(reinterpret_cast<const Half *>(row.body)[c]);
   if (row.kind == Body::F32) return reinterpret_cast<const float *>(row.body)[c];
-  int s = c;
-  if (!rows.perChannel) {
-    const int segment = c / rows.segment;
-    s = segment * rows.groupsPerSegment + (c - segment * rows.segment) / rows.group;
-  }
+  const int s = rows.perChannel ? c : groupOf(rows, c);
   return dequantizeValue(codeOf(row.body, c, rows.bits), row.scales[s], row.zeros[s]);
+}
+
+/// Channels [channel, channel + 8) of a row; not beyond its width, `channel` a multiple of 8.
+__device__ inline void octetOf(const StoredRows &rows, const TokenRow &row, int channel, float (&value)[kOctet]) {
+  const int c = channel - rows.outliers;
+  const bool inBody = c >= 0 && rows.outliers % kOctet == 0;
+  if (inBody && row.kind == Body::F16) {
+    const Half *from = reinterpret_cast<const Half *>(row.body) + c;
+    if (reinterpret_cast<std::uintptr_t>(from) % 16 == 0) {
+      const uint4 four = *reinterpret_cast<const uint4 *>(from);
+      const Half2 pair[4] = {four.x, four.y, four.z, four.w};
+      for (int i = 0; i < kOctet; ++i) value[i] = widen(static_cast<Half>(pair[i / 2] >> (16 * (i % 2))));
+      return;
+    }
+  }
+  if (inBody && row.kind == Body::Codes && (rows.perChannel || (rows.group % kOctet == 0 && rows.segment % kOctet == 0))) {
+    const std::byte *from = row.body + c / kOctet * rows.bits;
+    std::uint64_t codes = 0;
+    for (int i = 0; i < rows.bits; ++i) codes |= static_cast<std::uint64_t>(from[i]) << (8 * i);
+    const int first = rows.perChannel ? c : groupOf(rows, c), step = rows.perChannel ? 1 : 0;
+    for (int i = 0; i < kOctet; ++i) {
+      const auto code = static_cast<std::uint32_t>(codes >> (i * rows.bits)) & ((1u << rows.bits) - 1u);
+      value[i] = dequantizeValue(code, row.scales[first + i * step], row.zeros[first + i * step]);
+    }
+    return;
+  }
+  for (int i = 0; i < kOctet; ++i) value[i] = valueOf(rows, row, channel + i);
 }
 
 /// The low 32 bits of (high, low) >> shift, shift < 32.
@@ -149,16 +178,48 @@ public:
 
   /// put(j, uint4): channels 8 j .. 8 j + 7 of the slice; 0 beyond the width and for tokens that are not there.
   template <typename Put> __device__ void unpack(int channel, const Put &put) {
+    const bool oneGroup = !m_rows.perChannel && channel >= m_rows.outliers && channel + kSlice <= m_groupEnd;
+    if (kBits == 16 || m_row.kind != Body::Codes || !oneGroup) return unpackMixed(channel, put);
+    if constexpr (kBits < 16) {
 #pragma unroll
-    for (int j = 0; j < kSlice / kOctet; ++j) {
-      Half2 pair[4] = {};
-      octet(channel + j * kOctet, j, pair);
-      put(j, make_uint4(pair[0], pair[1], pair[2], pair[3]));
+      for (int j = 0; j < kSlice / kOctet; ++j) {
+        Half2 pair[4];
+        unpackOctet<kBits>(m_raw, j, pair);
+        for (int i = 0; i < 4; ++i) pair[i] = fmaHalf2(pair[i], m_scale, m_zero);
+        put(j, make_uint4(pair[0], pair[1], pair[2], pair[3]));
+      }
     }
   }
 
 private:
   static constexpr int kWords = kBits < 16 ? 2 * kBits : 1; ///< of 64 codes
+
+  /// Octet by octet; those that are cut (by the FP16 channels, a group, the width) come last, value by value, in one rolled
+  /// loop.
+  template <typename Put> __device__ void unpackMixed(int channel, const Put &put) {
+    unsigned cut = 0;
+#pragma unroll
+    for (int j = 0; j < kSlice / kOctet; ++j) {
+      Half2 pair[4] = {};
+      if (octet(channel + j * kOctet, j, pair))
+        put(j, make_uint4(pair[0], pair[1], pair[2], pair[3]));
+      else
+        cut |= 1u << j;
+    }
+#pragma unroll 1
+    for (int j = 0; cut != 0; ++j, cut >>= 1) {
+      if ((cut & 1u) == 0) continue;
+      std::uint64_t low = 0, high = 0;
+#pragma unroll 1
+      for (int i = 0; i < kOctet; ++i) {
+        const int c = channel + j * kOctet + i;
+        const Half value = c < m_rows.width ? narrow(valueOf(m_rows, m_row, c)) : Half{0};
+        low = low >> 16 | high << 48, high = high >> 16 | static_cast<std::uint64_t>(value) << 48;
+      }
+      put(j, make_uint4(static_cast<unsigned>(low), static_cast<unsigned>(low >> 32), static_cast<unsigned>(high),
+                        static_cast<unsigned>(high >> 32)));
+    }
+  }
 
   /// Moves to the group of `channel`, at or behind the present one.
   __device__ void enterGroup(int channel) {
@@ -173,37 +234,27 @@ private:
   }
   __device__ static Half2 twice(Half h) { return pairOf(h, h); }
 
-  __device__ void octet(int channel, int j, Half2 (&pair)[4]) {
-    if (m_row.kind == Body::None || channel >= m_rows.width) return;
-    const bool whole = channel >= m_rows.outliers && channel + kOctet <= m_rows.width;
-    if (kBits < 16 && whole && m_row.kind == Body::Codes) {
-      if (!m_rows.perChannel) enterGroup(channel);
-      if (channel + kOctet <= m_groupEnd) {
-        unpackOctet < kBits<16 ? kBits : 8>(m_raw, j, pair);
-        for (int i = 0; i < 4; ++i) {
-          if (m_rows.perChannel) {
-            const int c = channel - m_rows.outliers + 2 * i;
-            pair[i] =
-                fmaHalf2(pair[i], pairOf(m_row.scales[c], m_row.scales[c + 1]), pairOf(m_row.zeros[c], m_row.zeros[c + 1]));
-          } else {
-            pair[i] = fmaHalf2(pair[i], m_scale, m_zero);
-          }
-        }
-        return;
+  /// False where the octet is cut or its row is not aligned.
+  __device__ bool octet(int channel, int j, Half2 (&pair)[4]) {
+    if (m_row.kind == Body::None || channel >= m_rows.width) return true;
+    if (channel < m_rows.outliers || channel + kOctet > m_rows.width) return false;
+    if constexpr (kBits < 16)
+      if (m_row.kind == Body::Codes) {
+        if (!m_rows.perChannel) enterGroup(channel);
+        if (channel + kOctet > m_groupEnd) return false;
+        unpackOctet<kBits>(m_raw, j, pair);
+        const int c = channel - m_rows.outliers;
+        for (int i = 0; i < 4; ++i)
+          pair[i] = m_rows.perChannel ? fmaHalf2(pair[i], pairOf(m_row.scales[c + 2 * i], m_row.scales[c + 2 * i + 1]),
+                                                 pairOf(m_row.zeros[c + 2 * i], m_row.zeros[c + 2 * i + 1]))
+                                      : fmaHalf2(pair[i], m_scale, m_zero);
+        return true;
       }
-    }
-    if (whole && m_row.kind == Body::F16) {
-      const Half *from = reinterpret_cast<const Half *>(m_row.body) + (channel - m_rows.outliers);
-      if (reinterpret_cast<std::uintptr_t>(from) % 16 == 0) {
-        const uint4 four = *reinterpret_cast<const uint4 *>(from);
-        pair[0] = four.x, pair[1] = four.y, pair[2] = four.z, pair[3] = four.w;
-        return;
-      }
-    }
-    for (int i = 0; i < 4; ++i) pair[i] = pairOf(half(channel + 2 * i), half(channel + 2 * i + 1));
-  }
-  __device__ Half half(int channel) const {
-    return channel < m_rows.width ? narrow(valueOf(m_rows, m_row, channel)) : Half{0};
+    const std::byte *from = m_row.body + (channel - m_rows.outliers) * 2;
+    if (m_row.kind != Body::F16 || reinterpret_cast<std::uintptr_t>(from) % 16 != 0) return false;
+    const uint4 four = *reinterpret_cast<const uint4 *>(from);
+    pair[0] = four.x, pair[1] = four.y, pair[2] = four.z, pair[3] = four.w;
+    return true;
   }
 
   const StoredRows &m_rows;

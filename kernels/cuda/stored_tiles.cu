@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// K or V of a tile of 128 tokens and up to 128 channels in shared memory, FP32, made from stored rows of any form, for three
-// uses: scores of the query's heads, sums of weighted values, rows in memory. K or V through a map is a product of the
-// dequantized tile with the map on tensor cores; nothing but codes, map and result goes through memory.
+// K or V of a tile of 128 tokens and up to 128 channels in shared memory, FP32, made from stored rows of any form: for
+// scores of the query's heads, for rows in memory, and, without a map, for sums of weighted values. K or V through a map is
+// a product of the dequantized tile with the map on tensor cores; nothing but codes, map and result goes through memory.
 #include "stored_rows.h"
 
 #include "rotation.h"
@@ -24,7 +24,8 @@ struct ColumnTiles {
   int count;
 };
 ColumnTiles columnTiles(int heads, int dh) {
-  ColumnTiles c{dh < kTileColumns ? kTileColumns / dh : 1, (dh + kTileColumns - 1) / kTileColumns, 0};
+  const int fit = dh < kTileColumns ? kTileColumns / dh : 1;
+  ColumnTiles c{fit < heads ? fit : heads, (dh + kTileColumns - 1) / kTileColumns, 0};
   c.count = (heads + c.heads - 1) / c.heads * c.pieces;
   return c;
 }
@@ -33,10 +34,10 @@ struct TileArgs {
   StoredImage image;
   Decode decode;
   ColumnTiles columns;
-  bool streamed;
+  Part part;        ///< tiles, or splits
   int first, count; ///< tokens of tileRows
   int firstSlot, groups;
-  std::byte *out;
+  std::byte *out; ///< null: scores
   Index outStride;
   bool outHalf;
 };
@@ -58,13 +59,23 @@ __device__ Columns columnsOf(const TileArgs &a, int index) {
 
 /// Rows themselves: values as the reference dequantizes them. `table`: shared, 128 rows.
 __device__ void readTile(const TileArgs &a, int firstToken, const Columns &columns, float *tile, TokenRow *table) {
-  const int thread = static_cast<int>(threadIdx.x);
-  table[thread] = tokenRow(a.image.rows, firstToken + thread);
+  const int thread = static_cast<int>(threadIdx.x), octets = columns.count / kOctet;
+  const StoredRows &rows = a.image.rows;
+  table[thread] = tokenRow(rows, firstToken + thread);
   __syncthreads();
-  if (thread < columns.count)
+  if (columns.count % kOctet == 0 && columns.first % kOctet == 0) {
 #pragma unroll 4
-    for (int t = 0; t < kTileTokens; ++t)
-      tile[t * kPitch + thread] = valueOf(a.image.rows, table[t], columns.first + thread);
+    for (int i = thread; i < kTileTokens * octets; i += kBlock) {
+      const int token = i / octets, c = i % octets * kOctet;
+      float value[kOctet];
+      octetOf(rows, table[token], columns.first + c, value);
+      float4 *to = reinterpret_cast<float4 *>(tile + token * kPitch + c);
+      to[0] = make_float4(value[0], value[1], value[2], value[3]);
+      to[1] = make_float4(value[4], value[5], value[6], value[7]);
+    }
+  } else if (thread < columns.count) {
+    for (int t = 0; t < kTileTokens; ++t) tile[t * kPitch + thread] = valueOf(rows, table[t], columns.first + thread);
+  }
   __syncthreads();
 }
 
@@ -73,25 +84,29 @@ __device__ int swizzled(int row, int chunk) { return row * kSlice + ((chunk ^ (r
 
 /// Rows [first, first + count) of the map, channels [channel, channel + 64), 0 outside. Whoever reads waits for the copies.
 __device__ void loadMap(const StoredImage &image, int first, int count, int channel, Half *slice) {
-  const int width = image.rows.width;
-  for (int i = static_cast<int>(threadIdx.x); i < 128 * kSlice / kOctet; i += kBlock) {
-    const int row = i / (kSlice / kOctet), chunk = i % (kSlice / kOctet), c = channel + chunk * kOctet;
-    Half *to = slice + swizzled(row, chunk);
-    const int inside = row < count ? width - c : 0; // channels
-    if (image.mapAligned) {
-      const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
-      const Index at = used > 0 ? static_cast<Index>(first + row) * image.mapStride + c : 0;
-      copyAsync16(to, image.map + at * 2, used);
-      continue;
+  constexpr int kChunks = kSlice / kOctet, kStep = kBlock / kChunks; // a thread has a chunk of every 16th row
+  const int chunk = static_cast<int>(threadIdx.x) % kChunks, row0 = static_cast<int>(threadIdx.x) / kChunks;
+  const int inside = image.rows.width - (channel + chunk * kOctet); // channels that there are
+  const Index at = static_cast<Index>(first + row0) * image.mapStride + channel + chunk * kOctet;
+  if (image.mapAligned) {
+    const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
+#pragma unroll
+    for (int i = 0; i < 128 / kStep; ++i) {
+      const bool there = used > 0 && row0 + i * kStep < count;
+      const std::byte *from = image.map + (at + static_cast<Index>(i * kStep) * image.mapStride) * 2;
+      copyAsync16(slice + swizzled(row0 + i * kStep, chunk), there ? from : image.map, there ? used : 0);
     }
-    for (int k = 0; k < kOctet; ++k) {
-      const Index at = static_cast<Index>(first + row) * image.mapStride + c + k;
-      Half value = 0;
-      if (k < inside)
-        value = image.mapHalf ? reinterpret_cast<const Half *>(image.map)[at]
-                              : narrow(reinterpret_cast<const float *>(image.map)[at]);
-      to[k] = value;
-    }
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < 128 / kStep * kOctet; ++i) {
+    const int row = row0 + i / kOctet * kStep, k = i % kOctet;
+    const Index from = at + static_cast<Index>(row - row0) * image.mapStride + k;
+    Half value = 0;
+    if (row < count && k < inside)
+      value = image.mapHalf ? reinterpret_cast<const Half *>(image.map)[from]
+                            : narrow(reinterpret_cast<const float *>(image.map)[from]);
+    slice[swizzled(row, chunk) + k] = value;
   }
 }
 
@@ -103,48 +118,39 @@ template <int kBits> __device__ void mapTile(const TileArgs &a, int firstToken, 
   Half *const x = reinterpret_cast<Half *>(tile), *const w = x + 2 * kSliceHalves;
   const int slices = (a.image.rows.width + kSlice - 1) / kSlice;
   SliceLoader<kBits> loader(a.image.rows, firstToken + thread);
-  const auto unpack = [&](int slice) {
-    Half *to = x + slice % 2 * kSliceHalves;
-    loader.unpack(slice * kSlice, [&](int j, uint4 eight) { *reinterpret_cast<uint4 *>(to + swizzled(thread, j)) = eight; });
-  };
-
   float sum[4][8][4] = {};
-  loader.load(0);
-  loadMap(a.image, columns.first, columns.count, 0, w);
-  commitCopies();
-  unpack(0);
-  waitCopies<0>();
-  __syncthreads();
-  for (int slice = 0; slice < slices; ++slice) {
-    const bool more = slice + 1 < slices;
-    if (more) {
-      loader.load((slice + 1) * kSlice);
-      loadMap(a.image, columns.first, columns.count, (slice + 1) * kSlice, w + (slice + 1) % 2 * kSliceHalves);
+#pragma unroll 1
+  for (int slice = 0; slice <= slices; ++slice) { // makes this slice while it multiplies the one before
+    const int channel = slice * kSlice, here = slice % 2 * kSliceHalves, before = kSliceHalves - here;
+    if (slice < slices) {
+      loader.load(channel);
+      loadMap(a.image, columns.first, columns.count, channel, w + here);
       commitCopies();
     }
-    const Half *xs = x + slice % 2 * kSliceHalves, *ws = w + slice % 2 * kSliceHalves;
+    if (slice > 0)
 #pragma unroll
-    for (int k = 0; k < kSlice / 16; ++k) {
-      const int i = lane / 8, r = lane % 8;
-      Half2 left[4][4];
+      for (int k = 0; k < kSlice / 16; ++k) {
+        const int i = lane / 8, r = lane % 8;
+        Half2 left[4][4];
 #pragma unroll
-      for (int m = 0; m < 4; ++m) loadMatrix4(left[m], xs + swizzled(warpRow + 16 * m + i % 2 * 8 + r, 2 * k + i / 2));
+        for (int m = 0; m < 4; ++m)
+          loadMatrix4(left[m], x + before + swizzled(warpRow + 16 * m + i % 2 * 8 + r, 2 * k + i / 2));
 #pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        Half2 both[4];
-        loadMatrix4(both, ws + swizzled(warpColumn + 16 * n + i / 2 * 8 + r, 2 * k + i % 2));
-        const Half2 right[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
+        for (int n = 0; n < 4; ++n) {
+          Half2 both[4];
+          loadMatrix4(both, w + before + swizzled(warpColumn + 16 * n + i / 2 * 8 + r, 2 * k + i % 2));
+          const Half2 right[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
 #pragma unroll
-        for (int m = 0; m < 4; ++m) {
-          mma16816(sum[m][2 * n], left[m], right[0]);
-          mma16816(sum[m][2 * n + 1], left[m], right[1]);
+          for (int m = 0; m < 4; ++m) {
+            mma16816(sum[m][2 * n], left[m], right[0]);
+            mma16816(sum[m][2 * n + 1], left[m], right[1]);
+          }
         }
       }
-    }
-    if (more) {
-      unpack(slice + 1);
-      waitCopies<0>();
-    }
+    if (slice < slices)
+      loader.unpack(channel,
+                    [&](int j, uint4 eight) { *reinterpret_cast<uint4 *>(x + here + swizzled(thread, j)) = eight; });
+    waitCopies<0>();
     __syncthreads();
   }
 
@@ -189,17 +195,8 @@ __device__ void finishTile(const TileArgs &a, int firstToken, const Columns &col
   __syncthreads();
 }
 
-template <int kBits>
-__device__ void makeTile(const TileArgs &a, int firstToken, const Columns &columns, float *tile, TokenRow *table) {
-  if constexpr (kBits == kDirect)
-    readTile(a, firstToken, columns, tile, table);
-  else
-    mapTile<kBits>(a, firstToken, columns, tile);
-  finishTile(a, firstToken, columns, tile);
-}
-
 __device__ bool isStreamed(const TileArgs &a, int tile) {
-  if (!a.streamed) return false;
+  if (!a.part.mixed) return false;
   const StoredRows &rows = a.image.rows;
   const int begin = tile * kTileTokens, end = begin + kTileTokens;
   return streamedBlock(rows, tableOf(rows), begin, end < rows.tokens ? end : rows.tokens) >= 0;
@@ -209,57 +206,85 @@ __device__ bool isStreamed(const TileArgs &a, int tile) {
 
 template <int kBits> constexpr std::size_t tableBytes() { return kBits == kDirect ? kTileTokens * sizeof(TokenRow) : 0; }
 
-/// Launch: tiles * column tiles blocks of 128 threads, heads of one tile of tokens neighbours so that its codes are read
-/// from L2; 68 KB of shared memory and 512 bytes a query head. Mapped, a block does 2 * 128 * 128 * width FLOP on tensor
-/// cores (the limiter where width is large), reads the map's part (256 * width bytes, L2) and 128 packed rows; direct, it
-/// reads the rows once, which is the limiter. Scores are FP32 sums over ascending channels.
-template <int kBits> __global__ void __launch_bounds__(kBlock) scoresKernel(const __grid_constant__ TileArgs a) {
-  float *const tile = dynamicShared<float>(), *const scores = tile + kTileTokens * kPitch;
-  const Decode &d = a.decode;
-  const int units = a.columns.count / a.columns.pieces, thread = static_cast<int>(threadIdx.x);
-  const int index = static_cast<int>(blockIdx.x) / units, unit = static_cast<int>(blockIdx.x) % units;
-  if (isStreamed(a, index)) return;
-  const int group = d.queryHeads / a.image.heads, dh = a.image.dh;
-  const Columns all = columnsOf(a, unit * a.columns.pieces);
-  const int heads = all.heads * group, firstHead = all.head * group;
-  TokenRow *const table = reinterpret_cast<TokenRow *>(scores + heads * kTileTokens);
-  for (int h = 0; h < heads; ++h) scores[h * kTileTokens + thread] = 0;
-  for (int piece = 0; piece < a.columns.pieces; ++piece) {
-    const Columns columns = columnsOf(a, unit * a.columns.pieces + piece);
-    makeTile<kBits>(a, index * kTileTokens, columns, tile, table);
-    const int width = a.columns.pieces > 1 ? columns.count : dh; // of a head in this piece
-    for (int h = 0; h < heads; ++h) {
-      const float *k = tile + thread * kPitch + (a.columns.pieces > 1 ? 0 : h / group * dh);
-      const float *q = d.q + static_cast<Index>(firstHead + h) * dh + piece * kTileColumns;
-      float sum = scores[h * kTileTokens + thread];
-      int c = 0;
-      if (width % 4 == 0)
-        for (; c < width; c += 4) {
-          const float4 four = *reinterpret_cast<const float4 *>(k + c);
-          sum += q[c] * four.x;
-          sum += q[c + 1] * four.y;
-          sum += q[c + 2] * four.z;
-          sum += q[c + 3] * four.w;
-        }
-      for (; c < width; ++c) sum += q[c] * k[c];
-      scores[h * kTileTokens + thread] = sum;
-    }
-    __syncthreads();
+/// Rows of a tile to memory.
+__device__ void writeRows(const TileArgs &a, int index, const Columns &columns, const float *tile) {
+  const int thread = static_cast<int>(threadIdx.x), left = a.count - index * kTileTokens;
+  if (thread >= columns.count) return;
+  for (int t = 0; t < kTileTokens && t < left; ++t) {
+    const Index at = (static_cast<Index>(index) * kTileTokens + t) * a.outStride + columns.first + thread;
+    if (a.outHalf)
+      reinterpret_cast<Half *>(a.out)[at] = narrow(tile[t * kPitch + thread]);
+    else
+      reinterpret_cast<float *>(a.out)[at] = tile[t * kPitch + thread];
   }
-  for (int h = 0; h < heads; ++h) scores[h * kTileTokens + thread] *= d.scale;
-  __syncthreads();
-  tileSoftmax(d, scores, heads, firstHead, index);
 }
 
-/// Launch: splits * column tiles * groups of 8 query heads, blocks of 128 threads, 68 KB of shared memory. A block walks the
-/// tiles of its split; a thread owns a channel and sums over ascending tokens in FP32. Bytes and FLOPs as for scores.
-template <int kBits> __global__ void __launch_bounds__(kBlock) valuesKernel(const __grid_constant__ TileArgs a) {
+/// scores[h, token] += q_h . K over the tile's part of every head. A thread has a token; ascending channels.
+__device__ void addScores(const TileArgs &a, int heads, int firstHead, int piece, int width, const float *tile,
+                          float *scores) {
+  const int group = a.decode.queryHeads / a.image.heads, dh = a.image.dh, thread = static_cast<int>(threadIdx.x);
+  for (int h = 0; h < heads; ++h) {
+    const float *k = tile + thread * kPitch + (a.columns.pieces > 1 ? 0 : h / group * dh);
+    const float *q = a.decode.q + static_cast<Index>(firstHead + h) * dh + piece * kTileColumns;
+    float sum = scores[h * kTileTokens + thread];
+    int c = 0;
+    if (width % 4 == 0)
+#pragma unroll 4
+      for (; c < width; c += 4) {
+        const float4 four = *reinterpret_cast<const float4 *>(k + c);
+        sum += q[c] * four.x;
+        sum += q[c + 1] * four.y;
+        sum += q[c + 2] * four.z;
+        sum += q[c + 3] * four.w;
+      }
+    for (; c < width; ++c) sum += q[c] * k[c];
+    scores[h * kTileTokens + thread] = sum;
+  }
+}
+
+/// Scores, or rows where there is `out`. Launch: tiles * column tiles (of a whole head for scores) blocks of 128 threads,
+/// the heads of one tile of tokens neighbours so that its codes are read from L2; 68 KB of shared memory and 512 bytes a
+/// query head. Mapped, a block does 2 * 128 * 128 * width FLOP on tensor cores (the limiter where width is large) and reads
+/// the map's part (256 * width bytes, from L2) and 128 packed rows; direct, it reads the rows once, which is the limiter.
+template <int kBits> __global__ void __launch_bounds__(kBlock, kBits == kDirect ? 3 : 2)
+    tileKernel(const __grid_constant__ TileArgs a) {
+  float *const tile = dynamicShared<float>(), *const scores = tile + kTileTokens * kPitch;
+  const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
+  const bool rows = a.out != nullptr;
+  const int pieces = rows ? 1 : a.columns.pieces; // that this block makes
+  const int units = a.columns.count / pieces, unit = block % units, index = a.part.first + block / units;
+  if (!rows && isStreamed(a, index)) return;
+  const Columns all = columnsOf(a, unit * pieces);
+  const int group = a.decode.queryHeads / a.image.heads, heads = all.heads * group, firstHead = all.head * group;
+  TokenRow *const table = reinterpret_cast<TokenRow *>(scores + heads * kTileTokens);
+  for (int h = 0; h < heads; ++h) scores[h * kTileTokens + thread] = 0;
+  for (int piece = 0; piece < pieces; ++piece) {
+    const Columns columns = columnsOf(a, unit * pieces + piece);
+    const int firstToken = a.first + index * kTileTokens;
+    if constexpr (kBits == kDirect)
+      readTile(a, firstToken, columns, tile, table);
+    else
+      mapTile<kBits>(a, firstToken, columns, tile);
+    finishTile(a, firstToken, columns, tile);
+    if (rows) return writeRows(a, index, columns, tile);
+    addScores(a, heads, firstHead, piece, a.columns.pieces > 1 ? columns.count : a.image.dh, tile, scores);
+    __syncthreads();
+  }
+  for (int h = 0; h < heads; ++h) scores[h * kTileTokens + thread] *= a.decode.scale;
+  __syncthreads();
+  tileSoftmax(a.decode, scores, heads, firstHead, index);
+}
+
+/// Launch: splits * column tiles * groups of 8 query heads, blocks of 128 threads, 74 KB of shared memory. A block walks the
+/// tiles of its split; a thread owns a channel and sums over ascending tokens in FP32. Reads the
+/// rows once for every 8 query heads, which is the limiter.
+__global__ void __launch_bounds__(kBlock, 3) valuesKernel(const __grid_constant__ TileArgs a) {
   float *const tile = dynamicShared<float>();
   TokenRow *const table = reinterpret_cast<TokenRow *>(tile + kTileTokens * kPitch);
   const Decode &d = a.decode;
   const int thread = static_cast<int>(threadIdx.x), block = static_cast<int>(blockIdx.x);
   const int headGroup = block % a.groups, unit = block / a.groups % a.columns.count;
-  const int split = block / a.groups / a.columns.count;
+  const int slot = block / a.groups / a.columns.count, split = a.part.first + slot;
   const Columns columns = columnsOf(a, unit);
   const bool active = thread < columns.count;
   const int column = columns.first + (active ? thread : 0), dh = a.image.dh, group = d.queryHeads / a.image.heads;
@@ -271,7 +296,8 @@ template <int kBits> __global__ void __launch_bounds__(kBlock) valuesKernel(cons
   for (int i = 0; i < d.tilesPerSplit; ++i) {
     const int index = split * d.tilesPerSplit + i;
     if (index >= d.tiles || isStreamed(a, index)) continue;
-    makeTile<kBits>(a, index * kTileTokens, columns, tile, table);
+    readTile(a, index * kTileTokens, columns, tile, table);
+    finishTile(a, index * kTileTokens, columns, tile);
     for (int h = 0; h < kHeadsAtOnce; ++h)
       if (active && h < heads) {
         const Index at = static_cast<Index>(firstHead + h) * d.tiles + index;
@@ -291,50 +317,22 @@ template <int kBits> __global__ void __launch_bounds__(kBlock) valuesKernel(cons
   }
   for (int h = 0; h < kHeadsAtOnce; ++h)
     if (active && h < heads)
-      d.partials[(static_cast<Index>(a.firstSlot + split) * d.queryHeads + firstHead + h) * d.dv + column % dh] = sum[h];
+      d.partials[(static_cast<Index>(a.firstSlot + slot) * d.queryHeads + firstHead + h) * d.dv + column % dh] = sum[h];
 }
 
-/// Launch: tiles * column tiles blocks of 128 threads, 68 KB of shared memory; work as for scores, writes 2 or 4 bytes a
-/// value.
-template <int kBits> __global__ void __launch_bounds__(kBlock) rowsKernel(const __grid_constant__ TileArgs a) {
-  float *const tile = dynamicShared<float>();
-  TokenRow *const table = reinterpret_cast<TokenRow *>(tile + kTileTokens * kPitch);
-  const int index = static_cast<int>(blockIdx.x) / a.columns.count, thread = static_cast<int>(threadIdx.x);
-  const Columns columns = columnsOf(a, static_cast<int>(blockIdx.x) % a.columns.count);
-  const int firstToken = a.first + index * kTileTokens, left = a.count - index * kTileTokens;
-  makeTile<kBits>(a, firstToken, columns, tile, table);
-  if (thread >= columns.count) return;
-  for (int t = 0; t < kTileTokens && t < left; ++t) {
-    const Index at = (static_cast<Index>(index) * kTileTokens + t) * a.outStride + columns.first + thread;
-    if (a.outHalf)
-      reinterpret_cast<Half *>(a.out)[at] = narrow(tile[t * kPitch + thread]);
-    else
-      reinterpret_cast<float *>(a.out)[at] = tile[t * kPitch + thread];
-  }
+template <int kBits> void launchTiles(cudaStream_t stream, Index blocks, std::size_t scoreBytes, const TileArgs &a) {
+  launch(stream, tileKernel<kBits>, static_cast<unsigned>(blocks), kBlock, kTileBytes + tableBytes<kBits>() + scoreBytes,
+         "stored tiles launch", {a.image.rows.tokens, a.image.rows.width}, a);
 }
 
-enum class Use { Scores, Values, Rows };
-
-template <int kBits> void launchUse(cudaStream_t stream, Use use, Index blocks, std::size_t shared, const TileArgs &a) {
-  shared += kTileBytes + tableBytes<kBits>();
-  const auto grid = static_cast<unsigned>(blocks);
-  const Index tokens = a.image.rows.tokens, width = a.image.rows.width;
-  if (use == Use::Scores)
-    launch(stream, scoresKernel<kBits>, grid, kBlock, shared, "stored scores launch", {tokens, width}, a);
-  else if (use == Use::Values)
-    launch(stream, valuesKernel<kBits>, grid, kBlock, shared, "stored values launch", {tokens, width}, a);
-  else
-    launch(stream, rowsKernel<kBits>, grid, kBlock, shared, "stored rows launch", {tokens, width}, a);
-}
-
-void launchTiles(cudaStream_t stream, Use use, Index blocks, std::size_t shared, const TileArgs &a) {
-  if (a.image.map == nullptr) return launchUse<kDirect>(stream, use, blocks, shared, a);
+void launchTiles(cudaStream_t stream, Index blocks, std::size_t scoreBytes, const TileArgs &a) {
+  if (a.image.map == nullptr) return launchTiles<kDirect>(stream, blocks, scoreBytes, a);
   switch (a.image.rows.bits) {
-  case 2: return launchUse<2>(stream, use, blocks, shared, a);
-  case 3: return launchUse<3>(stream, use, blocks, shared, a);
-  case 4: return launchUse<4>(stream, use, blocks, shared, a);
-  case 8: return launchUse<8>(stream, use, blocks, shared, a);
-  default: return launchUse<16>(stream, use, blocks, shared, a);
+  case 2: return launchTiles<2>(stream, blocks, scoreBytes, a);
+  case 3: return launchTiles<3>(stream, blocks, scoreBytes, a);
+  case 4: return launchTiles<4>(stream, blocks, scoreBytes, a);
+  case 8: return launchTiles<8>(stream, blocks, scoreBytes, a);
+  default: return launchTiles<16>(stream, blocks, scoreBytes, a);
   }
 }
 
@@ -355,25 +353,25 @@ Index tileScoresShared(const StoredImage &k, int queryHeads) {
   return static_cast<Index>(kTileBytes + tableBytes<kDirect>() + scoreBytes(argsFor(k), queryHeads));
 }
 
-void tileScores(cudaStream_t stream, const StoredImage &k, const Decode &decode, bool streamed) {
+void tileScores(cudaStream_t stream, const StoredImage &k, const Decode &decode, Part tiles) {
   TileArgs a = argsFor(k);
-  a.decode = decode, a.streamed = streamed;
-  launchTiles(stream, Use::Scores, static_cast<Index>(decode.tiles) * (a.columns.count / a.columns.pieces),
-              scoreBytes(a, decode.queryHeads), a);
+  a.decode = decode, a.part = tiles;
+  launchTiles(stream, Index{tiles.count} * (a.columns.count / a.columns.pieces), scoreBytes(a, decode.queryHeads), a);
 }
 
-void tileValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, bool streamed, int firstSlot) {
+void tileValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, Part splits, int firstSlot) {
   TileArgs a = argsFor(v);
-  a.decode = decode, a.streamed = streamed, a.firstSlot = firstSlot;
+  a.decode = decode, a.part = splits, a.firstSlot = firstSlot;
   a.groups = static_cast<int>(ceilDiv(decode.queryHeads / v.heads, kHeadsAtOnce));
-  launchTiles(stream, Use::Values, static_cast<Index>(decode.splits) * a.columns.count * a.groups, 0, a);
+  launch(stream, valuesKernel, static_cast<unsigned>(Index{splits.count} * a.columns.count * a.groups), kBlock,
+         kTileBytes + tableBytes<kDirect>(), "stored values launch", {decode.tokens, v.rows.width}, a);
 }
 
 void tileRows(cudaStream_t stream, const StoredImage &image, int first, int count, std::byte *out, Index outStride,
               bool outHalf) {
   TileArgs a = argsFor(image);
   a.first = first, a.count = count, a.out = out, a.outStride = outStride, a.outHalf = outHalf;
-  launchTiles(stream, Use::Rows, ceilDiv(count, kTileTokens) * a.columns.count, 0, a);
+  launchTiles(stream, ceilDiv(count, kTileTokens) * a.columns.count, 0, a);
 }
 
 } // namespace xqs::cuda

@@ -119,7 +119,9 @@ template <int kBits> __global__ void __launch_bounds__(kBlock)
   largest = warpMax(largest);
   if (lane == 0) shared.largest[warp] = largest;
   if (kCodes)
-    for (int h = 0; h < group; ++h) {
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      if (h >= group) break;
       constant[h] = warpSum(constant[h]);
       if (lane == 0) shared.constant[warp][h] = constant[h];
     }
@@ -172,9 +174,9 @@ template <int kBits> __global__ void __launch_bounds__(kBlock)
       const int token = warp * 32 + m * 16 + half * 8 + g;
       float rowScale = 1, rowZero = 1;
       if (kCodes && !rows.perChannel) {
-        const int last = end - begin - 1, segment = head * kHead / rows.segment;
-        const Index at = static_cast<Index>(local + (token < last ? token : last)) * rows.groupsPerRow +
-                         segment * rows.groupsPerSegment + (head * kHead - segment * rows.segment) / rows.group;
+        const int last = end - begin - 1;
+        const Index at =
+            static_cast<Index>(local + (token < last ? token : last)) * rows.groupsPerRow + groupOf(rows, head * kHead);
         rowScale = widen(block.scales[at]), rowZero = widen(block.zeros[at]);
       }
 #pragma unroll

@@ -59,7 +59,7 @@ template <int kRows, int kHeads> struct Shared {
 struct ValueArgs {
   StoredImage image;
   Decode decode;
-  int chunks, groups, firstSlot;
+  int chunks, groups;
 };
 
 /// Launch: splits * (KV heads * chunks of 128 channels * groups of query heads) blocks of 128 threads; 13 KB of shared
@@ -87,8 +87,7 @@ template <int kBits, int kTall> __global__ void __launch_bounds__(kBlock)
   const int group = d.queryHeads / a.image.heads, firstHead = head * group + headGroup * kHeads;
   const int heads = group - headGroup * kHeads < kHeads ? group - headGroup * kHeads : kHeads;
   const int firstChannel = head * a.image.dh + chunk * kChannels;
-  const int segment = firstChannel / rows.segment;
-  const int scaleAt = segment * rows.groupsPerSegment + (firstChannel - segment * rows.segment) / rows.group;
+  const int scaleAt = groupOf(rows, firstChannel);
 
   const int myHead = thread / kLanes, myLane = thread % kLanes;
   const bool active = myHead < heads;
@@ -116,8 +115,9 @@ template <int kBits, int kTall> __global__ void __launch_bounds__(kBlock)
         loadWords<kBits>(body + static_cast<Index>(token < last ? token : last) * block.bodyStride, g, words[s][k]);
       }
     };
+    constexpr int kAhead = kTall == 1 || kBits < 8 ? kSteps : 1; // as many as registers hold
 #pragma unroll
-    for (int s = 0; s < kSteps; ++s) loadStep(s);
+    for (int s = 0; s < kAhead; ++s) loadStep(s);
 
     if (kCodes) {
       const Index at = static_cast<Index>(local + (thread < last ? thread : last)) * rows.groupsPerRow + scaleAt;
@@ -168,6 +168,7 @@ template <int kBits, int kTall> __global__ void __launch_bounds__(kBlock)
 
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
+      if (s >= kAhead) loadStep(s);
       Half2 left[kTall][4];
       const int matrix = lane / 8, r = lane % 8, k = (s * kWarps + warp) * 16 + matrix / 2 * 8;
 #pragma unroll
@@ -204,7 +205,7 @@ template <int kBits, int kTall> __global__ void __launch_bounds__(kBlock)
   for (int h = 0; h < heads; ++h) {
     float value = shared.sums[h * kSumPitch + thread];
     if constexpr (kTall == 1) value += shared.sums[(kFew + h) * kSumPitch + thread];
-    const Index row = static_cast<Index>(a.firstSlot + split) * d.queryHeads + firstHead + h;
+    const Index row = static_cast<Index>(split) * d.queryHeads + firstHead + h;
     d.partials[row * d.dv + chunk * kChannels + thread] = value * back + shared.added[h];
   }
 }
@@ -226,8 +227,8 @@ bool canStreamValues(const StoredImage &v) {
 
 int streamedHeads(int headsPerGroup) { return headsPerGroup <= kFew ? kFew : kMany; }
 
-void streamValues(cudaStream_t stream, const StoredImage &v, const Decode &decode, int firstSlot) {
-  ValueArgs a{v, decode, v.dh / kChannels, 1, firstSlot};
+void streamValues(cudaStream_t stream, const StoredImage &v, const Decode &decode) {
+  ValueArgs a{v, decode, v.dh / kChannels, 1};
   const int group = decode.queryHeads / v.heads;
   a.groups = static_cast<int>(ceilDiv(group, streamedHeads(group)));
   switch (v.rows.bits) {
