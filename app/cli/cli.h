@@ -36,6 +36,7 @@ void addSlurm(const Command &app);
 void addSensitivity(const Command &app);
 void addSolve(const Command &app);
 void addTask(const Command &app);
+void addBench(const Command &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();

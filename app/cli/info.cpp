@@ -68,7 +68,7 @@ void showBackends(const Options &options) {
 void addInfo(const Command &app) {
   const auto options = std::make_shared<Options>();
   const Command command = app.add("info", "Describe a model file, or the backends of this machine");
-  Option model = command.option("--model", options->model, "F", "GGUF file, synthetic:... or default");
+  Option model = command.option("--model", options->model, "F", "GGUF file, synthetic:..., shape:... or default");
   const Option list =
       command.flag("--backends", options->backends, "list the backends, and why those that cannot be used cannot");
   model.excludes(list);

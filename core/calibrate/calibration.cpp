@@ -110,6 +110,7 @@ std::filesystem::path Calibration::fileOf(SvdOf what, Index layer) const {
 }
 
 const Svd &Calibration::svd(SvdOf what, Index layer) {
+  if (m_model.config().layersAlike) layer = 0;
   const auto key = std::pair(what, layer);
   if (const auto found = m_svd.find(key); found != m_svd.end()) return found->second;
   if (m_stop.stop_requested()) throw Error(Code::Cancelled, "cancelled while decomposing the weights");

@@ -84,6 +84,7 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
   }
   if (last == config.shape.layers)
     backend.rmsNorm(kQueue, residual, m_model.outputNorm(), config.rmsEps, rows(m_hidden, 0, count, d));
+  backend.setTag({-1, -1, "cache"});
   for (const Lane &lane : lanes) lane.cache->endStep();
   gathered.submit();
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gguf_reader.h"
+#include "shapes.h"
 #include "synthetic_reader.h"
 
 namespace xqs {
@@ -13,6 +14,8 @@ bool anything(const std::string &) { return true; }
 constexpr ModelFormat kFormats[] = {
     {"synthetic", "synthetic:layers=4,d=64,heads=4,...: a seeded random model", SyntheticReader::matches,
      open<SyntheticReader>},
+    {"shape", "shape:llama-2-7b,layers=2: a known model's shape without its weights, for timing", ShapeReader::matches,
+     open<ShapeReader>},
     {"gguf", "a GGUF file of the Llama family", anything, open<GgufReader>},
 };
 

@@ -41,6 +41,7 @@ struct ModelConfig {
   bool tiedOutput = false;
   std::string chatTemplate;   ///< Jinja, as the file has it (see chat_template.h); empty: none
   float residualStrength = 1; ///< synthetic models only: x + strength * f(x) becomes strength * x + f(x)
+  bool layersAlike = false;   ///< built-in shapes only: every layer has the first one's numbers
 };
 
 enum class Weight : std::uint8_t {
@@ -80,7 +81,7 @@ struct ModelFormat {
 
 /// One line a format, asked in order; the last takes everything.
 std::span<const ModelFormat> modelFormats();
-/// Opens a GGUF file or a "synthetic:..." description. Throws NotFound, Unreadable, BadFile, Unsupported with file, tensor
+/// Opens a GGUF file, a "synthetic:..." or a "shape:..." description. Throws NotFound, Unreadable, BadFile, Unsupported with file, tensor
 /// or key, byte offset and remedy.
 std::unique_ptr<ModelReader> openModel(const std::string &location);
 

@@ -14,6 +14,13 @@ constexpr std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+/// Mean 0, deviation 1, from the bits of one hash: the sum of four 16-bit uniforms, an exact integer, and one rounding.
+constexpr float nearNormal(std::uint64_t bits) {
+  std::int32_t sum = -2 * 65535;
+  for (int i = 0; i < 4; ++i) sum += static_cast<std::int32_t>(bits >> (16 * i) & 0xffff);
+  return static_cast<float>(sum) * 2.6428998e-05f; // 1 / sqrt(4 (2^32 - 1) / 12)
+}
+
 /// A stream of numbers that follow from a seed by integer arithmetic alone, so that a seed means the same everywhere (the
 /// standard library's distributions differ from one library to the next). Not for secrets.
 class Random {

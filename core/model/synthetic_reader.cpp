@@ -74,28 +74,6 @@ Values parse(std::string_view text) {
   return values;
 }
 
-// Mean 0, deviation 1: the sum of four 16-bit uniforms, an exact integer, and one rounding.
-float nearNormal(std::uint64_t bits) {
-  const auto part = [&](int i) { return static_cast<std::int32_t>(bits >> (16 * i) & 0xffff); };
-  const std::int32_t sum = part(0) + part(1) + part(2) + part(3) - 2 * 65535;
-  return static_cast<float>(sum) * 2.6428998e-05f; // 1 / sqrt(4 (2^32 - 1) / 12)
-}
-
-/// Deviation of a matrix's elements: 1 / sqrt(inputs) keeps a unit input's outputs at deviation 1.
-float deviation(Weight weight, const ModelConfig &c) {
-  const double inputs = static_cast<double>(weightShape(c, weight).cols);
-  const double layers = static_cast<double>(c.shape.layers);
-  switch (weight) {
-  case Weight::TokenEmbedding: return 1.0f;
-  case Weight::Output:
-    return static_cast<float>(2.0 / std::sqrt(inputs)); // the outliers in the norm raise it to about 2.5
-  // What a block adds to the residual stream shrinks with depth, so that the stream grows by a small factor only.
-  case Weight::Wo:
-  case Weight::WDown: return static_cast<float>(1.0 / std::sqrt(inputs * layers));
-  default: return static_cast<float>(1.0 / std::sqrt(inputs));
-  }
-}
-
 } // namespace
 
 SyntheticReader::SyntheticReader(const std::string &location) {
@@ -150,7 +128,7 @@ void SyntheticReader::read(Weight weight, Index layer, std::span<float> out) con
       mix(mix(m_seed) ^ (static_cast<std::uint64_t>(weight) << 32 | static_cast<std::uint32_t>(layer + 1)));
   const auto normal = [&](std::size_t i) { return nearNormal(mix(stream + i)); };
   if (shape.rows > 1) {
-    const float scale = deviation(weight, m_config);
+    const float scale = generatedDeviation(m_config, weight);
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = scale * normal(i);
     return;
   }

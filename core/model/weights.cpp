@@ -25,6 +25,20 @@ WeightShape weightShape(const ModelConfig &c, Weight weight) {
   return {};
 }
 
+float generatedDeviation(const ModelConfig &c, Weight weight) {
+  const double inputs = static_cast<double>(weightShape(c, weight).cols); // 1 / sqrt(inputs) keeps a deviation of 1
+  const double layers = static_cast<double>(c.shape.layers);
+  switch (weight) {
+  case Weight::TokenEmbedding: return 1.0f;
+  case Weight::Output:
+    return static_cast<float>(2.0 / std::sqrt(inputs)); // the outliers in the norm raise it to about 2.5
+  // What a block adds to the residual stream shrinks with depth, so that the stream grows by a small factor only.
+  case Weight::Wo:
+  case Weight::WDown: return static_cast<float>(1.0 / std::sqrt(inputs * layers));
+  default: return static_cast<float>(1.0 / std::sqrt(inputs));
+  }
+}
+
 std::vector<double> ropeFrequencies(double base, Index dh) {
   std::vector<double> frequency(static_cast<std::size_t>(dh / 2));
   for (std::size_t j = 0; j < frequency.size(); ++j)

@@ -17,6 +17,9 @@ struct WeightShape {
 /// The shape that the configuration demands, as listed at `Weight`.
 WeightShape weightShape(const ModelConfig &config, Weight weight);
 
+/// Deviation of a generated matrix's elements: activations stay near 1, logits have a deviation of about 2.5.
+float generatedDeviation(const ModelConfig &config, Weight weight);
+
 /// base^(-2j / dh), j in [0, dh / 2): the angular frequencies of RoPE without scaling (arXiv 2104.09864, sec. 3.2.2).
 std::vector<double> ropeFrequencies(double base, Index dh);
 
