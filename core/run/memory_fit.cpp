@@ -85,7 +85,8 @@ WindowMemory windowMemory(const Session &session, const Experiment &e, bool stor
 }
 
 void requireWeights(const ModelConfig &config, DType matrices, Index free) {
-  const Index bytes = weightBytes(config, matrices);
+  Index bytes = weightBytes(config, matrices);
+  if (matrices != DType::F32) bytes += std::max(config.vocab, config.ffn) * config.shape.d * kFloat; // one on its way there
   if (free >= 0 && bytes > free) refuse(fmt::format("the model {}", config.name), bytes, free, "a smaller model");
 }
 

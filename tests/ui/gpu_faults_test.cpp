@@ -44,8 +44,7 @@ protected:
         [&] { return QString::fromStdString(message()).startsWith(QLatin1String("Goes on with the CPU: ")); }, kPatienceMs);
   }
   QToolButton &status() { return *window->findChild<QToolButton *>(QStringLiteral("backend")); }
-  /// The CUDA backend has all operations of a model: the preview that follows an opened model works.
-  bool staysOnTheGpu() {
+  bool previewsOnTheGpu() {
     if (!computesOn("cuda")) return false;
     QSignalSpy previewed(&engine(), &EngineClient::previewReady);
     engine().preview(QStringLiteral("fp16"));
@@ -120,11 +119,9 @@ TEST_F(GpuFaultsTest, TheBackendIsChosenInTheMenu) {
   EXPECT_THAT(status().toolTip().toStdString(), Not(HasSubstr("not used"))) << "it was chosen";
 }
 
-// What follows needs all operations of a model.
-
 TEST_F(GpuFaultsTest, AnEngineKilledOnTheGpuComesBackThereOnceAndThenOnTheCpu) {
   open();
-  if (!staysOnTheGpu()) GTEST_SKIP() << "the CUDA backend lacks operations of a model";
+  ASSERT_TRUE(previewsOnTheGpu()) << message();
   EXPECT_THAT(status().text().toStdString(), StartsWith("CUDA"));
   for (const char *backend : {"cuda", "cpu"}) {
     QSignalSpy restarted(&engine(), &EngineClient::restarted);
@@ -139,7 +136,7 @@ TEST_F(GpuFaultsTest, AnEngineKilledOnTheGpuComesBackThereOnceAndThenOnTheCpu) {
 
 TEST_F(GpuFaultsTest, ARunThatDoesNotFitAndTheNextOneOnTheCpu) {
   open("XQS_EMULATOR_MEMORY", "6000000"); // the preview, no window of 2048
-  if (!staysOnTheGpu()) GTEST_SKIP() << "the CUDA backend lacks operations of a model";
+  ASSERT_TRUE(previewsOnTheGpu()) << message();
   choose({QStringLiteral("fp16")});
   window->settings().experiment().findChild<QSpinBox *>(QStringLiteral("window"))->setValue(2048);
   action("start")->trigger();

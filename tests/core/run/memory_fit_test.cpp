@@ -10,6 +10,7 @@
 #include "support/figures.h"
 #include "support/model_files.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <limits>
@@ -30,27 +31,27 @@ struct Device {
   bool tellsFree = true;
   Index products = kNever; ///< matrix products until it breaks down
   int refused = 0;         ///< allocations
-} device;
+} small;
 
 class SmallDevice final : public ReferenceBackend {
 public:
   using ReferenceBackend::ReferenceBackend;
   const char *name() const override { return "small"; }
-  Index freeBytes(Placement) const override { return device.tellsFree ? device.limit - device.used : -1; }
+  Index freeBytes(Placement) const override { return small.tellsFree ? small.limit - small.used : -1; }
   void matmul(Queue queue, ConstView x, ConstView w, View out, bool accumulate) override {
-    if (--device.products < 0) throw Error(Code::BackendUnusable, "backend small: an illegal memory access was encountered");
+    if (--small.products < 0) throw Error(Code::BackendUnusable, "backend small: an illegal memory access was encountered");
     ReferenceBackend::matmul(queue, x, w, out, accumulate);
   }
 
 protected:
   std::byte *allocateBytes(Index bytes, Purpose purpose, Placement placement) override {
-    if (bytes > device.limit - device.used) return ++device.refused, nullptr;
-    device.used += bytes;
-    device.peak = std::max(device.peak, device.used);
+    if (bytes > small.limit - small.used) return ++small.refused, nullptr;
+    small.used += bytes;
+    small.peak = std::max(small.peak, small.used);
     return ReferenceBackend::allocateBytes(bytes, purpose, placement);
   }
   void releaseBytes(const Buffer &buffer) noexcept override {
-    device.used -= buffer.bytes();
+    small.used -= buffer.bytes();
     ReferenceBackend::releaseBytes(buffer);
   }
 };
@@ -67,7 +68,7 @@ const char *const kModel = "synthetic:layers=2,d=64,heads=4,kv_heads=4,vocab=256
 class SmallMemory : public testing::Test {
 protected:
   SmallMemory() {
-    device = {};
+    small = {};
     static const XqsBackendModule *const kBuiltIn[] = {&kSmall, referenceBackendModule()};
     m_backends = listBackends(kBuiltIn);
     for (const char *policy : {"fp16", "xquant:bits=4,group=32", "kivi-star:bits=2,group=32", "xquant-cl:bits=3,group=32"})
@@ -109,12 +110,12 @@ TEST_F(SmallMemory, TheArithmeticIsWhatTheAllocatorGives) {
   EXPECT_EQ(weightBytes(config, DType::F32), parameterCount(config) * 4);
   EXPECT_LT(weightBytes(config, DType::F16), weightBytes(config, DType::F32) * 6 / 10);
   WindowEvaluator evaluator(session->model(), State::All);
-  const Index before = device.used;
-  device.peak = device.used;
+  const Index before = small.used;
+  small.peak = small.used;
   evaluator.exact(session->windowTokens(96, 0));
   const double exact = static_cast<double>(memory(*session).exact());
-  EXPECT_LE(static_cast<double>(device.peak - before), exact);
-  EXPECT_GE(static_cast<double>(device.peak - before), 0.6 * exact) << "little more than what is needed is asked for";
+  EXPECT_LE(static_cast<double>(small.peak - before), exact);
+  EXPECT_GE(static_cast<double>(small.peak - before), 0.6 * exact) << "little more than what is needed is asked for";
   std::vector<std::shared_ptr<const Method>> methods;
   std::vector<const Method *> lanes;
   for (const PolicySpec &policy : m_experiment.policies) {
@@ -122,20 +123,20 @@ TEST_F(SmallMemory, TheArithmeticIsWhatTheAllocatorGives) {
     lanes.push_back(methods.back().get());
   }
   const Index maps = session->backend().allocated(Purpose::Weights) - weightBytes(config, DType::F32);
-  device.peak = device.used;
-  evaluator.run(lanes, {});
+  small.peak = small.used;
+  evaluator.run(lanes, WindowEvaluator::Options{});
   const double group = static_cast<double>(memory(*session).group(m_experiment.policies));
-  EXPECT_LE(static_cast<double>(device.peak - before - maps), group);
-  EXPECT_GE(static_cast<double>(device.peak - before - maps), 0.6 * group);
+  EXPECT_LE(static_cast<double>(small.peak - before - maps), group);
+  EXPECT_GE(static_cast<double>(small.peak - before - maps), 0.6 * group);
 }
 
 TEST_F(SmallMemory, AModelThatDoesNotFitIsRefusedBeforeItIsLoaded) {
-  device.limit = 1000;
+  small.limit = 1000;
   const Error error = errorOf([&] { open(); });
   EXPECT_EQ(error.code(), Code::OutOfMemory);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("KiB of the GPU's memory, 1.0 KiB are free"), HasSubstr("--backend cpu")));
-  EXPECT_EQ(device.refused, 0);
-  EXPECT_EQ(device.peak, 0);
+  EXPECT_EQ(small.refused, 0);
+  EXPECT_EQ(small.peak, 0);
 }
 
 TEST_F(SmallMemory, PoliciesThatDoNotFitSideBySideGoOneAfterTheOther) {
@@ -143,22 +144,22 @@ TEST_F(SmallMemory, PoliciesThatDoNotFitSideBySideGoOneAfterTheOther) {
   const auto wanted = figures(run(*session));
   session->dropMethods();
   // Two lanes fit, and what their maps take; four do not.
-  device.limit = device.used + memory(*session).group(std::span(m_experiment.policies).first(2)) + (Index{200} << 10);
+  small.limit = small.used + memory(*session).group(std::span(m_experiment.policies).first(2)) + (Index{200} << 10);
   ASSERT_FALSE(memory(*session).fits(memory(*session).group(m_experiment.policies)));
   EXPECT_EQ(figures(run(*session)), wanted);
-  EXPECT_EQ(device.refused, 0);
+  EXPECT_EQ(small.refused, 0);
 }
 
 TEST_F(SmallMemory, WhatDoesNotFitAloneIsRefusedBeforeTheRunBegins) {
   const auto session = open();
   m_experiment.window = 512, m_experiment.windows = 1;
-  device.limit = device.used + memory(*session).exact() - 1;
+  small.limit = small.used + memory(*session).exact() - 1;
   RunStore store(m_dir / "run.xqs");
   const Error error = errorOf([&] { run(*session, &store); });
   EXPECT_EQ(error.code(), Code::OutOfMemory);
   EXPECT_THAT(error.what(),
               AllOf(HasSubstr("window of 512 tokens"), HasSubstr("MiB are free"), HasSubstr("shorter window")));
-  EXPECT_EQ(device.refused, 0);
+  EXPECT_EQ(small.refused, 0);
   store.close();
   EXPECT_EQ(RunReader(m_dir / "run.xqs").rowsAfter<RunRow>(0).size(), 0u);
 }
@@ -167,10 +168,10 @@ TEST_F(SmallMemory, WhereItRunsOutAllTheSamePoliciesAreTriedOneByOne) {
   const auto session = open();
   const auto wanted = figures(run(*session));
   session->dropMethods();
-  device.limit = device.used + memory(*session).group(std::span(m_experiment.policies).first(2)) + (Index{200} << 10);
-  device.tellsFree = false;
+  small.limit = small.used + memory(*session).group(std::span(m_experiment.policies).first(2)) + (Index{200} << 10);
+  small.tellsFree = false;
   const RunResult result = run(*session);
-  EXPECT_GT(device.refused, 0);
+  EXPECT_GT(small.refused, 0);
   auto got = figures(result);
   EXPECT_EQ(got, wanted);
 }
@@ -179,20 +180,20 @@ TEST_F(SmallMemory, AFailedRunLeavesASessionThatComputes) {
   const auto session = open();
   m_experiment.policies.resize(1);
   const auto wanted = figures(run(*session));
-  device.tellsFree = false;
+  small.tellsFree = false;
   // Memory runs out at every place in turn: nothing half made is taken for whole.
-  const Index needed = memory(*session).exact(), free = device.limit, before = device.used;
+  const Index needed = memory(*session).exact(), free = small.limit, before = small.used;
   int failures = 0;
   for (Index part = 1; part < 12; ++part) {
-    device.limit = before + needed * part / 12;
+    small.limit = before + needed * part / 12;
     try {
       run(*session);
     } catch (const Error &error) {
       EXPECT_EQ(error.code(), Code::OutOfMemory);
       ++failures;
     }
-    EXPECT_EQ(device.used, before) << "and nothing is held";
-    device.limit = free;
+    EXPECT_EQ(small.used, before) << "and nothing is held";
+    small.limit = free;
     EXPECT_EQ(figures(run(*session)), wanted);
   }
   EXPECT_GT(failures, 4);
@@ -200,18 +201,18 @@ TEST_F(SmallMemory, AFailedRunLeavesASessionThatComputes) {
 
 TEST_F(SmallMemory, AnEvaluatorGoesOnAfterMemoryRanOut) {
   const auto session = open();
-  WindowEvaluator fresh(session->model(), State::All), evaluator(session->model(), State::All);
+  WindowEvaluator fresh(session->model(), State::All);
   const double wanted = fresh.exact(session->windowTokens(96, 0)).meanNll;
-  for (Index part = 1; part < 40; ++part) { // the same evaluator: what it holds was made in part
-    device.limit = device.used + memory(*session).exact() * part / 40;
+  for (Index part = 1; part < 40; ++part) {
+    WindowEvaluator evaluator(session->model(), State::All); // the same one goes on: what it holds was made in part
+    small.limit = small.used + memory(*session).exact() * part / 40;
     try {
       evaluator.exact(session->windowTokens(96, 0));
     } catch (const Error &error) {
       EXPECT_EQ(error.code(), Code::OutOfMemory);
     }
-    device.limit = kNever;
+    small.limit = kNever;
     EXPECT_EQ(evaluator.exact(session->windowTokens(96, 0)).meanNll, wanted);
-    evaluator = WindowEvaluator(session->model(), State::All);
   }
 }
 
@@ -220,19 +221,19 @@ TEST_F(SmallMemory, AGenerationThatDoesNotFitIsRefused) {
   GenerationRequest request;
   request.prompt = "a cache", request.raw = true, request.tokens = 100;
   request.policies = {PolicySpec::parse("xquant:bits=4,group=32")};
-  device.limit = device.used + (Index{64} << 10);
+  small.limit = small.used + (Index{64} << 10);
   RunStore store(m_dir / "generation.xqs");
   const Error error = errorOf([&] { runGeneration(*session, request, store, {}); });
   EXPECT_EQ(error.code(), Code::OutOfMemory);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("generating 100 tokens"), HasSubstr("64.0 KiB are free"), HasSubstr("fewer")));
-  device.limit = kNever;
-  const Index before = device.used;
-  device.peak = before;
+  small.limit = kNever;
+  const Index before = small.used;
+  small.peak = before;
   runGeneration(*session, request, store, {});
-  device.limit = 2 * device.peak - before; // what it took is enough
-  device.refused = 0;
+  small.limit = 2 * small.peak - before; // what it took is enough
+  small.refused = 0;
   EXPECT_NO_THROW(runGeneration(*session, request, store, {}));
-  EXPECT_EQ(device.refused, 0);
+  EXPECT_EQ(small.refused, 0);
 }
 
 TEST_F(SmallMemory, ADeviceThatBreaksDownEndsTheStudyAndItsPointsStay) {
@@ -245,7 +246,7 @@ TEST_F(SmallMemory, ADeviceThatBreaksDownEndsTheStudyAndItsPointsStay) {
   StudyPart part;
   part.store = m_dir / "study.xqs";
   part.autoBackend = "small";
-  device.products = 150;
+  small.products = 150;
   const Error error = errorOf([&] { runStudy(study("auto"), part, m_backends, {}); });
   EXPECT_EQ(error.code(), Code::BackendUnusable);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("illegal memory access"), HasSubstr("are in the store")));
@@ -259,7 +260,7 @@ TEST_F(SmallMemory, ADeviceThatBreaksDownEndsTheStudyAndItsPointsStay) {
   }
   EXPECT_GE(kept, 1u);
   EXPECT_LT(kept, 8u);
-  device.products = kNever;
+  small.products = kNever;
   const StudyOutcome outcome = runStudy(study("auto"), part, m_backends, {});
   EXPECT_EQ(outcome.points, 6);
   EXPECT_LT(outcome.computed, 6) << "what was finished is not computed again";
