@@ -137,7 +137,8 @@ TEST_F(GpuFaults, AModelThatDoesNotFitIsRefusedOrLoadedOnTheCpu) {
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
   EXPECT_FALSE(json::parse(outcome.out).empty());
 
-  const Outcome generated = runCli({"generate", "--model", kModel, "--prompt", "a", "--raw", "--tokens", "3", "--json"});
+  const Outcome generated =
+      runCli({"generate", "--model", kModel, "--prompt", "a", "--raw", "--tokens", "3", "--policy", "fp16", "--json"});
   EXPECT_EQ(generated.exitCode, 0) << generated.err;
   EXPECT_THAT(generated.err, StartsWith(kGoesOn));
 }

@@ -173,8 +173,9 @@ TEST_F(Backends, OtherFilesAreIgnoredAndADirectoryNamedTwiceIsReadOnce) {
 TEST_F(Backends, NamedDirectoryThatIsMissingIsARow) {
   fs::remove_all(m_directory);
   const auto list = listBackends(kBuiltIn);
-  EXPECT_EQ(list.back().from, m_directory.string());
-  EXPECT_THAT(list.back().reason, HasSubstr("cannot be read"));
+  const auto row = std::ranges::find(list, m_directory.string(), &BackendInfo::from); // a CUDA module may come after it
+  ASSERT_NE(row, list.end());
+  EXPECT_THAT(row->reason, HasSubstr("cannot be read"));
 }
 
 TEST(ChooseBackend, AutoIsCudaWhereItCanBeUsed) {
