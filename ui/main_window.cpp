@@ -65,6 +65,7 @@ MainWindow::MainWindow(const WindowOptions &options, QWidget *parent)
   placeDocks();
   setUpRunActions();
   setUpTools();
+  setUpBackends();
   setUpFileMenu();
   setUpRunMenu();
   setUpViewMenu();
@@ -236,6 +237,8 @@ void MainWindow::setUpRunMenu() {
   });
   settings->setShortcut(Qt::CTRL | Qt::Key_E);
   menu->addActions({m_openPlan, m_openStudy});
+  menu->addSeparator();
+  menu->addMenu(m_backends);
 }
 
 void MainWindow::setUpViewMenu() {
@@ -301,6 +304,7 @@ void MainWindow::setUpToolBar() {
 
 void MainWindow::setUpStatusBar() {
   m_status = new EngineStatus(m_workspace->engine(), this);
+  m_status->setBackendMenu(m_backends);
   statusBar()->addWidget(m_status, 1);
   statusBar()->setSizeGripEnabled(false);
   connect(m_status, &EngineStatus::problemsClicked, this, [this] { raiseDock(QStringLiteral("log")); });
@@ -334,6 +338,7 @@ void MainWindow::open(const WindowOptions &options) {
   else
     m_workspace->openFiles(options.files);
   showOpenedGeneration();
+  if (m_remember) m_workspace->engine().setBackend(rememberedBackend());
   if (options.startEngine) m_workspace->startEngine(options.model, options.text);
 }
 
@@ -362,6 +367,7 @@ void MainWindow::showState() {
                                               : tr("Waits after the present step; previews still work (F6)"));
   m_cancel->setEnabled(state == Engine::Running || state == Engine::Paused);
   m_settings->setRunning(m_workspace->engine().isRunning());
+  m_backends->setEnabled(!m_workspace->engine().isRunning());
   showGenerationState();
 }
 

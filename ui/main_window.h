@@ -74,6 +74,10 @@ private:
   void setUpTools();
   void openPlan(const QString &policy);
   void openStudy(const QString &builtIn);
+  void setUpBackends();
+  void showBackends();
+  static QString rememberedBackend();
+  void chooseBackend(const QString &backend);
   void setUpRunActions();
   void setUpFileMenu();
   void setUpRunMenu();
@@ -115,6 +119,7 @@ private:
   QAction *m_start = nullptr, *m_pause = nullptr, *m_cancel = nullptr;
   QAction *m_open = nullptr, *m_save = nullptr;
   QMenu *m_pictures = nullptr;
+  QMenu *m_backends = nullptr; ///< where to compute (main_window_backends.cpp)
   bool m_remember = true;
   bool m_previewShown = false;
   QTabWidget *m_tabs = nullptr; ///< of the centre; each remembers which docks stand around it

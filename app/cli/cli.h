@@ -82,7 +82,11 @@ private:
   bool m_dirty = false;
 };
 
-/// Loads model and text with progress.
+/// One line on stderr that is no error.
+void say(const std::string &sentence);
+
+/// Loads model and text with progress. Where the backend is `auto` and the GPU fails while loading, says so and goes on with
+/// the CPU.
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line);
 
 /// Writes the HTML report of a store (report.cpp).

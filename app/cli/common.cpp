@@ -3,6 +3,7 @@
 
 #include "cpu_backends.h"
 #include "error.h"
+#include "model/utf8.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -99,8 +100,10 @@ void writeTextFile(const std::string &path, std::string_view text, std::string_v
 
 void addModelOptions(const Command &command, SessionOptions &options) {
   CalibrationSource &calibration = options.calibration;
+  options.backend = kAutoBackend;
   command.option("--model", options.model, "F", "GGUF file, synthetic:... or default (the model run.sh fetches)").shown();
-  command.option("--backend", options.backend, "NAME", "see info --backends").shown();
+  command.option("--backend", options.backend, "NAME", "auto: cuda where it can be used, else cpu; see info --backends")
+      .shown();
   command.option("--threads", options.threads, "N", "0: one a core").shown().range(0, 1024);
   command
       .option("--calibration", calibration.text, "F", "text that conditioning is measured on; never tokens that are scored")
@@ -167,8 +170,24 @@ void ProgressLine::show(const StudyProgress &progress) {
 }
 
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line) {
-  return std::make_unique<Session>(
-      options, backends(), [&](double fraction, const std::string &text) { line.show(fraction, text); }, interrupted());
+  const auto open = [&](const SessionOptions &o) {
+    return std::make_unique<Session>(
+        o, backends(), [&](double fraction, const std::string &text) { line.show(fraction, text); }, interrupted());
+  };
+  try {
+    return open(options);
+  } catch (const Error &error) {
+    if (options.backend != kAutoBackend || !isDeviceFault(error.code(), chooseBackend(backends(), options.backend).name))
+      throw;
+    say(fmt::format("goes on with the CPU: {}", error.what()));
+  }
+  SessionOptions host = options;
+  host.backend = kHostBackend;
+  return open(host);
+}
+
+void say(const std::string &sentence) {
+  std::fprintf(stderr, "xqscope-cli: %s\n", printable(sentence, std::string::npos).c_str());
 }
 
 std::string exitCodeHelp() {

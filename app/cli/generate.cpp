@@ -4,6 +4,7 @@
 #include "model/chat_template.h"
 #include "model/input_file.h"
 #include "run/generation.h"
+#include "run/memory_fit.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -152,6 +153,7 @@ void generate(Options options) {
   const auto session = openSession(options.session, line);
   const Model &model = session->model();
   const std::vector<TokenId> feed = kept ? nextTokens(options, *kept, model) : promptTokens(request, model);
+  requireGeneration(*session, request, std::ssize(feed) + (kept ? std::ssize(kept->tokens()) : 0));
   std::vector<std::shared_ptr<const Method>> methods;
   for (const PolicySpec &policy : request.policies) methods.push_back(session->method(policy, stop));
   std::optional<RunStore> store;

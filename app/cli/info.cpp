@@ -60,6 +60,8 @@ void showBackends(const Options &options) {
   for (const BackendInfo &b : backends())
     text += fmt::format("{:<10} {:<10} {} ({})\n", b.name, b.usable() ? "usable" : "unusable",
                         b.usable() ? b.description : b.reason, b.from);
+  const BackendChoice choice = chooseBackend(backends(), kAutoBackend);
+  text += fmt::format("{:<10} {:<10} {}\n", kAutoBackend, choice.name, choice.note);
   print(text);
 }
 

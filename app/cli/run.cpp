@@ -18,7 +18,7 @@ namespace xqs::cli {
 namespace {
 
 struct Options {
-  std::string spec, store, known, report, shard = "1/1";
+  std::string spec, store, known, report, backend, shard = "1/1";
   std::vector<std::string> settings;
   int jobs = 1, threads = 0;
   bool dryRun = false, json = false, progressJson = false;
@@ -41,22 +41,33 @@ void show(const StudyOutcome &outcome, const Study &study) {
   print(text);
 }
 
-StudyOutcome runHere(const Study &study, const StudyPart &part, const Options &options) {
+/// Where the GPU fails before it has begun with anything, `auto` is the CPU.
+StudyOutcome runHere(const Study &study, StudyPart &part, const Options &options) {
+  bool started = false;
   ProgressLine line;
   StudyHooks hooks;
   hooks.stop = interrupted();
+  hooks.started = [&](RowId) { started = true; };
   hooks.progress = [&](const StudyProgress &progress) {
     if (options.progressJson)
       printJson({{"fraction", progress.fraction}, {"seconds_left", progress.secondsLeft}, {"text", progress.text}});
     else
       line.show(progress);
   };
+  try {
+    return runStudy(study, part, backends(), hooks, options.threads);
+  } catch (const Error &error) {
+    if (started || study.backend() != kAutoBackend || !isDeviceFault(error.code(), part.autoBackend)) throw;
+    say(fmt::format("goes on with the CPU: {}", error.what()));
+  }
+  part.autoBackend = kHostBackend;
   return runStudy(study, part, backends(), hooks, options.threads);
 }
 
 void runStudyOrExperiment(const Options &options) {
   const Study study = loadStudy(options.spec, options.settings);
   StudyPart part;
+  part.autoBackend = chooseBackend(backends(), kAutoBackend).name;
   part.store = options.store, part.known = options.known;
   readShard(options.shard, part);
   if (options.dryRun) {
@@ -136,7 +147,12 @@ void addRun(const Command &app) {
       "\"isolated\": {...}};\nxqscope-cli studies NAME prints a built-in one to start from. An experiment is one run; "
       "the built-in one,\nas an example (missing keys take the defaults shown here):\n" +
       toJson(defaultExperiment()).dump(2) + "\n\nxqscope-cli policies lists what a policy may say.");
-  command.does([options] { runStudyOrExperiment(*options); });
+  command.option("--backend", options->backend, "NAME",
+                 "the same as --set backend=NAME; figures of two backends are two runs");
+  command.does([options] {
+    if (!options->backend.empty()) options->settings.push_back("backend=" + options->backend);
+    runStudyOrExperiment(*options);
+  });
 }
 
 } // namespace xqs::cli

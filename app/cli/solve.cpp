@@ -88,7 +88,9 @@ void check(const PlannedRun &run, const Solution &s) {
 void verify(Solution &s, const Options &options) {
   const Study study = verificationStudy(s, options);
   const std::string store = storeOf(options.store);
-  const StudyPart part{store, {}, 1, 1};
+  StudyPart part;
+  part.store = store;
+  part.autoBackend = s.matrix.run.backend; // figures of another backend would be another run's
   const PlannedRun planned = planStudy(study, part).front();
   check(planned, s);
   {

@@ -38,7 +38,7 @@ View Engine::rows(const Buffer &buffer, Index lane, Index lanes, Index width) co
 
 void Engine::reserve(Index lanes, Index tokens) {
   if (lanes == m_lanes && tokens == m_tokens) return;
-  m_lanes = lanes, m_tokens = tokens;
+  m_lanes = m_tokens = 0; // until all of it is there: memory may run out in between
   const ModelConfig &c = m_model.config();
   const Index d = c.shape.d, dkv = c.shape.dkv(), dq = c.shape.heads * c.shape.dh;
   const std::pair<Buffer *, Index> all[] = {{&m_residual, d}, {&m_normed, d}, {&m_q, dq},        {&m_k, dkv},
@@ -48,6 +48,7 @@ void Engine::reserve(Index lanes, Index tokens) {
     *buffer = {}; // given back before the next one is asked for
     *buffer = m_model.backend().allocate(lanes * tokens * width * sizeOf(DType::F32), Purpose::Activations);
   }
+  m_lanes = lanes, m_tokens = tokens;
 }
 
 void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, std::stop_token stop,

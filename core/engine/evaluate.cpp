@@ -122,7 +122,7 @@ std::vector<WindowEvaluator::Scored> WindowEvaluator::scoreLanes(Index lanes, st
   const auto window = static_cast<Index>(m_tokens.size()), end = window - 1;
   const Index first = firstScored(m_protocol, window), block = std::min(kLogitRows, std::max<Index>(end - first, 1));
   const View exactHidden = m_exactHidden.f32(window, d);
-  if (m_exactLogits.bytes() < block * vocab * sizeOf(DType::F32)) {
+  if (m_logits.bytes() < block * vocab * sizeOf(DType::F32)) {
     m_exactLogits = backend.allocate(block * vocab * sizeOf(DType::F32), Purpose::Activations);
     m_logits = backend.allocate(block * vocab * sizeOf(DType::F32), Purpose::Activations);
   }

@@ -128,8 +128,8 @@ std::unique_ptr<Model> Model::load(const ModelReader &reader, Backend &backend, 
   readAll(reader, backend, jobs, progress, stop);
   checkStop(stop);
   if (const std::int64_t beyond = backend.takeSaturated(); beyond > 0)
-    throw Error(Code::Unsupported, std::to_string(beyond) + " weights do not fit FP16, which backend " + backend.name() +
-                                       " keeps them in; use --backend cpu");
+    throw Error(Code::BackendUnusable, std::to_string(beyond) + " weights do not fit FP16, which backend " + backend.name() +
+                                           " keeps them in; use --backend cpu");
   model->m_hash = reader.hash();
   return model;
 }

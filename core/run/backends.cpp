@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends.h"
 
-#include "error.h"
-
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -137,6 +135,23 @@ BackendPtr createBackend(std::span<const BackendInfo> backends, std::string_view
     throw Error(Code::BackendUnusable, fmt::format("backend '{}' ({}) cannot be used: {}; available: {}", name, wanted->from,
                                                    wanted->reason, fmt::join(available, ", ")));
   return {wanted->module->create(threads), BackendDeleter{wanted->module->destroy}};
+}
+
+BackendChoice chooseBackend(std::span<const BackendInfo> backends, std::string_view wanted) {
+  constexpr std::string_view kDevice = "cuda";
+  if (wanted != kAutoBackend) return {std::string(wanted), {}};
+  const BackendInfo *first = nullptr;
+  for (const BackendInfo &info : backends) {
+    if (info.name != kDevice) continue;
+    if (info.usable()) return {info.name, {}};
+    if (first == nullptr) first = &info;
+  }
+  return {kHostBackend, fmt::format("CUDA is not used: {}",
+                                    first != nullptr ? first->reason : "no module libxqs_cuda.so lies beside the program")};
+}
+
+bool isDeviceFault(Code code, std::string_view backend) {
+  return (code == Code::OutOfMemory || code == Code::BackendUnusable) && backend != kHostBackend && backend != "reference";
 }
 
 nlohmann::json backendsToJson(std::span<const BackendInfo> backends) {

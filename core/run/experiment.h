@@ -25,12 +25,12 @@ struct Experiment {
   Protocol protocol = Protocol::Paper;
   std::vector<PolicySpec> policies; ///< side by side, in this order
   CalibrationSource calibration;
-  bool captures = true;    ///< distributions, similarity and layer errors of the first window
-  bool positions = true;   ///< every position's scores, not only their means
-  bool noiseFloor = false; ///< the first window once more with a perturbation
-  std::string backend = "cpu";
-  int threads = 0; ///< 0: one a core
-  int lanes = 4;   ///< policies that advance through the model together; more need more memory
+  bool captures = true;         ///< distributions, similarity and layer errors of the first window
+  bool positions = true;        ///< every position's scores, not only their means
+  bool noiseFloor = false;      ///< the first window once more with a perturbation
+  std::string backend = "auto"; ///< see chooseBackend
+  int threads = 0;              ///< 0: one a core
+  int lanes = 4;                ///< policies that advance through the model together; more need more memory
   std::int64_t seed = 0;
 };
 

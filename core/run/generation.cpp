@@ -3,6 +3,7 @@
 
 #include "model/sha256.h"
 #include "run/machine.h"
+#include "run/memory_fit.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -190,6 +191,7 @@ void generateAll(Session &session, const GenerationRequest &request, std::span<c
 void runGeneration(Session &session, const GenerationRequest &request, RunStore &store, const RunHooks &hooks) {
   request.sampling.validate();
   const std::vector<TokenId> prompt = promptTokens(request, session.model());
+  requireGeneration(session, request, std::ssize(prompt));
   GenerationRecorder recorder(session, request, prompt, store);
   if (hooks.started) hooks.started(recorder.run());
   const auto endAfter = [&](const char *status, const std::string &message) {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/run_events.h"
 
-#include "error.h"
-
 #include <exception>
 #include <new>
 
@@ -25,22 +23,27 @@ void RunEvents::progress(const nlohmann::json &done, const nlohmann::json &total
 }
 
 void RunEvents::ended(const End &end) const {
-  m_send({{"event", "run-ended"}, {"run", m_run}, {"status", end.status}, {"message", end.message}});
+  m_send({{"event", "run-ended"},
+          {"run", m_run},
+          {"status", end.status},
+          {"message", end.message},
+          {"code", end.code ? nlohmann::json(errorName(*end.code)) : nlohmann::json()}});
 }
 
-void RunEvents::tell(const std::function<End()> &compute, bool throwUnstarted) const {
+RunEvents::End RunEvents::tell(const std::function<End()> &compute, bool throwUnstarted) const {
   End end;
   try {
     end = compute();
   } catch (const Error &error) {
     if (throwUnstarted && m_run == 0) throw;
-    end = {error.code() == Code::Cancelled ? "cancelled" : "failed", error.what()};
+    end = {error.code() == Code::Cancelled ? "cancelled" : "failed", error.what(), error.code()};
   } catch (const std::bad_alloc &) {
-    end = {"failed", "not enough memory; use a shorter window, fewer lanes or a smaller model"};
+    end = {"failed", "not enough memory; use a shorter window, fewer lanes or a smaller model", Code::OutOfMemory};
   } catch (const std::exception &error) {
-    end = {"failed", error.what()};
+    end = {"failed", error.what(), Code::Internal};
   }
   ended(end);
+  return end;
 }
 
 } // namespace xqs

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "error.h"
 #include "store/records.h"
 
 #include <nlohmann/json.hpp>
 
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace xqs {
@@ -22,11 +24,13 @@ public:
 
   struct End {
     std::string status = "finished", message = {};
+    std::optional<Code> code = {}; ///< of what went wrong
   };
   void ended(const End &end) const;
   /// Calls `compute` and tells its end; whatever it throws is one, for the window waits for it. An Error before anything was
   /// started is thrown on where `throwUnstarted`.
-  void tell(const std::function<End()> &compute, bool throwUnstarted) const;
+  /// Gives the end.
+  End tell(const std::function<End()> &compute, bool throwUnstarted) const;
 
 private:
   Send m_send;

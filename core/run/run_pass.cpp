@@ -20,6 +20,11 @@ double secondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// Whatever the run tolerates: the next policy would fare no better.
+bool endsTheRun(const Error &error) {
+  return error.code() == Code::Cancelled || error.code() == Code::StoreUnwritable || error.code() == Code::BackendUnusable;
+}
+
 Blob bytesOf(const std::vector<float> &values) {
   Blob blob(values.size() * sizeof(float));
   std::memcpy(blob.data(), values.data(), blob.size());
@@ -28,10 +33,10 @@ Blob bytesOf(const std::vector<float> &values) {
 
 } // namespace
 
-RunPass::RunPass(Session &session, const Experiment &experiment, const RunPart &part, bool tolerant, RunStore *store,
-                 const RunHooks &hooks, RunResult &result)
-    : m_session(session), m_experiment(experiment), m_part(part), m_tolerant(tolerant), m_store(store), m_hooks(hooks),
-      m_result(result), m_evaluator(session.model(), experiment.state, experiment.protocol),
+RunPass::RunPass(Session &session, const Experiment &experiment, const RunPart &part, bool tolerant,
+                 const WindowMemory &memory, RunStore *store, const RunHooks &hooks, RunResult &result)
+    : m_session(session), m_experiment(experiment), m_part(part), m_tolerant(tolerant), m_memory(memory), m_store(store),
+      m_hooks(hooks), m_result(result), m_evaluator(session.model(), experiment.state, experiment.protocol),
       m_work(missingWork(experiment, result.run.windows, part, store != nullptr && experiment.captures)) {
   for (const WindowWork &work : m_work) m_progress.total += work.units();
   for (const auto &[point, row] : part.stored.scored) m_scores[point] = {row.meanNll, row.meanKl};
@@ -64,6 +69,7 @@ void RunPass::begin() {
   if (m_part.stored.id == 0) {
     log("info", fmt::format("{} on {}: {} x {} tokens, {} policies", m_result.run.model, m_result.run.device,
                             m_result.run.windows, m_experiment.window, policies));
+    if (!m_session.backendNote().empty()) log("info", m_session.backendNote());
   } else {
     std::size_t missing = 0;
     for (const WindowWork &work : m_work) missing += work.score.size();
@@ -124,22 +130,23 @@ void RunPass::captureExact(const WindowWork &work) {
   m_busySeconds += secondsSince(started);
 }
 
-/// A group that fails is tried one by one: only the policies at fault are given up.
+/// A group that fails is tried one by one: only the policies at fault are given up, and those that are not do not fit side
+/// by side may fit one after the other.
 void RunPass::scoreOrSplit(const WindowWork &work, const Places &group) {
-  if (m_tolerant && group.size() > 1) {
+  if (group.size() > 1) {
     try {
       return scoreGroup(work, group);
     } catch (const Error &error) {
-      if (error.code() == Code::Cancelled || error.code() == Code::StoreUnwritable) throw;
+      const bool memory = error.code() == Code::OutOfMemory;
+      if (endsTheRun(error) || !(memory || m_tolerant)) throw;
       m_rows.clear();
+      if (memory) m_session.dropMethods();
     } catch (const std::bad_alloc &) {
+      if (!m_tolerant) throw;
       m_rows.clear();
     }
   }
-  for (const std::size_t policy : group) {
-    if (!m_tolerant) return scoreGroup(work, group);
-    tolerate({policy}, [&] { scoreGroup(work, {policy}); });
-  }
+  for (const std::size_t policy : group) tolerate({policy}, [&] { scoreGroup(work, {policy}); });
 }
 
 template <class Compute> void RunPass::tolerate(const Places &group, Compute compute) {
@@ -147,7 +154,7 @@ template <class Compute> void RunPass::tolerate(const Places &group, Compute com
   try {
     return compute();
   } catch (const Error &error) {
-    if (!m_tolerant || error.code() == Code::Cancelled || error.code() == Code::StoreUnwritable) throw;
+    if (!m_tolerant || endsTheRun(error)) throw;
     message = error.what();
   } catch (const std::bad_alloc &) {
     if (!m_tolerant) throw;
@@ -162,6 +169,7 @@ template <class Compute> void RunPass::tolerate(const Places &group, Compute com
 }
 
 void RunPass::scoreGroup(const WindowWork &work, const Places &group) {
+  if (group.size() == 1) m_memory.require(m_experiment.policies[group.front()]);
   const auto methods = prepare(group);
   const auto started = Clock::now();
   std::vector<const Method *> lanes;
@@ -241,13 +249,15 @@ void RunPass::openLoops(const WindowWork &work) {
 }
 
 /// In the first window the first policy alone, so that the first point comes early; then as many side by side as the
-/// experiment allows. Groups do not depend on what is missing: the same policies compute side by side after an interruption.
+/// experiment allows and memory holds. Groups do not depend on what is missing: the same policies compute side by side after
+/// an interruption.
 std::vector<RunPass::Places> RunPass::groups(Index window, const Places &wanted) const {
   std::vector<Places> all;
   const Places &mine = m_part.policies;
   const bool first = window == m_experiment.firstWindow;
   for (std::size_t begin = 0, end = 0; begin < mine.size(); begin = end) {
     end = std::min(mine.size(), begin + (first && begin == 0 ? 1 : static_cast<std::size_t>(m_experiment.lanes)));
+    end = lastThatFits(begin, end);
     Places group;
     for (std::size_t i = begin; i < end; ++i)
       if (!m_failed.contains(mine[i]) && std::find(wanted.begin(), wanted.end(), mine[i]) != wanted.end())
@@ -255,6 +265,18 @@ std::vector<RunPass::Places> RunPass::groups(Index window, const Places &wanted)
     if (!group.empty()) all.push_back(std::move(group));
   }
   return all;
+}
+
+/// As many of the policies [begin, end) as fit side by side, but one.
+std::size_t RunPass::lastThatFits(std::size_t begin, std::size_t end) const {
+  if (m_memory.unlimited()) return end;
+  Index bytes = m_memory.group({});
+  for (std::size_t i = begin; i < end; ++i) {
+    const PolicySpec &policy = m_experiment.policies[m_part.policies[i]];
+    bytes += m_memory.lane(policy);
+    if (i > begin && !m_memory.fits(bytes)) return i;
+  }
+  return end;
 }
 
 void RunPass::addScore(std::int64_t policy, Index window, const WindowScore &score, const PositionScores &positions) {

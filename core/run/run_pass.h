@@ -3,6 +3,7 @@
 
 #include "capture/captures.h"
 #include "engine/evaluate.h"
+#include "run/memory_fit.h"
 #include "run/runner.h"
 
 #include <chrono>
@@ -19,8 +20,8 @@ inline constexpr const char *kRunStopped =
 class RunPass {
 public:
   /// `store` may be null. All references must outlive this.
-  RunPass(Session &session, const Experiment &experiment, const RunPart &part, bool tolerant, RunStore *store,
-          const RunHooks &hooks, RunResult &result);
+  RunPass(Session &session, const Experiment &experiment, const RunPart &part, bool tolerant, const WindowMemory &memory,
+          RunStore *store, const RunHooks &hooks, RunResult &result);
   /// Throws Cancelled and what went wrong.
   void execute();
 
@@ -36,6 +37,7 @@ private:
   void noiseGroup(Index window, const Places &group);
   void openLoops(const WindowWork &work);
   std::vector<Places> groups(Index window, const Places &wanted) const;
+  std::size_t lastThatFits(std::size_t begin, std::size_t end) const;
   std::vector<std::shared_ptr<const Method>> prepare(const Places &group);
 
   /// Calls `compute`; where the run is tolerant, an error of what these policies do ends them, not the run.
@@ -54,6 +56,7 @@ private:
   const Experiment &m_experiment;
   const RunPart &m_part;
   bool m_tolerant;
+  WindowMemory m_memory;
   RunStore *m_store;
   const RunHooks &m_hooks;
   RunResult &m_result;

@@ -2,11 +2,29 @@
 #include "run/runner.h"
 
 #include "run/machine.h"
+#include "run/memory_fit.h"
 #include "run/run_pass.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <chrono>
 
 namespace xqs {
+
+namespace {
+
+/// What is free, with the memory of earlier runs' policies where it is needed.
+WindowMemory roomFor(Session &session, const Experiment &experiment, const std::vector<std::size_t> &policies, bool stored) {
+  const WindowMemory memory = windowMemory(session, experiment, stored);
+  const auto fits = [&](std::size_t i) { return memory.fits(memory.group({&experiment.policies[i], 1})); };
+  if (memory.unlimited() || (memory.fits(memory.exact()) && std::all_of(policies.begin(), policies.end(), fits)))
+    return memory;
+  session.dropMethods();
+  return windowMemory(session, experiment, stored);
+}
+
+} // namespace
 
 RunResult Runner::run(const RunHooks &hooks) {
   RunResult result;
@@ -23,6 +41,10 @@ RunResult Runner::run(const RunHooks &hooks) {
   for (const std::size_t i : part.policies)
     result.policies.push_back(
         describePolicy(m_experiment.policies[i], shape, m_experiment.window, m_experiment.state, part.indices[i]));
+  const WindowMemory memory = roomFor(m_session, m_experiment, part.policies, m_store != nullptr);
+  memory.require(memory.exact(), "the exact model");
+  if (!m_plan.tolerant)
+    for (const std::size_t i : part.policies) memory.require(m_experiment.policies[i]);
   result.run = describeRun(m_session, m_experiment, windows, "eval");
   result.run.study = m_plan.study;
   if (m_store != nullptr && part.stored.id != 0) {
@@ -50,15 +72,18 @@ RunResult Runner::run(const RunHooks &hooks) {
     }
   };
   try {
-    RunPass(m_session, m_experiment, part, m_plan.tolerant, m_store, hooks, result).execute();
+    RunPass(m_session, m_experiment, part, m_plan.tolerant, memory, m_store, hooks, result).execute();
     end("finished", "");
   } catch (const Error &error) {
     if (error.code() == Code::Cancelled) {
       endAfter("cancelled", kRunStopped);
       throw Error(Code::Cancelled, kRunStopped);
     }
-    endAfter("failed", error.what());
-    throw;
+    std::string message = error.what();
+    if (isDeviceFault(error.code(), m_session.options().backend) && m_store != nullptr)
+      message += "; windows that were finished are in the store";
+    endAfter("failed", message);
+    throw Error(error.code(), message);
   } catch (const std::bad_alloc &) {
     const std::string message = "not enough memory for this run; use a shorter window, fewer lanes or a smaller model";
     endAfter("failed", message);

@@ -55,9 +55,9 @@ public:
   Runner(Session &session, const Experiment &experiment, RunStore *store, RunPlan plan = {})
       : m_session(session), m_experiment(experiment), m_store(store), m_plan(std::move(plan)) {}
 
-  /// Throws Usage, TextTooShort before anything is written; afterwards a RunEndRow says how it ended ("finished",
-  /// "cancelled", "failed") and the error is thrown on: Cancelled after a stop (finished windows are kept), or what went
-  /// wrong.
+  /// Throws Usage, TextTooShort and OutOfMemory (a device's memory does not suffice: see memory_fit.h) before anything is
+  /// written; afterwards a RunEndRow says how it ended ("finished", "cancelled", "failed") and the error is thrown on:
+  /// Cancelled after a stop (finished windows are kept), or what went wrong.
   RunResult run(const RunHooks &hooks);
 
 private:

@@ -14,6 +14,7 @@
 
 #include <deque>
 #include <mutex>
+#include <optional>
 
 namespace xqs {
 
@@ -52,6 +53,7 @@ struct OpenRequest {
 
 OpenRequest openRequest(const json &arguments) {
   OpenRequest request;
+  request.session.backend = kAutoBackend;
   for (const auto &[key, value] : arguments.items()) {
     std::string *text = key == "model"         ? &request.session.model
                         : key == "text"        ? &request.session.text
@@ -89,6 +91,8 @@ private:
   void generate(const json &arguments, std::stop_token stop);
   void tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute);
   void preview(const json &arguments, std::stop_token stop);
+  bool isFault(Code code) const { return isDeviceFault(code, m_backend); }
+  void ended(const RunEvents::End &end);
   bool warm(std::stop_token stop);
   void requireSession() const;
   void badLine(const std::string &message);
@@ -97,6 +101,8 @@ private:
   EventWriter m_events;
   std::unique_ptr<RunStore> m_store;
   std::unique_ptr<Session> m_session;
+  std::string m_backend;              // of the session, or of the one that is being opened
+  std::optional<Error> m_fault;       // of the device: this process ends, a new one can compute again
   std::unique_ptr<Preview> m_preview; // uses both
   std::deque<PolicySpec> m_toWarm;    // prepared while idle, so that their previews and runs start at once
   CommandQueue m_queue;
@@ -104,18 +110,33 @@ private:
 };
 
 void Server::loop() {
-  m_events.write({{"event", "hello"}, {"version", XQS_VERSION}});
+  m_events.write({{"event", "hello"}, {"version", XQS_VERSION}, {"backends", backendsToJson(m_backends)}});
   while (const auto command = m_queue.next([this](std::stop_token stop) { return warm(std::move(stop)); })) {
     try {
       handle(*command);
     } catch (const Error &error) {
-      m_events.error(error.code(), error.what());
+      if (isFault(error.code()))
+        m_fault = error;
+      else
+        m_events.error(error.code(), error.what());
     } catch (const std::bad_alloc &) {
       m_events.error(Code::OutOfMemory, "not enough memory; use a shorter window, fewer lanes or a smaller model");
     }
+    if (m_fault) break;
   }
+  if (m_fault)
+    m_events.write({{"event", "backend-failed"},
+                    {"backend", m_backend},
+                    {"code", errorName(m_fault->code())},
+                    {"message", m_fault->what()}});
   m_preview.reset();
   if (m_store) m_store->close();
+  if (m_fault) throw Error(*m_fault);
+}
+
+/// What broke in a run or a study breaks in the next one too.
+void Server::ended(const RunEvents::End &end) {
+  if (end.code && isFault(*end.code)) m_fault.emplace(*end.code, end.message);
 }
 
 void Server::handle(const CommandQueue::Command &command) {
@@ -136,17 +157,18 @@ void Server::open(const json &arguments, std::stop_token stop) {
     m_store.reset();
     m_store = std::make_unique<RunStore>(request.store);
   }
-  const auto loading = [this](double fraction, const std::string &text) {
-    m_events.write({{"event", "loading"}, {"fraction", fraction}, {"text", text}});
+  const std::string backend = chooseBackend(m_backends, request.session.backend).name;
+  const auto loading = [&](double fraction, const std::string &text) {
+    m_events.write({{"event", "loading"}, {"fraction", fraction}, {"text", text}, {"backend", backend}});
   };
   const bool sameModel = m_session && m_session->options().model == request.session.model &&
-                         m_session->options().backend == request.session.backend &&
-                         m_session->options().threads == request.session.threads;
+                         m_session->options().backend == backend && m_session->options().threads == request.session.threads;
   if (sameModel) {
     m_session->setText(request.session.text);
     m_session->setCalibration(request.session.calibration);
   } else {
     m_session.reset(); // two models need not fit side by side
+    m_backend = backend;
     m_session = std::make_unique<Session>(request.session, m_backends, loading, stop);
   }
   m_preview = std::make_unique<Preview>(*m_session, *m_store);
@@ -165,6 +187,8 @@ void Server::open(const json &arguments, std::stop_token stop) {
                   {"context", config.contextLength},
                   {"text", m_session->text().name},
                   {"tokens", m_session->tokens().size()},
+                  {"backend", backend},
+                  {"backend_note", m_session->backendNote()},
                   {"device", m_session->backend().device()},
                   {"preview_run", m_preview->run()}});
 }
@@ -201,7 +225,7 @@ void Server::tellRun(std::stop_token stop, const std::function<void(const RunHoo
     compute(hooks);
     return RunEvents::End{};
   };
-  events.tell(computed, true);
+  ended(events.tell(computed, true));
 }
 
 void Server::study(const CommandQueue::Command &command) {
@@ -219,7 +243,7 @@ void Server::study(const CommandQueue::Command &command) {
                              between};
   if (command.name == "estimate") return serveEstimate(service, command.arguments);
   m_preview->warm(command.stop); // on the open text: the study may change it
-  serveStudy(service, command.arguments, command.stop);
+  ended(serveStudy(service, command.arguments, command.stop));
 }
 
 void Server::preview(const json &arguments, std::stop_token stop) {
@@ -238,6 +262,7 @@ void Server::preview(const json &arguments, std::stop_token stop) {
   } catch (const Error &error) {
     if (error.code() == Code::StoreUnwritable) throw;
     failed(error.what());
+    if (error.code() == Code::BackendUnusable && isFault(error.code())) m_fault = error;
   }
 }
 
@@ -254,6 +279,11 @@ bool Server::warm(std::stop_token stop) {
     return true;
   } catch (const Error &error) {
     if (error.code() == Code::Cancelled) return true;
+    if (error.code() == Code::BackendUnusable && isFault(error.code())) {
+      m_fault = error;
+      m_queue.quit();
+      return false;
+    }
     if (error.code() != Code::Usage)
       m_events.error(error.code(), error.what()); // Usage: a default that does not fit this model
     if (m_toWarm.empty()) return false;
@@ -277,7 +307,7 @@ void serve(std::span<const BackendInfo> backends, int in, int out, std::stop_tok
 
 std::string serveHelp() {
   return R"(Commands, one JSON object a line:
-  {"cmd":"open","model":"default","text":"builtin:primer","store":"F.xqs","backend":"cpu","threads":0,
+  {"cmd":"open","model":"default","text":"builtin:primer","store":"F.xqs","backend":"auto","threads":0,
    "calibration":"builtin:calibration"}
   {"cmd":"run","spec":{...}}        an experiment, see run --help; model, text and backend are those of open
   {"cmd":"study","study":"{...} or NAME","name":"N","store":"F.xqs"}   what the store lacks of a study
@@ -288,11 +318,14 @@ std::string serveHelp() {
   {"cmd":"preview","policy":"SPEC"} open loop on the text's first tokens; a newer one replaces one that waits
   {"cmd":"quit"}                    the end of the input does the same
 Events, one JSON object a line:
-  hello {version}; loading {fraction, text}; model {name, shape, vocab, context, text, tokens, device, preview_run};
-  run-started {run}; progress {run, done, total, tokens_per_second, seconds_left, text}; run-ended {run, status, message};
+  hello {version, backends}; loading {fraction, text, backend};
+  model {name, shape, vocab, context, text, tokens, backend, backend_note, device, preview_run};
+  run-started {run}; progress {run, done, total, tokens_per_second, seconds_left, text};
+  run-ended {run, status, message, code};
   preview {run, policy_index, policy, milliseconds}; preview-failed {message};
   estimate {tag, study, about, points, missing, relative_size, runs, estimated_seconds, estimate_source};
-  estimate-failed {tag, message}; error {code, message})";
+  estimate-failed {tag, message}; error {code, message};
+  backend-failed {backend, code, message}: a device's memory does not suffice or it has broken down; the process then ends)";
 }
 
 } // namespace xqs

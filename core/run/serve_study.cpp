@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/serve_study.h"
 
-#include "run/run_events.h"
 #include "run/study_plan.h"
 #include "run/study_runner.h"
 
@@ -39,6 +38,7 @@ Request request(const StudyService &service, const json &arguments) {
   const std::vector<std::string> names = Study::builtInNames();
   const bool builtIn = std::find(names.begin(), names.end(), source) != names.end();
   Request r{builtIn ? Study::builtIn(source) : Study::parse(source, text(arguments, "name", "study")), {}};
+  r.part.autoBackend = service.session.options().backend;
   r.part.store = text(arguments, "store", service.store.file().string());
   return r;
 }
@@ -109,7 +109,7 @@ void serveEstimate(const StudyService &service, const json &arguments) {
   }
 }
 
-void serveStudy(const StudyService &service, const json &arguments, std::stop_token stop) {
+RunEvents::End serveStudy(const StudyService &service, const json &arguments, std::stop_token stop) {
   const Request r = request(service, arguments);
   service.store.flush();
   const std::vector<PlannedRun> runs = planStudy(r.study, r.part);
@@ -129,7 +129,7 @@ void serveStudy(const StudyService &service, const json &arguments, std::stop_to
     const bool failed = outcome.points == 0 && !outcome.problems.empty();
     return {failed ? "failed" : "finished", problemText(outcome.problems)};
   };
-  events.tell(compute, false);
+  return events.tell(compute, false);
 }
 
 } // namespace xqs

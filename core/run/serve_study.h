@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "run/run_events.h"
 #include "run/session.h"
 #include "store/run_store.h"
 
@@ -30,7 +31,7 @@ struct StudyService {
 void serveEstimate(const StudyService &service, const nlohmann::json &arguments);
 
 /// Computes what the store lacks: `run-started` for each run, `progress`, one `run-ended`. Throws what is wrong before
-/// anything was computed.
-void serveStudy(const StudyService &service, const nlohmann::json &arguments, std::stop_token stop);
+/// anything was computed; else gives the end that was told.
+RunEvents::End serveStudy(const StudyService &service, const nlohmann::json &arguments, std::stop_token stop);
 
 } // namespace xqs

@@ -4,6 +4,7 @@
 #include "engine/evaluate.h"
 #include "error.h"
 #include "run/machine.h"
+#include "run/memory_fit.h"
 
 #include <fmt/format.h>
 
@@ -22,6 +23,7 @@ std::unique_ptr<Model> loadModel(const SessionOptions &options, Backend &backend
   };
   report(0, "opening the model");
   const auto reader = openModel(resolveModel(options.model));
+  requireWeights(reader->config(), backend.weightType(), backend.freeBytes(Placement::Device));
   const std::string text = "loading " + reader->config().name;
   double reported = 0; // in steps a person can see
   const auto weightsRead = [&](double fraction) {
@@ -36,7 +38,11 @@ std::unique_ptr<Model> loadModel(const SessionOptions &options, Backend &backend
 
 Session::Session(const SessionOptions &options, std::span<const BackendInfo> backends, const Progress &progress,
                  std::stop_token stop)
-    : m_options(options), m_backend(createBackend(backends, options.backend, options.threads)),
+    : m_options(options), m_backend([&] {
+        BackendChoice choice = chooseBackend(backends, options.backend);
+        m_options.backend = std::move(choice.name), m_backendNote = std::move(choice.note);
+        return createBackend(backends, m_options.backend, options.threads);
+      }()),
       m_model(loadModel(options, *m_backend, progress, stop)), m_inputs(m_model->config(), m_model->tokenizer()),
       m_calibration(*m_model, Calibration::defaultFolder()) {
   if (progress) progress(kModelShare, "reading the text");
@@ -63,7 +69,11 @@ void Session::setCalibration(const CalibrationSource &source) {
       m_inputs.calibrationHash().substr(0, 12) + std::to_string(m_inputs.calibrationWindow()), [this](std::stop_token stop) {
         return measureActivations(*m_model, m_inputs.calibrationTokens(), m_inputs.calibrationWindow(), std::move(stop));
       });
-  m_methods.clear(); // they may be conditioned by another text
+  dropMethods(); // they may be conditioned by another text
+}
+
+void Session::dropMethods() {
+  m_methods.clear();
   m_methodOrder.clear();
 }
 

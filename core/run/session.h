@@ -20,8 +20,8 @@ namespace xqs {
 struct SessionOptions {
   std::string model = "default";
   std::string text = "builtin:primer";
-  std::string backend = "cpu";
-  int threads = 0; ///< 0: one a core
+  std::string backend = kHostBackend; ///< or `auto`; of an open session: what that stands for
+  int threads = 0;                    ///< 0: one a core
   CalibrationSource calibration;
 };
 
@@ -31,11 +31,13 @@ class Session {
 public:
   /// `fraction` 0..1 of loading; `text` says what is being done.
   using Progress = std::function<void(double fraction, const std::string &text)>;
-  /// Loads everything. Throws what the readers of model, text and backend throw, and Cancelled.
+  /// Loads everything. Throws OutOfMemory before anything is loaded where the weights do not fit, what the readers of model,
+  /// text and backend throw, and Cancelled.
   Session(const SessionOptions &options, std::span<const BackendInfo> backends, const Progress &progress = {},
           std::stop_token stop = {});
 
   const SessionOptions &options() const { return m_options; }
+  const std::string &backendNote() const { return m_backendNote; } ///< see BackendChoice
   Backend &backend() const { return *m_backend; }
   int threads() const; ///< that the backend was asked to use
   const Model &model() const { return *m_model; }
@@ -55,9 +57,12 @@ public:
 
   /// A policy prepared for this model; the newest 64 are kept, so that previews and further runs start at once.
   std::shared_ptr<const Method> method(const PolicySpec &spec, std::stop_token stop = {});
+  /// Lets go of all prepared policies: their matrices lie in the backend's memory.
+  void dropMethods();
 
 private:
   SessionOptions m_options;
+  std::string m_backendNote;
   BackendPtr m_backend; // before everything that holds its memory
   std::unique_ptr<Model> m_model;
   RunInputs m_inputs; // before what measures its tokens

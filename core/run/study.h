@@ -34,7 +34,8 @@ public:
   static std::vector<std::string> builtInNames();
 
   const std::string &name() const { return m_name; }
-  const std::string &about() const { return m_about; } ///< a sentence or two; may be empty
+  const std::string &about() const { return m_about; }                                 ///< a sentence or two; may be empty
+  std::string backend() const { return m_base.value("backend", std::string("auto")); } ///< of all its runs
   /// Written as an experiment: a policy that does not fit the model is an error, not a row in `problem`.
   bool isExperiment() const { return m_isExperiment; }
   /// Gives a key of `base` another value, also where the grid has it: "windows", "2". Throws Usage.

@@ -60,6 +60,7 @@ private:
     run.parameters = parameterCount(config);
     const std::vector<std::size_t> mine = share(experiment.policies.size());
     run.experiment = std::move(experiment);
+    if (run.experiment.backend == kAutoBackend) run.experiment.backend = m_part.autoBackend;
     run.textName = run.experiment.text;
     try {
       model.use(run.experiment.text, run.experiment.calibration);

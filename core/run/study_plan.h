@@ -17,9 +17,10 @@ namespace xqs {
 
 /// Which part of a study a process does, and where what is done already lies.
 struct StudyPart {
-  std::filesystem::path store; ///< empty: nothing is stored
-  std::filesystem::path known; ///< another store whose points need not be done again; may be empty
-  int shard = 1, shards = 1;   ///< policies shard, shard + shards, ... of the list of all runs' policies
+  std::filesystem::path store;            ///< empty: nothing is stored
+  std::filesystem::path known;            ///< another store whose points need not be done again; may be empty
+  int shard = 1, shards = 1;              ///< policies shard, shard + shards, ... of the list of all runs' policies
+  std::string autoBackend = kHostBackend; ///< what the backend `auto` stands for; figures of two backends are two runs
 };
 
 /// One run of a study, before any weights are loaded.

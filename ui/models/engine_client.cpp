@@ -5,6 +5,7 @@
 
 #include <QCoreApplication>
 #include <QFileInfo>
+#include <QJsonArray>
 #include <QJsonDocument>
 #include <QLoggingCategory>
 #include <QStandardPaths>
@@ -24,6 +25,8 @@ constexpr int kEarlyDeathMs = 5000;    ///< an engine that lives shorter has a p
 constexpr int kEarlyDeathsAllowed = 2;
 constexpr int kPreviewPatienceMs = 5000; ///< a preview not answered by then no longer holds newer ones back
 constexpr int kQuitMs = 1500;
+constexpr int kGpuDeathsAllowed = 1; ///< in a row
+const QString kCpu = QStringLiteral("cpu");
 
 qint64 integer(const QJsonObject &object, const char *key) {
   return static_cast<qint64>(object[QLatin1String(key)].toDouble());
@@ -44,6 +47,11 @@ EngineClient::EngineClient(QObject *parent) : QObject(parent) {
   m_cancelTimer.setSingleShot(true);
   m_cancelTimer.setInterval(kCancelSilenceMs);
   connect(&m_cancelTimer, &QTimer::timeout, this, &EngineClient::cancelTimedOut);
+  m_faultTimer.setSingleShot(true);
+  m_faultTimer.setInterval(kQuitMs);
+  connect(&m_faultTimer, &QTimer::timeout, this, [this] {
+    if (m_process) m_process->kill(); // a broken driver may not let it end
+  });
 }
 
 EngineClient::~EngineClient() {
@@ -96,6 +104,9 @@ void EngineClient::launch() {
   m_model.reset();
   m_run = 0;
   m_runAsked = m_previewing = false;
+  m_used.clear();
+  m_fault.clear();
+  m_faultTimer.stop();
   connect(m_process.get(), &QProcess::readyReadStandardOutput, this, &EngineClient::readOutput);
   connect(m_process.get(), &QProcess::readyReadStandardError, this, &EngineClient::readErrors);
   connect(m_process.get(), &QProcess::finished, this,
@@ -118,8 +129,19 @@ void EngineClient::open(const QString &model, const QString &text, const QString
   m_open[QStringLiteral("model")] = model;
   m_open[QStringLiteral("text")] = text;
   m_open[QStringLiteral("store")] = store;
+  m_open[QStringLiteral("backend")] = m_backend;
   if (!calibration.isEmpty()) m_open[QStringLiteral("calibration")] = calibration;
   if (m_state == State::Waiting || m_state == State::Ready || m_state == State::Loading) sendOpen();
+}
+
+void EngineClient::setBackend(const QString &backend) {
+  if (backend == m_backend) return;
+  m_backend = backend;
+  m_backendNote.clear();
+  m_gpuDeaths = 0;
+  if (!m_open.isEmpty()) m_open[QStringLiteral("backend")] = backend;
+  Q_EMIT backendsChanged();
+  if (m_state == State::Ready || m_state == State::Loading) sendOpen();
 }
 
 void EngineClient::sendOpen() {
@@ -223,7 +245,7 @@ void EngineClient::handleLine(const QByteArray &line) {
       {"progress", &EngineClient::handleProgress}, {"run-ended", &EngineClient::handleRunEnded},
       {"preview", &EngineClient::handlePreview},   {"preview-failed", &EngineClient::handlePreview},
       {"estimate", &EngineClient::handleEstimate}, {"estimate-failed", &EngineClient::handleEstimate},
-      {"error", &EngineClient::handleError},
+      {"error", &EngineClient::handleError},       {"backend-failed", &EngineClient::handleBackendFailed},
   };
   const auto *found = std::find_if(std::begin(kHandlers), std::end(kHandlers),
                                    [&name](const auto &entry) { return name == QLatin1String(entry.name); });
@@ -234,7 +256,12 @@ void EngineClient::handleLine(const QByteArray &line) {
   (this->*found->handle)(event);
 }
 
-void EngineClient::handleHello(const QJsonObject &) {
+void EngineClient::handleHello(const QJsonObject &event) {
+  m_backends.clear();
+  const QJsonArray rows = event[QStringLiteral("backends")].toArray();
+  for (const QJsonValue &row : rows)
+    m_backends.push_back({string(row.toObject(), "name"), string(row.toObject(), "reason")});
+  Q_EMIT backendsChanged();
   if (m_open.isEmpty())
     setState(State::Waiting);
   else
@@ -242,6 +269,7 @@ void EngineClient::handleHello(const QJsonObject &) {
 }
 
 void EngineClient::handleLoading(const QJsonObject &event) {
+  m_used = string(event, "backend");
   Q_EMIT loading(number(event, "fraction"), string(event, "text"));
 }
 
@@ -256,11 +284,14 @@ void EngineClient::handleModel(const QJsonObject &event) {
   model.kvHeads = integer(shape, "kv_heads");
   model.dh = integer(shape, "dh");
   model.context = integer(event, "context");
+  model.backend = string(event, "backend");
   model.device = string(event, "device");
   model.vocab = integer(event, "vocab");
   model.tokens = integer(event, "tokens");
   model.previewRun = integer(event, "preview_run");
   m_model = model;
+  m_used = model.backend;
+  if (const QString note = string(event, "backend_note"); !note.isEmpty()) m_backendNote = note;
   m_previewing = false;
   setState(State::Ready);
   Q_EMIT modelReady(model);
@@ -287,6 +318,7 @@ void EngineClient::handleRunEnded(const QJsonObject &event) {
   m_cancelTimer.stop();
   m_run = 0;
   m_runAsked = false;
+  if (string(event, "status") == QLatin1String("finished")) m_gpuDeaths = 0;
   setState(State::Ready);
   Q_EMIT runEnded(integer(event, "run"), string(event, "status"), string(event, "message"));
   sendNextPreview();
@@ -326,6 +358,21 @@ void EngineClient::handleError(const QJsonObject &event) {
   Q_EMIT failed(string(event, "code"), string(event, "message"));
 }
 
+/// The engine ends by itself now: a process whose GPU has failed cannot use it again.
+void EngineClient::handleBackendFailed(const QJsonObject &event) {
+  m_cancelTimer.stop();
+  m_fault = string(event, "message");
+  m_faultTimer.start();
+}
+
+void EngineClient::goOnWithCpu(const QString &note) {
+  m_backend = kCpu;
+  m_backendNote = note;
+  m_gpuDeaths = m_earlyDeaths = 0;
+  if (!m_open.isEmpty()) m_open[QStringLiteral("backend")] = kCpu;
+  Q_EMIT backendsChanged();
+}
+
 void EngineClient::cancelTimedOut() {
   m_silent = true;
   m_process->kill(); // the next one starts when this one has let go of the store
@@ -343,12 +390,25 @@ void EngineClient::processEnded(const QString &how) {
     replace(tr("The engine did not react to the cancel for 2 s and was replaced"), QStringLiteral("cancelled"));
     return;
   }
+  m_faultTimer.stop();
+  if (const QString fault = std::exchange(m_fault, {}); !fault.isEmpty()) {
+    goOnWithCpu(fault);
+    replace(tr("Goes on with the CPU: %1").arg(fault), QStringLiteral("failed"));
+    return;
+  }
+  if (!m_used.isEmpty() && m_used != kCpu && ++m_gpuDeaths > kGpuDeathsAllowed) {
+    const QString note = tr("the engine %1, twice in a row on %2").arg(how, m_used);
+    goOnWithCpu(note);
+    replace(tr("Goes on with the CPU: %1").arg(note), QStringLiteral("failed"));
+    return;
+  }
   m_earlyDeaths = m_sinceStart.hasExpired(kEarlyDeathMs) ? 0 : m_earlyDeaths + 1;
   if (m_state == State::Starting || m_earlyDeaths > kEarlyDeathsAllowed) {
     giveUp(tr("The engine %1; files can be viewed, runs cannot be started.").arg(how));
     return;
   }
-  if (m_state == State::Loading) m_open = {}; // the same model would end the next engine too
+  const bool tryAgain = m_gpuDeaths > 0;                   // then on the CPU
+  if (m_state == State::Loading && !tryAgain) m_open = {}; // the same model would end the next engine too
   replace(tr("The engine %1 and was replaced").arg(how), QStringLiteral("failed"));
 }
 

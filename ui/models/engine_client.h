@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace xqs {
 
@@ -25,8 +26,15 @@ struct EngineModel {
   qint64 context = 0;   ///< tokens the model was trained for: the longest window
   qint64 tokens = 0;    ///< of the text
   RowId previewRun = 0; ///< where previews are recorded in the store
+  QString backend;      ///< "cpu", "cuda"
   QString device;
   ModelShape shape() const;
+};
+
+/// A backend as the engine lists it.
+struct EngineBackend {
+  QString name;
+  QString reason; ///< why it cannot be used; empty where it can
 };
 
 struct EngineProgress {
@@ -39,7 +47,8 @@ struct EngineProgress {
 
 /// The engine process: `xqscope-cli serve`, one JSON object a line each way. Results never pass here, they go to the store.
 /// An engine that dies, or that is silent for 2 s after a cancel, is replaced by a new one on the same model, text and
-/// store; finished windows are kept. Never blocks, but for a moment in the destructor.
+/// store; finished windows are kept. One whose GPU fails is replaced by one on the CPU, and so is one that died twice in a
+/// row while it computed on a GPU. Never blocks, but for a moment in the destructor.
 class EngineClient : public QObject {
   Q_OBJECT
 public:
@@ -67,6 +76,12 @@ public:
   bool isRunning() const { return m_state == State::Running || m_state == State::Paused || m_state == State::Cancelling; }
   const std::optional<EngineModel> &model() const { return m_model; }
   RowId currentRun() const { return m_run; } ///< 0: none
+  qint64 processId() const { return m_process ? m_process->processId() : 0; }
+  const std::vector<EngineBackend> &backends() const { return m_backends; } ///< empty until the engine is up
+  /// What to compute on: "auto" (a GPU where one can be used), "cpu", "cuda". The open model is opened again there.
+  void setBackend(const QString &backend);
+  const QString &backend() const { return m_backend; }         ///< as chosen, "cpu" after a GPU has failed
+  const QString &backendNote() const { return m_backendNote; } ///< why no GPU is used, one sentence; empty: nothing to say
 
   /// Opens a model and a text; everything measured goes to `store`. `calibration`: the text that conditioning is measured
   /// on; empty: the built-in one. Sent when the engine is ready for it.
@@ -86,6 +101,7 @@ public:
   void preview(const QString &policy);
 
 Q_SIGNALS:
+  void backendsChanged(); ///< the list, the choice or the note
   void stateChanged(xqs::EngineClient::State state);
   void loading(double fraction, const QString &text);
   void modelReady(const xqs::EngineModel &model);
@@ -117,6 +133,8 @@ private:
   void handlePreview(const QJsonObject &event);
   void handleEstimate(const QJsonObject &event);
   void handleError(const QJsonObject &event);
+  void handleBackendFailed(const QJsonObject &event);
+  void goOnWithCpu(const QString &note);
   void sendNextPreview();
   void cancelTimedOut();
   QString exitSentence(int code, QProcess::ExitStatus status) const;
@@ -131,6 +149,11 @@ private:
   QByteArray m_output; ///< an incomplete line
   QString m_lastError; ///< the last line on stderr
   QJsonObject m_open;  ///< the open command, to repeat after a restart
+  std::vector<EngineBackend> m_backends;
+  QString m_backend = QStringLiteral("auto"), m_backendNote;
+  QString m_used;      ///< the backend that the open model is or was being loaded on; empty: none yet
+  QString m_fault;     ///< what is wrong with the GPU, while the engine that said so ends
+  int m_gpuDeaths = 0; ///< in a row
   std::optional<EngineModel> m_model;
   RowId m_run = 0;
   bool m_runAsked = false;   ///< run sent, run-started not heard
@@ -138,7 +161,7 @@ private:
   bool m_previewing = false; ///< preview sent, answer not heard
   QElapsedTimer m_sincePreview;
   QString m_nextPreview;
-  QTimer m_cancelTimer;
+  QTimer m_cancelTimer, m_faultTimer;
   QElapsedTimer m_sinceStart;
   int m_earlyDeaths = 0;
 };

@@ -41,6 +41,7 @@ EngineStatus::EngineStatus(EngineClient &engine, QWidget *parent) : QWidget(pare
   connect(&engine, &EngineClient::previewReady, this, [this](qint64, qint64, const QString &, double milliseconds) {
     if (!m_engine.isRunning()) m_detail->setText(tr("Preview in %1 ms").arg(milliseconds, 0, 'f', 0));
   });
+  connect(&engine, &EngineClient::backendsChanged, this, &EngineStatus::showBackend);
   showState();
   setProblems(0);
 }
@@ -55,10 +56,11 @@ void EngineStatus::setUpParts() {
   m_bar->setFixedSize(180, 10);
   m_detail = new QLabel(this);
   m_detail->setAccessibleName(tr("Rate and time left"));
-  m_device = new QLabel(tr("CPU"), this);
+  m_device = new QToolButton(this);
+  m_device->setObjectName(QStringLiteral("backend"));
+  m_device->setAutoRaise(true);
+  m_device->setPopupMode(QToolButton::InstantPopup);
   m_device->setAccessibleName(tr("Backend"));
-  m_device->setToolTip(tr("Where the engine computes"));
-  m_device->setForegroundRole(QPalette::PlaceholderText);
   m_problems = new QToolButton(this);
   m_problems->setAutoRaise(true);
   m_problems->setToolTip(
@@ -82,8 +84,20 @@ void EngineStatus::showState() {
     m_bar->setValue(0);
     m_detail->clear();
   }
-  if (m_engine.model() && !m_engine.model()->device.isEmpty()) m_device->setText(m_engine.model()->device);
+  showBackend();
 }
+
+void EngineStatus::showBackend() {
+  const QString &chosen = m_engine.backend(), &note = m_engine.backendNote();
+  if (m_engine.model())
+    m_device->setText(tr("%1 · %2").arg(m_engine.model()->backend.toUpper(), m_engine.model()->device));
+  else
+    m_device->setText(chosen == QLatin1String("auto") ? tr("CPU or GPU") : chosen.toUpper());
+  m_device->setToolTip(note.isEmpty() ? tr("Where the engine computes; a click changes it")
+                                      : tr("Where the engine computes; a click changes it.\n%1").arg(note));
+}
+
+void EngineStatus::setBackendMenu(QMenu *menu) { m_device->setMenu(menu); }
 
 void EngineStatus::showLoading(double fraction, const QString &text) {
   m_bar->setValue(static_cast<int>(std::lround(fraction * kBarSteps)));

@@ -6,6 +6,7 @@
 #include <QWidget>
 
 class QLabel;
+class QMenu;
 class QProgressBar;
 class QToolButton;
 
@@ -17,6 +18,7 @@ class EngineStatus : public QWidget {
 public:
   explicit EngineStatus(EngineClient &engine, QWidget *parent = nullptr);
   void setProblems(int count);
+  void setBackendMenu(QMenu *menu); ///< what a click on the backend's name opens
 
 Q_SIGNALS:
   void problemsClicked();
@@ -24,11 +26,13 @@ Q_SIGNALS:
 private:
   void setUpParts();
   void showState();
+  void showBackend();
   void showLoading(double fraction, const QString &text);
   void showProgress(const EngineProgress &progress);
 
   EngineClient &m_engine;
-  QLabel *m_state = nullptr, *m_detail = nullptr, *m_device = nullptr;
+  QLabel *m_state = nullptr, *m_detail = nullptr;
+  QToolButton *m_device = nullptr;
   QProgressBar *m_bar = nullptr;
   QToolButton *m_problems = nullptr;
 };

@@ -151,6 +151,71 @@ TEST_F(EngineClientTest, SaysThatTheProgramIsMissing) {
   EXPECT_EQ(client.state(), State::Stopped);
 }
 
+TEST_F(EngineClientTest, SaysWhyNoGpuIsUsed) {
+  ASSERT_TRUE(opens("good"));
+  EXPECT_EQ(client.backend(), QStringLiteral("auto"));
+  EXPECT_EQ(client.model()->backend, QStringLiteral("cpu"));
+  EXPECT_EQ(client.backendNote(), QStringLiteral("CUDA is not used: no GPU"));
+  ASSERT_EQ(client.backends().size(), 2u);
+  EXPECT_EQ(client.backends()[1].reason, QStringLiteral("no GPU"));
+  EXPECT_EQ(failed.count() + restarted.count(), 0) << "that is no error";
+}
+
+TEST_F(EngineClientTest, GoesOnWithTheCpuWhereTheGpuFails) {
+  for (const char *mode : {"gpu-fault", "gpu-hang"}) {
+    SCOPED_TRACE(mode);
+    EngineClient one;
+    QSignalSpy runEnded(&one, &EngineClient::runEnded), replaced(&one, &EngineClient::restarted);
+    one.setProgram(QStringLiteral("python3"),
+                   {QStringLiteral(XQS_SOURCE_DIR "/tests/ui/support/fake_engine.py"), QLatin1String(mode)});
+    one.start();
+    one.open(QStringLiteral("m.gguf"), QStringLiteral("t.txt"), QStringLiteral("s.xqs"));
+    const auto ready = [&] { return one.state() == State::Ready; };
+    ASSERT_TRUE(QTest::qWaitFor(ready, kPatienceMs));
+    EXPECT_EQ(one.model()->backend, QStringLiteral("cuda"));
+    one.run(spec());
+    ASSERT_TRUE(QTest::qWaitFor([&] { return replaced.count() == 1; }, kPatienceMs));
+    EXPECT_EQ(runEnded.count(), 1);
+    EXPECT_EQ(replaced[0][0].toString(), QStringLiteral("Goes on with the CPU: 10 MiB needed, 1 MiB free."));
+    ASSERT_TRUE(QTest::qWaitFor(ready, kPatienceMs)) << "the model is opened again";
+    EXPECT_EQ(one.model()->backend, QStringLiteral("cpu"));
+    EXPECT_EQ(one.backend(), QStringLiteral("cpu"));
+    EXPECT_EQ(one.backendNote(), QStringLiteral("10 MiB needed, 1 MiB free"));
+    one.run(spec(1));
+    ASSERT_TRUE(QTest::qWaitFor([&] { return runEnded.count() == 2; }, kPatienceMs));
+    EXPECT_EQ(runEnded[1][1].toString(), QStringLiteral("finished"));
+    one.setBackend(QStringLiteral("cuda")); // the user may try again
+    ASSERT_TRUE(QTest::qWaitFor([&] { return ready() && one.model()->backend == QLatin1String("cuda"); }, kPatienceMs));
+    EXPECT_TRUE(one.backendNote().isEmpty());
+  }
+}
+
+TEST_F(EngineClientTest, AGpuThatFailsWhileLoadingDoesNotTakeTheModelAway) {
+  startFake("gpu-fault-loading");
+  client.open(QStringLiteral("m.gguf"), QStringLiteral("t.txt"), QStringLiteral("s.xqs"));
+  ASSERT_TRUE(reaches(State::Ready));
+  EXPECT_EQ(client.model()->backend, QStringLiteral("cpu"));
+  EXPECT_EQ(client.model()->name, QStringLiteral("m.gguf"));
+  EXPECT_EQ(restarted.count(), 1);
+  EXPECT_EQ(failed.count(), 0);
+}
+
+TEST_F(EngineClientTest, AnEngineThatDiesTwiceOnTheGpuIsReplacedByOneOnTheCpu) {
+  ASSERT_TRUE(opens("gpu-crash"));
+  for (const char *backend : {"cuda", "cpu"}) {
+    client.run(spec());
+    ASSERT_TRUE(
+        QTest::qWaitFor([&] { return restarted.count() == (backend == QLatin1String("cpu") ? 2 : 1); }, kPatienceMs));
+    ASSERT_TRUE(reaches(State::Ready));
+    EXPECT_EQ(client.model()->backend, QLatin1String(backend));
+  }
+  EXPECT_THAT(restarted[1][0].toString().toStdString(), ::testing::HasSubstr("Goes on with the CPU"));
+  EXPECT_EQ(ended.count(), 2);
+  client.run(spec(1));
+  ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 3; }, kPatienceMs));
+  EXPECT_EQ(ended[2][1].toString(), QStringLiteral("finished"));
+}
+
 TEST_F(EngineClientTest, ErrorsLeaveItUsable) {
   startFake("good");
   client.open(QStringLiteral("missing.gguf"), QStringLiteral("t.txt"), QStringLiteral("s.xqs"));

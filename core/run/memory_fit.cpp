@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/memory_fit.h"
+
+#include "engine/generate.h"
+#include "run/experiment.h"
+#include "run/generation.h"
+#include "run/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace xqs {
+
+namespace {
+
+constexpr Index kFloat = sizeOf(DType::F32);
+constexpr Index kLogitRows = 128; ///< positions scored at a time, as the evaluator does
+
+std::string amount(Index bytes) {
+  const double mib = static_cast<double>(bytes) / (1 << 20);
+  if (mib < 1) return fmt::format("{:.1f} KiB", mib * 1024);
+  return mib < 1024 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.1f} GiB", mib / 1024);
+}
+
+[[noreturn]] void refuse(const std::string &what, Index bytes, Index free, const char *remedy) {
+  throw Error(Code::OutOfMemory, fmt::format("{} needs {} of the GPU's memory, {} are free; use {} or --backend cpu", what,
+                                             amount(bytes), amount(free), remedy));
+}
+
+/// Everything that a cache takes, packed or not.
+Index cacheBytes(const CacheBytes &bytes) { return bytes.allocated + bytes.accumulator + bytes.scratch; }
+
+/// Rows of one chunk of attention: K and V, and what they are made from.
+Index chunkBytes(const ModelShape &shape, Index tokens) {
+  return std::min(tokens, Cache::kAttendTokens) * 2 * (shape.dkv() + shape.d) * kFloat;
+}
+
+} // namespace
+
+Index weightBytes(const ModelConfig &c, DType matrices) {
+  const ModelShape &s = c.shape;
+  const Index layer = 2 * s.heads * s.dh * s.d + 2 * s.dkv() * s.d + 3 * c.ffn * s.d;
+  const Index elements = s.layers * layer + (c.tiedOutput ? 1 : 2) * c.vocab * s.d, vectors = (2 * s.layers + 1) * s.d;
+  return elements * sizeOf(matrices) + vectors * kFloat;
+}
+
+Index activationBytes(const ModelConfig &c, Index rows) {
+  return rows * (3 * c.shape.d + 2 * c.shape.heads * c.shape.dh + 3 * c.shape.dkv() + 2 * c.ffn) * kFloat;
+}
+
+Index exactCacheBytes(const ModelConfig &c, Index tokens) { return c.shape.layers * 2 * tokens * c.shape.dkv() * kFloat; }
+
+WindowMemory::WindowMemory(const ModelConfig &config, Index window, State state, bool traced, Index free)
+    : m_config(config), m_window(window), m_state(state), m_free(free) {
+  const ModelShape &s = config.shape;
+  m_shared = (window * s.d + 2 * std::min(window, kLogitRows) * config.vocab) * kFloat + chunkBytes(s, window);
+  if (traced) m_shared += s.layers * window * (2 * s.d + 3 * s.dkv()) * kFloat;
+}
+
+Index WindowMemory::exact() const {
+  return m_shared + activationBytes(m_config, m_window) + exactCacheBytes(m_config, m_window);
+}
+
+Index WindowMemory::lane(const PolicySpec &policy) const {
+  return activationBytes(m_config, m_window) + cacheBytes(footprint(policy, m_config.shape, m_window, m_state));
+}
+
+Index WindowMemory::group(std::span<const PolicySpec> policies) const {
+  Index sum = m_shared;
+  for (const PolicySpec &policy : policies) sum += lane(policy);
+  return sum;
+}
+
+void WindowMemory::require(Index bytes, const std::string &what) const {
+  if (!fits(bytes)) refuse(fmt::format("{} on a window of {} tokens", what, m_window), bytes, m_free, "a shorter window");
+}
+
+void WindowMemory::require(const PolicySpec &policy) const {
+  if (!unlimited()) require(group({&policy, 1}), fmt::format("policy '{}'", policy.canonical()));
+}
+
+WindowMemory windowMemory(const Session &session, const Experiment &e, bool stored) {
+  return {session.model().config(), e.window, e.state, stored && e.captures, session.backend().freeBytes(Placement::Device)};
+}
+
+void requireWeights(const ModelConfig &config, DType matrices, Index free) {
+  Index bytes = weightBytes(config, matrices);
+  if (matrices != DType::F32) bytes += std::max(config.vocab, config.ffn) * config.shape.d * kFloat; // one on its way there
+  if (free >= 0 && bytes > free) refuse(fmt::format("the model {}", config.name), bytes, free, "a smaller model");
+}
+
+void requireGeneration(const Session &session, const GenerationRequest &request, Index fed) {
+  const Index free = session.backend().freeBytes(Placement::Device);
+  if (free < 0) return;
+  const ModelConfig &config = session.model().config();
+  const Index tokens = std::min(fed + request.tokens, config.contextLength), step = std::min(fed, Generator::kPromptTokens);
+  const CacheSize size{fed, step, State::Stream};
+  Index caches = exactCacheBytes(config, tokens);
+  for (const PolicySpec &policy : request.policies)
+    caches += cacheBytes(footprint(cacheLayout(policy, config.shape), tokens, size));
+  const Index twins = request.noiseFloor ? 2 : 1, lanes = twins * (std::ssize(request.policies) + 1);
+  const Index bytes =
+      twins * caches + activationBytes(config, lanes * step) + chunkBytes(config.shape, tokens) + config.vocab * kFloat;
+  if (bytes > free)
+    refuse(fmt::format("generating {} tokens after {} under {} policies", request.tokens, fed, request.policies.size()),
+           bytes, free, "fewer policies at once, fewer tokens");
+}
+
+} // namespace xqs
