@@ -21,7 +21,7 @@ Backend *create(int /*threads*/) {
 void destroy(Backend *backend) { delete backend; }
 
 constexpr XqsBackendModule kModule = {
-    kBackendAbi, "cuda", "NVIDIA GPU, FP32 kernels of our own, packed cache in device memory", unusable, create, destroy};
+    kBackendAbi, "cuda", "NVIDIA GPU: FP16 weights, FP32 sums, packed cache read where it lies", unusable, create, destroy};
 
 } // namespace
 

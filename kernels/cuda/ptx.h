@@ -26,9 +26,16 @@ using Half2 = std::uint32_t;
 ///   b (16 x 8): b[0] = (k = 2t.., n = g), b[1] = (k = 2t + 8.., n = g)
 ///   d (16 x 8): d[0], d[1] = (g, 2t), (g, 2t + 1); d[2], d[3] = (g + 8, 2t), (g + 8, 2t + 1)
 __device__ inline void mma16816(float (&d)[4], const Half2 (&a)[4], const Half2 (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else // Turing: k = 8 at a time
+  for (int i = 0; i < 2; ++i)
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
+#endif
 }
 
 /// d += a b for one 16 x 8 tile, k = 8. TF32 operands (FP32 whose last 13 bits are 0), FP32 sums. Lane l: g = l / 4, t = l
@@ -37,10 +44,23 @@ __device__ inline void mma16816(float (&d)[4], const Half2 (&a)[4], const Half2 
 ///   b (8 x 8): b[0] = (k = t, n = g), b[1] = (k = t + 4, n = g)
 ///   d: as above
 __device__ inline void mma1688(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
                  "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+#else // Turing has no TF32: the same sums from shuffled operands
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+  for (int k = 0; k < 8; ++k) {
+    const int from = k % 4, part = k / 4;
+    const float upper = __shfl_sync(0xffffffffu, a[2 * part], g * 4 + from);
+    const float lower = __shfl_sync(0xffffffffu, a[2 * part + 1], g * 4 + from);
+    const float left = __shfl_sync(0xffffffffu, b[part], 2 * t * 4 + from);
+    const float right = __shfl_sync(0xffffffffu, b[part], (2 * t + 1) * 4 + from);
+    d[0] = fmaf(upper, left, d[0]), d[1] = fmaf(upper, right, d[1]);
+    d[2] = fmaf(lower, left, d[2]), d[3] = fmaf(lower, right, d[3]);
+  }
+#endif
 }
 
 /// Four 8 x 8 FP16 matrices from shared memory: lane l gives the address of row l % 8 of matrix l / 8 (16 bytes, aligned)
@@ -63,12 +83,30 @@ __device__ inline void loadMatrix4Transposed(Half2 (&r)[4], const Half *row) {
 
 /// Copies 16 bytes to shared memory in the background; bytes from `used` on become 0. Both addresses are aligned to 16.
 __device__ inline void copyAsync16(void *shared, const void *global, int used = 16) {
+#if __CUDA_ARCH__ >= 800
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(global), "r"(used) : "memory");
+#else // Turing copies at once
+  uint4 value = {0, 0, 0, 0};
+  if (used == 16)
+    value = *static_cast<const uint4 *>(global);
+  else
+    for (int i = 0; i < used; ++i)
+      reinterpret_cast<unsigned char *>(&value)[i] = static_cast<const unsigned char *>(global)[i];
+  *static_cast<uint4 *>(shared) = value;
+#endif
 }
 /// Ends a group of copies; `waitCopies<n>` returns when all but the last n groups of this thread have arrived.
-__device__ inline void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int kLeft> __device__ inline void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory"); }
+__device__ inline void commitCopies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int kLeft> __device__ inline void waitCopies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+#endif
+}
 
 /// (a & b) | c, one instruction.
 __device__ inline std::uint32_t andOr(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
