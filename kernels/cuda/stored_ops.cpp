@@ -4,6 +4,7 @@
 
 #include "device_views.h"
 #include "launch.h"
+#include "rows.h"
 #include "stored.h"
 
 #include <algorithm>
@@ -21,6 +22,7 @@ constexpr Index kBlocksWanted = 528; ///< four on each of 132 multiprocessors
 struct Side {
   StoredImage image{};
   std::vector<StoredBlock> table;
+  ConstView map;
   const StoredBlock *blocks() const { return table.data(); }
   int tokens() const { return image.rows.tokens; }
   /// From the first to the last tile that the streaming kernels do not take, and whether there are others.
@@ -85,10 +87,9 @@ std::optional<Side> sideFor(const StoredSide &s) {
   image.pairs = static_cast<int>(s.rope.size());
   if (image.pairs > kMaxPairs || (image.pairs > 0 && 2 * image.pairs != image.dh)) return {};
   std::copy(s.rope.begin(), s.rope.end(), image.frequency);
-  image.map = mapped ? s.map.data : nullptr;
-  image.mapHalf = s.map.type == DType::F16;
+  side.map = s.map;
+  image.map = mapped ? halves(s.map) : nullptr;
   image.mapStride = static_cast<int>(s.map.stride);
-  image.mapAligned = image.mapHalf && s.map.stride % 8 == 0 && reinterpret_cast<std::uintptr_t>(s.map.data) % 16 == 0;
   image.bias = s.bias.empty() ? nullptr : floats(s.bias);
 
   const StoredSide::Block *packed = nullptr, *any = nullptr;
@@ -137,16 +138,35 @@ double mapFlops(const StoredSide &s, Index tokens) {
   return 2.0 * static_cast<double>(tokens) * static_cast<double>(s.map.rows * s.map.cols);
 }
 
-Index tableBytes(const Side &side) {
-  const Index bytes = static_cast<Index>(side.table.size() * sizeof(StoredBlock));
-  return side.image.rows.blocks > StoredRows::kFewBlocks ? bytes : 0;
-}
-void putTable(cudaStream_t stream, Side &side, std::byte *at) {
-  if (tableBytes(side) == 0) return;
-  auto *table = reinterpret_cast<StoredBlock *>(at);
-  storeTable(stream, side.blocks(), side.image.rows.blocks, table);
-  side.image.rows.more = table;
-}
+/// Device memory of what kernels take otherwise than as it comes: a long table of blocks; a map that is FP32, or whose rows
+/// are not aligned to 16 bytes, as aligned FP16 rows.
+struct Prepared {
+  Index table, map, mapStride;
+  explicit Prepared(const Side &side)
+      : table(side.image.rows.blocks > StoredRows::kFewBlocks
+                  ? ceilDiv(std::ssize(side.table) * Index{sizeof(StoredBlock)}, 16) * 16
+                  : 0),
+        map(0), mapStride(ceilDiv(side.map.cols, 8) * 8) {
+    const bool aligned =
+        side.map.type == DType::F16 && side.map.stride % 8 == 0 && reinterpret_cast<std::uintptr_t>(side.map.data) % 16 == 0;
+    if (!side.map.empty() && !aligned) map = side.map.rows * mapStride * 2;
+  }
+  Index bytes() const { return table + map; }
+
+  void put(cudaStream_t stream, Side &side, std::byte *at, unsigned long long *saturated) const {
+    if (table > 0) {
+      side.image.rows.more = reinterpret_cast<StoredBlock *>(at);
+      storeTable(stream, side.blocks(), side.image.rows.blocks, reinterpret_cast<StoredBlock *>(at));
+    }
+    if (map == 0) return;
+    const View rows(at + table, DType::F16, side.map.rows, side.map.cols, mapStride);
+    if (side.map.type == DType::F16)
+      copyRows(stream, side.map, rows);
+    else
+      narrowRows(stream, floats(side.map), side.map.stride, halves(rows), mapStride, rows.rows, rows.cols, saturated);
+    side.image.map = halves(rows), side.image.mapStride = static_cast<int>(mapStride);
+  }
+};
 
 } // namespace
 
@@ -182,11 +202,12 @@ bool CudaBackend::attendStored(Queue queue, const StoredAttention &args) {
               mapFlops(args.k, d.tokens) + mapFlops(args.v, d.tokens) +
                   2.0 * static_cast<double>(d.tokens) * static_cast<double>(heads * (dh + dv)));
   const Scratch weights(*this, queue, heads * d.tiles * kTileTokens * 4), stats(*this, queue, heads * d.tiles * 8),
-      partials(*this, queue, heads * dv * (streamed + splitsV.count) * 4),
-      table(*this, queue, tableBytes(*k) + tableBytes(*v) + 1);
+      partials(*this, queue, heads * dv * (streamed + splitsV.count) * 4);
+  const Prepared ofK(*k), ofV(*v);
+  const Scratch prepared(*this, queue, ofK.bytes() + ofV.bytes() + 1);
   d.weights = weights.as<float>(), d.stats = stats.as<float2>(), d.partials = partials.as<float>();
-  putTable(stream(queue), *k, table.data());
-  putTable(stream(queue), *v, table.data() + tableBytes(*k));
+  ofK.put(stream(queue), *k, prepared.data(), saturatedCounter());
+  ofV.put(stream(queue), *v, prepared.data() + ofK.bytes(), saturatedCounter());
 
   if (tilesK.mixed || tilesK.count == 0) streamScores(stream(queue), k->image, d);
   if (tilesK.count > 0) tileScores(stream(queue), k->image, d, tilesK);
@@ -203,8 +224,9 @@ bool CudaBackend::rebuildStored(Queue queue, const StoredSide &stored, TokenRang
   const Op op(*this, queue, "rebuildStored", bytesOf(stored, range.size()) + xqs::bytesOf(out),
               mapFlops(stored, range.size()));
   if (range.empty()) return true;
-  const Scratch table(*this, queue, tableBytes(*side) + 1);
-  putTable(stream(queue), *side, table.data());
+  const Prepared prepared(*side);
+  const Scratch scratch(*this, queue, prepared.bytes() + 1);
+  prepared.put(stream(queue), *side, scratch.data(), saturatedCounter());
   tileRows(stream(queue), side->image, static_cast<int>(range.begin), static_cast<int>(range.size()), out.data, out.stride,
            out.type == DType::F16);
   return true;
