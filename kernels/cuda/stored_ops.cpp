@@ -3,7 +3,6 @@
 #include "cuda_backend.h"
 
 #include "device_views.h"
-#include "launch.h"
 #include "rows.h"
 #include "stored.h"
 
@@ -14,9 +13,10 @@
 namespace xqs::cuda {
 namespace {
 
+constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 constexpr int kInt = std::numeric_limits<std::int32_t>::max();
-constexpr Index kSharedLimit = 200 * 1024;
-constexpr Index kBlocksWanted = 528; ///< four on each of 132 multiprocessors
+constexpr Index kSharedLimit = 99 * 1024; ///< bytes that a block may have on every GPU from compute capability 8.0
+constexpr Index kBlocksWanted = 528;      ///< four on each of 132 multiprocessors
 
 /// A side as kernels take it, and its table of blocks on the host.
 struct Side {

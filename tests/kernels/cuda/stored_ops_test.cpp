@@ -405,7 +405,7 @@ TEST_F(StoredOps, ThroughAMap) {
         k.outliers = outliers, k.sinks = outliers % 4, k.cut = 50, k.firstRow = outliers;
         k.map = outliers == 5 ? Map::F32 : Map::F16;
         if (outliers == 8) k.format.segment = 64, k.format.group = std::min<Index>(group, 64);
-        if ((bits + outliers + group) % 3 != 0 && bits != 2) continue; // a third of the products
+        if ((bits + outliers + group) % 3 != 0 && bits != 2) continue; // some of the products
         expectAttention(k, v, 133, 4);
         if (HasFailure()) return;
       }
