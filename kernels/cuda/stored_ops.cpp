@@ -16,6 +16,7 @@ namespace {
 constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 constexpr int kInt = std::numeric_limits<std::int32_t>::max();
 constexpr Index kSharedLimit = 99 * 1024; ///< bytes that a block may have on every GPU from compute capability 8.0
+constexpr int kFewRows = 8;               ///< tokens that are rebuilt without a tile
 constexpr Index kBlocksWanted = 528;      ///< four on each of 132 multiprocessors
 
 /// A side as kernels take it, and its table of blocks on the host.
@@ -138,6 +139,13 @@ double mapFlops(const StoredSide &s, Index tokens) {
   return 2.0 * static_cast<double>(tokens) * static_cast<double>(s.map.rows * s.map.cols);
 }
 
+/// Leaves the stored rows themselves.
+void unmap(Side &side) {
+  StoredImage &image = side.image;
+  side.map = {}, image.map = nullptr, image.bias = nullptr;
+  image.heads = 1, image.dh = image.rows.width, image.pairs = 0;
+}
+
 /// Device memory of what kernels take otherwise than as it comes: a long table of blocks; a map that is FP32, or whose rows
 /// are not aligned to 16 bytes, as aligned FP16 rows.
 struct Prepared {
@@ -224,11 +232,25 @@ bool CudaBackend::rebuildStored(Queue queue, const StoredSide &stored, TokenRang
   const Op op(*this, queue, "rebuildStored", bytesOf(stored, range.size()) + xqs::bytesOf(out),
               mapFlops(stored, range.size()));
   if (range.empty()) return true;
+  const int first = static_cast<int>(range.begin), count = static_cast<int>(range.size());
+  const bool few = side->image.map != nullptr && count <= kFewRows;
+  if (few) unmap(*side);
   const Prepared prepared(*side);
   const Scratch scratch(*this, queue, prepared.bytes() + 1);
   prepared.put(stream(queue), *side, scratch.data(), saturatedCounter());
-  tileRows(stream(queue), side->image, static_cast<int>(range.begin), static_cast<int>(range.size()), out.data, out.stride,
-           out.type == DType::F16);
+  if (!few) {
+    tileRows(stream(queue), side->image, first, count, out.data, out.stride, out.type == DType::F16);
+    return true;
+  }
+  // A tile of 128 tokens would walk the whole map for a few: the step's own token goes through a matrix-vector product.
+  const Scratch rowBytes(*this, queue, count * stored.width * 4), imageBytes(*this, queue, count * out.cols * 4);
+  const View rows(rowBytes.data(), DType::F32, count, stored.width);
+  const View image = isF32(out) ? out : View(imageBytes.data(), DType::F32, count, out.cols);
+  tileRows(stream(queue), side->image, first, count, rows.data, rows.stride, false);
+  matmul(queue, rows, stored.map, image, false);
+  if (!stored.bias.empty()) addRow(queue, image, stored.bias);
+  if (!stored.rope.empty()) rope(queue, image, stored.heads, range.begin, stored.rope);
+  if (!isF32(out)) convert(queue, image, out);
   return true;
 }
 

@@ -453,6 +453,7 @@ TEST_F(StoredOps, RebuiltRows) {
       expectRows(c, 160, {0, 160}, type);
       expectRows(c, 160, {17, 150}, type);
       expectRows(c, 160, {159, 160}, type);
+      expectRows(c, 160, {0, 8}, type);
       c.map = Map::None, c.width = 0, c.rope = bits != 2, c.outliers = 0;
       expectRows(c, 160, {3, 140}, type);
     }
