@@ -2,7 +2,14 @@
 #pragma once
 
 // Attention of one query, and rebuilt rows, from K and V as the cache stores them (StoredSide): what the kernels see and
-// their launches. Tokens are cut into tiles of kTileTokens by their index, whatever blocks they lie in.
+// their launches. Tokens are cut into tiles of kTileTokens by their index, whatever blocks they lie in; all sums are in an
+// order that depends on the shape alone.
+//
+// What is rounded where, besides FP32 sums:
+//   rows through a map         x^ to FP16, once, from code * scale + zero; an FP32 map to FP16. Beyond +-65504: infinite
+//   rows without a map         nothing where they go through a tile in shared memory
+//   scores, streamed           q, times scales per channel, to two FP16 parts (22 bits); codes and FP16 rows are exact
+//   weights, streamed          times scales per token, to two FP16 parts; one where a block has more than 8 query heads
 
 #include "pack_math.h"
 
@@ -70,11 +77,9 @@ XQS_HD inline int streamedBlock(const StoredRows &rows, const StoredBlock *table
 /// K or V from stored rows: row map^T + bias, rotated.
 struct StoredImage {
   StoredRows rows;
-  const std::byte *map; ///< [heads * dh, width] fp16 or fp32; null: the row itself
-  const float *bias;    ///< [heads * dh]; null: none
+  const Half *map;   ///< [heads * dh, width], rows aligned to 16 bytes; null: the row itself
+  const float *bias; ///< [heads * dh]; null: none
   int mapStride;
-  bool mapHalf;    ///< fp16
-  bool mapAligned; ///< fp16 rows aligned to 16 bytes
   int heads, dh;
   int pairs; ///< dh / 2 where rotated, else 0
   double frequency[kMaxPairs];

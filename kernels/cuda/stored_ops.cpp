@@ -3,7 +3,7 @@
 #include "cuda_backend.h"
 
 #include "device_views.h"
-#include "launch.h"
+#include "rows.h"
 #include "stored.h"
 
 #include <algorithm>
@@ -13,14 +13,17 @@
 namespace xqs::cuda {
 namespace {
 
+constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 constexpr int kInt = std::numeric_limits<std::int32_t>::max();
-constexpr Index kSharedLimit = 200 * 1024;
-constexpr Index kBlocksWanted = 528; ///< four on each of 132 multiprocessors
+constexpr Index kSharedLimit = 99 * 1024; ///< bytes that a block may have on every GPU from compute capability 8.0
+constexpr int kFewRows = 8;               ///< tokens that are rebuilt without a tile
+constexpr Index kBlocksWanted = 528;      ///< four on each of 132 multiprocessors
 
 /// A side as kernels take it, and its table of blocks on the host.
 struct Side {
   StoredImage image{};
   std::vector<StoredBlock> table;
+  ConstView map;
   const StoredBlock *blocks() const { return table.data(); }
   int tokens() const { return image.rows.tokens; }
   /// From the first to the last tile that the streaming kernels do not take, and whether there are others.
@@ -85,10 +88,9 @@ std::optional<Side> sideFor(const StoredSide &s) {
   image.pairs = static_cast<int>(s.rope.size());
   if (image.pairs > kMaxPairs || (image.pairs > 0 && 2 * image.pairs != image.dh)) return {};
   std::copy(s.rope.begin(), s.rope.end(), image.frequency);
-  image.map = mapped ? s.map.data : nullptr;
-  image.mapHalf = s.map.type == DType::F16;
+  side.map = s.map;
+  image.map = mapped ? halves(s.map) : nullptr;
   image.mapStride = static_cast<int>(s.map.stride);
-  image.mapAligned = image.mapHalf && s.map.stride % 8 == 0 && reinterpret_cast<std::uintptr_t>(s.map.data) % 16 == 0;
   image.bias = s.bias.empty() ? nullptr : floats(s.bias);
 
   const StoredSide::Block *packed = nullptr, *any = nullptr;
@@ -137,16 +139,42 @@ double mapFlops(const StoredSide &s, Index tokens) {
   return 2.0 * static_cast<double>(tokens) * static_cast<double>(s.map.rows * s.map.cols);
 }
 
-Index tableBytes(const Side &side) {
-  const Index bytes = static_cast<Index>(side.table.size() * sizeof(StoredBlock));
-  return side.image.rows.blocks > StoredRows::kFewBlocks ? bytes : 0;
+/// Leaves the stored rows themselves.
+void unmap(Side &side) {
+  StoredImage &image = side.image;
+  side.map = {}, image.map = nullptr, image.bias = nullptr;
+  image.heads = 1, image.dh = image.rows.width, image.pairs = 0;
 }
-void putTable(cudaStream_t stream, Side &side, std::byte *at) {
-  if (tableBytes(side) == 0) return;
-  auto *table = reinterpret_cast<StoredBlock *>(at);
-  storeTable(stream, side.blocks(), side.image.rows.blocks, table);
-  side.image.rows.more = table;
-}
+
+/// Device memory of what kernels take otherwise than as it comes: a long table of blocks; a map that is FP32, or whose rows
+/// are not aligned to 16 bytes, as aligned FP16 rows.
+struct Prepared {
+  Index table, map, mapStride;
+  explicit Prepared(const Side &side)
+      : table(side.image.rows.blocks > StoredRows::kFewBlocks
+                  ? ceilDiv(std::ssize(side.table) * Index{sizeof(StoredBlock)}, 16) * 16
+                  : 0),
+        map(0), mapStride(ceilDiv(side.map.cols, 8) * 8) {
+    const bool aligned =
+        side.map.type == DType::F16 && side.map.stride % 8 == 0 && reinterpret_cast<std::uintptr_t>(side.map.data) % 16 == 0;
+    if (!side.map.empty() && !aligned) map = side.map.rows * mapStride * 2;
+  }
+  Index bytes() const { return table + map; }
+
+  void put(cudaStream_t stream, Side &side, std::byte *at, unsigned long long *saturated) const {
+    if (table > 0) {
+      side.image.rows.more = reinterpret_cast<StoredBlock *>(at);
+      storeTable(stream, side.blocks(), side.image.rows.blocks, reinterpret_cast<StoredBlock *>(at));
+    }
+    if (map == 0) return;
+    const View rows(at + table, DType::F16, side.map.rows, side.map.cols, mapStride);
+    if (side.map.type == DType::F16)
+      copyRows(stream, side.map, rows);
+    else
+      narrowRows(stream, floats(side.map), side.map.stride, halves(rows), mapStride, rows.rows, rows.cols, saturated);
+    side.image.map = halves(rows), side.image.mapStride = static_cast<int>(mapStride);
+  }
+};
 
 } // namespace
 
@@ -182,11 +210,12 @@ bool CudaBackend::attendStored(Queue queue, const StoredAttention &args) {
               mapFlops(args.k, d.tokens) + mapFlops(args.v, d.tokens) +
                   2.0 * static_cast<double>(d.tokens) * static_cast<double>(heads * (dh + dv)));
   const Scratch weights(*this, queue, heads * d.tiles * kTileTokens * 4), stats(*this, queue, heads * d.tiles * 8),
-      partials(*this, queue, heads * dv * (streamed + splitsV.count) * 4),
-      table(*this, queue, tableBytes(*k) + tableBytes(*v) + 1);
+      partials(*this, queue, heads * dv * (streamed + splitsV.count) * 4);
+  const Prepared ofK(*k), ofV(*v);
+  const Scratch prepared(*this, queue, ofK.bytes() + ofV.bytes() + 1);
   d.weights = weights.as<float>(), d.stats = stats.as<float2>(), d.partials = partials.as<float>();
-  putTable(stream(queue), *k, table.data());
-  putTable(stream(queue), *v, table.data() + tableBytes(*k));
+  ofK.put(stream(queue), *k, prepared.data(), saturatedCounter());
+  ofV.put(stream(queue), *v, prepared.data() + ofK.bytes(), saturatedCounter());
 
   if (tilesK.mixed || tilesK.count == 0) streamScores(stream(queue), k->image, d);
   if (tilesK.count > 0) tileScores(stream(queue), k->image, d, tilesK);
@@ -203,10 +232,25 @@ bool CudaBackend::rebuildStored(Queue queue, const StoredSide &stored, TokenRang
   const Op op(*this, queue, "rebuildStored", bytesOf(stored, range.size()) + xqs::bytesOf(out),
               mapFlops(stored, range.size()));
   if (range.empty()) return true;
-  const Scratch table(*this, queue, tableBytes(*side) + 1);
-  putTable(stream(queue), *side, table.data());
-  tileRows(stream(queue), side->image, static_cast<int>(range.begin), static_cast<int>(range.size()), out.data, out.stride,
-           out.type == DType::F16);
+  const int first = static_cast<int>(range.begin), count = static_cast<int>(range.size());
+  const bool few = side->image.map != nullptr && count <= kFewRows;
+  if (few) unmap(*side);
+  const Prepared prepared(*side);
+  const Scratch scratch(*this, queue, prepared.bytes() + 1);
+  prepared.put(stream(queue), *side, scratch.data(), saturatedCounter());
+  if (!few) {
+    tileRows(stream(queue), side->image, first, count, out.data, out.stride, out.type == DType::F16);
+    return true;
+  }
+  // A tile of 128 tokens would walk the whole map for a few: the step's own token goes through a matrix-vector product.
+  const Scratch rowBytes(*this, queue, count * stored.width * 4), imageBytes(*this, queue, count * out.cols * 4);
+  const View rows(rowBytes.data(), DType::F32, count, stored.width);
+  const View image = isF32(out) ? out : View(imageBytes.data(), DType::F32, count, out.cols);
+  tileRows(stream(queue), side->image, first, count, rows.data, rows.stride, false);
+  matmul(queue, rows, stored.map, image, false);
+  if (!stored.bias.empty()) addRow(queue, image, stored.bias);
+  if (!stored.rope.empty()) rope(queue, image, stored.heads, range.begin, stored.rope);
+  if (!isF32(out)) convert(queue, image, out);
   return true;
 }
 

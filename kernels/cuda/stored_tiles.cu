@@ -82,31 +82,18 @@ __device__ void readTile(const TileArgs &a, int firstToken, const Columns &colum
 /// Index of chunk `chunk` (8 FP16 values) of row `row` of a slice [128, 64]: eight neighbouring rows lie in different banks.
 __device__ int swizzled(int row, int chunk) { return row * kSlice + ((chunk ^ (row & 7)) * kOctet); }
 
-/// Rows [first, first + count) of the map, channels [channel, channel + 64), 0 outside. Whoever reads waits for the copies.
+/// Rows [first, first + count) of the map, channels [channel, channel + 64), 0 outside, in the background.
 __device__ void loadMap(const StoredImage &image, int first, int count, int channel, Half *slice) {
   constexpr int kChunks = kSlice / kOctet, kStep = kBlock / kChunks; // a thread has a chunk of every 16th row
   const int chunk = static_cast<int>(threadIdx.x) % kChunks, row0 = static_cast<int>(threadIdx.x) / kChunks;
   const int inside = image.rows.width - (channel + chunk * kOctet); // channels that there are
-  const Index at = static_cast<Index>(first + row0) * image.mapStride + channel + chunk * kOctet;
-  if (image.mapAligned) {
-    const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
+  const int used = inside <= 0 ? 0 : inside < kOctet ? 2 * inside : 16;
+  const Half *from = image.map + static_cast<Index>(first + row0) * image.mapStride + channel + chunk * kOctet;
 #pragma unroll
-    for (int i = 0; i < 128 / kStep; ++i) {
-      const bool there = used > 0 && row0 + i * kStep < count;
-      const std::byte *from = image.map + (at + static_cast<Index>(i * kStep) * image.mapStride) * 2;
-      copyAsync16(slice + swizzled(row0 + i * kStep, chunk), there ? from : image.map, there ? used : 0);
-    }
-    return;
-  }
-#pragma unroll 1
-  for (int i = 0; i < 128 / kStep * kOctet; ++i) {
-    const int row = row0 + i / kOctet * kStep, k = i % kOctet;
-    const Index from = at + static_cast<Index>(row - row0) * image.mapStride + k;
-    Half value = 0;
-    if (row < count && k < inside)
-      value = image.mapHalf ? reinterpret_cast<const Half *>(image.map)[from]
-                            : narrow(reinterpret_cast<const float *>(image.map)[from]);
-    slice[swizzled(row, chunk) + k] = value;
+  for (int i = 0; i < 128 / kStep; ++i) {
+    const bool there = used > 0 && row0 + i * kStep < count;
+    copyAsync16(slice + swizzled(row0 + i * kStep, chunk),
+                there ? from + static_cast<Index>(i * kStep) * image.mapStride : image.map, there ? used : 0);
   }
 }
 
@@ -276,8 +263,8 @@ template <int kBits> __global__ void __launch_bounds__(kBlock, kBits == kDirect 
 }
 
 /// Launch: splits * column tiles * groups of 8 query heads, blocks of 128 threads, 74 KB of shared memory. A block walks the
-/// tiles of its split; a thread owns a channel and sums over ascending tokens in FP32. Reads the
-/// rows once for every 8 query heads, which is the limiter.
+/// tiles of its split; a thread owns a channel and sums over ascending tokens in FP32. Reads the rows once for every 8 query
+/// heads; 2 * 128 * 8 FLOP a token on ordinary units. Limiter: latency where few tiles are left to it, else FLOPs.
 __global__ void __launch_bounds__(kBlock, 3) valuesKernel(const __grid_constant__ TileArgs a) {
   float *const tile = dynamicShared<float>();
   TokenRow *const table = reinterpret_cast<TokenRow *>(tile + kTileTokens * kPitch);

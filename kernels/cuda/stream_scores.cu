@@ -70,10 +70,10 @@ struct Shared {
   float constant[kWarps][kHeads];
 };
 
-/// Launch: tiles * KV heads blocks of 128 threads, the heads of a tile neighbours; 10 KB of shared memory. A warp has 32
-/// tokens. Reads a tile's rows once (2 * kBits... bits of 128 channels and their scales) from memory, which is the limiter;
-/// 2 * 128 * 128 * 8 FLOP a block, 16 where there are more than 4 query heads, on tensor cores. q (times scale) is split
-/// into a high and a low FP16 part, which take columns that would be empty: 22 bits of it. Codes are exact.
+/// Launch: tiles * KV heads blocks of 128 threads, the heads of a tile neighbours; 9 KB of shared memory. A warp has 32
+/// tokens. Reads 16 * kBits bytes a token and head and the scales, each once: memory is the limiter for FP16 and 8 bits, the
+/// preparation of q (about as many instructions as 32 tokens take a warp) for 2 bits. 2 * 128 * 8 FLOP a token and head on
+/// tensor cores, twice that where a KV head has more than 4 query heads. Writes 4 bytes a token and query head.
 template <int kBits> __global__ void __launch_bounds__(kBlock)
     streamScoresKernel(const __grid_constant__ StoredImage image, const __grid_constant__ Decode d) {
   __shared__ Shared shared;
