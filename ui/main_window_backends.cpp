@@ -39,7 +39,8 @@ void MainWindow::showBackends() {
   add(kAuto, tr("&Automatic"), tr("A GPU where one can be used, else the CPU"));
   add(kCpu, tr("&CPU"), tr("The processor, whatever else there is"));
   for (const EngineBackend &backend : engine.backends()) {
-    if (backend.name.isEmpty() || backend.name == kCpu || backend.name == QLatin1String("reference")) continue;
+    if (backend.name.isEmpty() || backend.name == QLatin1String("reference")) continue;
+    if (findChild<QAction *>(QStringLiteral("backend-") + backend.name)) continue; // the CPU; a second module of that name
     QString reason = backend.reason;
     const QString title = backend.name.toUpper();
     add(backend.name, reason.isEmpty() ? title : tr("%1 — %2").arg(title, reason.replace(u'&', QStringLiteral("&&"))),

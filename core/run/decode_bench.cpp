@@ -113,17 +113,6 @@ double DecodeResult::share(const std::string &operation) const {
   return sum > 0 ? of / sum : 0;
 }
 
-Index weightBytes(const ModelConfig &config, DType type) {
-  Index sum = 0;
-  for (std::size_t i = 0; i < kWeightKinds; ++i) {
-    const auto weight = static_cast<Weight>(i);
-    if (weight == Weight::Output && config.tiedOutput) continue;
-    const WeightShape shape = weightShape(config, weight);
-    sum += shape.elements() * sizeOf(shape.rows > 1 ? type : DType::F32) * (isPerLayer(weight) ? config.shape.layers : 1);
-  }
-  return sum;
-}
-
 Index mapBytes(const PolicySpec &spec, const ModelShape &shape) {
   Index floats = 0;
   for (Index layer = 0; layer < shape.layers; ++layer) floats += mapFloats(layerPlan(spec, shape, layer), shape);

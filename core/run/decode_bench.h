@@ -5,6 +5,7 @@
 #include "calibrate/calibration.h"
 #include "engine/engine.h"
 #include "model/shapes.h"
+#include "run/memory_fit.h"
 
 #include <functional>
 #include <stop_token>
@@ -55,8 +56,6 @@ struct DecodeResult {
   double share(const std::string &operation) const; ///< of a traced step's time
 };
 
-/// Bytes of a model's weights where matrices are `type` and vectors FP32.
-Index weightBytes(const ModelConfig &config, DType type);
 /// Bytes of the maps that a policy keeps besides (latents, conditioning), FP32.
 Index mapBytes(const PolicySpec &spec, const ModelShape &shape);
 

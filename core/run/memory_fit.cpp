@@ -2,6 +2,7 @@
 #include "run/memory_fit.h"
 
 #include "engine/generate.h"
+#include "model/weights.h"
 #include "run/experiment.h"
 #include "run/generation.h"
 #include "run/session.h"
@@ -38,11 +39,15 @@ Index chunkBytes(const ModelShape &shape, Index tokens) {
 
 } // namespace
 
-Index weightBytes(const ModelConfig &c, DType matrices) {
-  const ModelShape &s = c.shape;
-  const Index layer = 2 * s.heads * s.dh * s.d + 2 * s.dkv() * s.d + 3 * c.ffn * s.d;
-  const Index elements = s.layers * layer + (c.tiedOutput ? 1 : 2) * c.vocab * s.d, vectors = (2 * s.layers + 1) * s.d;
-  return elements * sizeOf(matrices) + vectors * kFloat;
+Index weightBytes(const ModelConfig &config, DType type) {
+  Index sum = 0;
+  for (std::size_t i = 0; i < kWeightKinds; ++i) {
+    const auto weight = static_cast<Weight>(i);
+    if (weight == Weight::Output && config.tiedOutput) continue;
+    const WeightShape shape = weightShape(config, weight);
+    sum += shape.elements() * sizeOf(shape.rows > 1 ? type : DType::F32) * (isPerLayer(weight) ? config.shape.layers : 1);
+  }
+  return sum;
 }
 
 Index activationBytes(const ModelConfig &c, Index rows) {

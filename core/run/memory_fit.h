@@ -16,8 +16,8 @@ struct GenerationRequest;
 // their ledger says, the rest as the engine allocates it; what operations take for themselves is not known here, so that
 // memory may still run out where it is tight. Nothing is refused where the bytes that are free are not known (the CPU).
 
-/// Of all weights, matrices as `matrices`, vectors as FP32.
-Index weightBytes(const ModelConfig &config, DType matrices);
+/// Of all weights, matrices as `type`, vectors as FP32.
+Index weightBytes(const ModelConfig &config, DType type);
 /// Of the engine's activations for `rows` rows: tokens of all lanes together.
 Index activationBytes(const ModelConfig &config, Index rows);
 /// Of the exact model's FP32 K and V.

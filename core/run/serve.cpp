@@ -157,8 +157,8 @@ void Server::open(const json &arguments, std::stop_token stop) {
     m_store.reset();
     m_store = std::make_unique<RunStore>(request.store);
   }
-  const std::string backend = chooseBackend(m_backends, request.session.backend).name;
-  const auto loading = [&](double fraction, const std::string &text) {
+  const auto [backend, note] = chooseBackend(m_backends, request.session.backend);
+  const auto loading = [this, &backend = backend](double fraction, const std::string &text) {
     m_events.write({{"event", "loading"}, {"fraction", fraction}, {"text", text}, {"backend", backend}});
   };
   const bool sameModel = m_session && m_session->options().model == request.session.model &&
@@ -188,7 +188,7 @@ void Server::open(const json &arguments, std::stop_token stop) {
                   {"text", m_session->text().name},
                   {"tokens", m_session->tokens().size()},
                   {"backend", backend},
-                  {"backend_note", m_session->backendNote()},
+                  {"backend_note", note},
                   {"device", m_session->backend().device()},
                   {"preview_run", m_preview->run()}});
 }

@@ -89,10 +89,12 @@ void EngineStatus::showState() {
 
 void EngineStatus::showBackend() {
   const QString &chosen = m_engine.backend(), &note = m_engine.backendNote();
-  if (m_engine.model())
-    m_device->setText(tr("%1 · %2").arg(m_engine.model()->backend.toUpper(), m_engine.model()->device));
-  else
+  if (m_engine.model()) {
+    const QString name = m_engine.model()->backend.toUpper(), &device = m_engine.model()->device;
+    m_device->setText(device.startsWith(name) ? device : tr("%1 · %2").arg(name, device));
+  } else {
     m_device->setText(chosen == QLatin1String("auto") ? tr("CPU or GPU") : chosen.toUpper());
+  }
   m_device->setToolTip(note.isEmpty() ? tr("Where the engine computes; a click changes it")
                                       : tr("Where the engine computes; a click changes it.\n%1").arg(note));
 }
