@@ -19,7 +19,7 @@ using nlohmann::json;
 struct Options {
   DecodeSettings decode;
   std::vector<std::string> policies;
-  std::string backend = "cpu";
+  std::string backend = "cpu", form = "fused", placement = "device";
   int threads = 0;
   std::string json;
 };
@@ -73,6 +73,7 @@ json resultJson(const DecodeResult &r, const DecodeResult &baseline) {
   }
   row["traced_bytes_per_step"] = traced;
   row["attention_kernels"] = r.attentionKernels;
+  if (r.statisticsCost) row["statistics_cost"] = *r.statisticsCost;
   return row;
 }
 
@@ -85,9 +86,20 @@ json benchJson(const Options &options, const Backend &backend, const DecodeBench
     rows.push_back(resultJson(r, results.front()));
     if (layers < all) rows.back()["scaled_to_all_layers"] = figuresJson(r.scaled, results.front().scaled);
   }
-  return {{"bench", "decode"},         {"shape", s.shape},           {"layers", layers},         {"shape_layers", all},
-          {"context", s.context},      {"batch", s.batch},           {"steps", s.steps},         {"seed", s.seed},
-          {"backend", backend.name()}, {"device", backend.device()}, {"machine", machineName()}, {"time", utcNow()},
+  return {{"bench", "decode"},
+          {"shape", s.shape},
+          {"layers", layers},
+          {"shape_layers", all},
+          {"context", s.context},
+          {"form", options.form},
+          {"placement", options.placement},
+          {"batch", s.batch},
+          {"steps", s.steps},
+          {"seed", s.seed},
+          {"backend", backend.name()},
+          {"device", backend.device()},
+          {"machine", machineName()},
+          {"time", utcNow()},
           {"policies", rows}};
 }
 
@@ -120,10 +132,26 @@ std::string rows(const DecodeResult &r, const DecodeResult &baseline, Index laye
                         o.name == "attend"           ? fmt::format(" ({}),", fmt::join(r.attentionKernels, " "))
                         : &o == &r.operations.back() ? ""
                                                      : ",");
+  if (r.statisticsCost) text += fmt::format("; statistics {:+.1f} %", 100 * *r.statisticsCost);
   return text + "\n";
 }
 
-void decode(const Options &options) {
+constexpr const char *kForms[] = {"separate", "chunked", "fused", "pipelined"}; ///< as DecodeSettings::Form
+
+DecodeSettings::Form parseForm(const std::string &text) {
+  const auto found = std::find(std::begin(kForms), std::end(kForms), text);
+  if (found == std::end(kForms))
+    throw Error(Code::Usage, fmt::format("--form: no form is called '{}'; there are {}", text, fmt::join(kForms, ", ")));
+  return static_cast<DecodeSettings::Form>(found - std::begin(kForms));
+}
+
+Placement parsePlacement(const std::string &text) {
+  if (text == "device" || text == "host") return text == "host" ? Placement::Host : Placement::Device;
+  throw Error(Code::Usage, fmt::format("--placement: '{}' is neither device nor host", text));
+}
+
+void decode(Options options) {
+  options.decode.form = parseForm(options.form), options.decode.placement = parsePlacement(options.placement);
   std::vector<PolicySpec> policies = withBaseline(options.policies);
   const std::stop_token stop = interrupted();
   const BackendPtr backend = createBackend(backends(), options.backend, options.threads);
@@ -163,6 +191,9 @@ void addBench(const Command &app) {
   command.option("--steps", s.steps, "N", "that are timed").shown().range(1, 100'000);
   command.option("--layers", s.layers, "N", "of the shape, for small machines; 0: all").shown().range(0, 1024);
   command.option("--seed", s.seed, "N", "of weights and cached rows").shown().range(0, 4294967295);
+  command.option("--form", options->form, "NAME", fmt::format("where K comes to be: {}", fmt::join(kForms, ", "))).shown();
+  command.option("--placement", options->placement, "NAME", "of the caches: device, host (copied layer by layer)").shown();
+  command.flag("--statistics", s.statistics, "also what summaries of X in every layer cost a step");
   command.option("--json", options->json, "FILE", "the figures as JSON, besides the table");
   command.about(
       "Weights and cached rows are random: times and bytes are a model's, what it computes is not. A step is one token "

@@ -238,12 +238,12 @@ void Cache::attend(Index layer, ConstView q, View out) const {
     if (absorbV) unabsorb(layer, args.out, out);
     return;
   }
-  if (stepEnd() > kAttendTokens) {
+  if (stepEnd() > m_chunk) {
     running = backend.allocate(q.rows * 2 * s.heads * sizeOf(DType::F32), Purpose::Scratch);
     args.running = running.f32(q.rows, 2 * s.heads);
   }
-  for (Index first = 0; first < stepEnd(); first += kAttendTokens) {
-    const TokenRange chunk{first, std::min(first + kAttendTokens, stepEnd())};
+  for (Index first = 0; first < stepEnd(); first += m_chunk) {
+    const TokenRange chunk{first, std::min(first + m_chunk, stepEnd())};
     std::vector<Buffer> scratch;
     args.first = first;
     args.k = side(layer, Side::K, chunk, absorbK, scratch);

@@ -69,6 +69,8 @@ public:
 
   void setAttendForm(AttendForm form) { m_form = form; }
   void setRebuild(Rebuild rebuild) { m_rebuild = rebuild; }
+  /// Tokens that Rebuild::Chunks and steps of several queries rebuild at a time; other cuts round otherwise.
+  void setChunk(Index tokens) { m_chunk = tokens; }
 
   Index tokens() const { return m_tokens; } ///< tokens in closed steps
   Index stepFirst() const { return m_tokens; }
@@ -95,6 +97,7 @@ private:
   std::vector<std::size_t> m_groupOf;
   AttendForm m_form = AttendForm::Auto;
   Rebuild m_rebuild = Rebuild::Fused;
+  Index m_chunk = kAttendTokens;
   Stage m_stage;
   struct Ahead {
     Index layer = -1; ///< whose past K lies in `k`; < 0: none

@@ -74,11 +74,14 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
       embed(l, l.tokens.empty() ? tokens : l.tokens, rows(m_residual, lane, 1, d));
   }
   const Index last = range.last < 0 ? config.shape.layers : range.last;
-  for (const Lane &lane : lanes) lane.cache->prefetch(range.first);
+  const auto prefetch = [&](Index layer) {
+    backend.setTag({static_cast<std::int16_t>(layer), -1, "cache"});
+    for (const Lane &lane : lanes) lane.cache->prefetch(layer);
+  };
+  prefetch(range.first);
   for (Index layer = range.first; layer < last; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
-    if (layer + 1 < last)
-      for (const Lane &lane : lanes) lane.cache->prefetch(layer + 1);
+    if (layer + 1 < last) prefetch(layer + 1);
     attentionBlock(lanes, layer);
     feedForwardBlock(count, layer);
     if (range.reached) range.reached(layer + 1, rows(m_residual, 0, 1, d));
@@ -128,6 +131,8 @@ void Engine::attentionBlock(std::span<const Lane> lanes, Index layer) {
     m_model.rope(kQueue, rows(m_q, i, 1, dq), s.heads, first);
     if (lane.cache->needsKv(layer) || lane.trace != nullptr) computeKv(i, layer, first, input);
     if (lane.trace != nullptr) keep(*lane.trace, layer, input);
+    if (lane.statistics != nullptr)
+      backend.summarize(kQueue, input.normed, (*lane.statistics)[static_cast<std::size_t>(layer)]);
     backend.setTag({static_cast<std::int16_t>(layer), static_cast<std::int16_t>(i), "cache"});
     lane.cache->append(layer, input);
     lane.cache->advance(layer);

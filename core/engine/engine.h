@@ -44,6 +44,8 @@ struct Lane {
   /// of summation would do, for the noise floor (findings: 1e-6).
   float perturbation = 0;
   std::uint64_t seed = 1;
+  /// Of X of every layer in this step, where given ([layers], ranges as `Backend::summarize` takes them): valid after sync.
+  std::vector<Summary> *statistics = nullptr;
 };
 
 /// The layers that a step goes through; a step of fewer than all begins with rows that an earlier step had, or ends before

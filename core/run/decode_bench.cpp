@@ -25,7 +25,8 @@ ModelConfig configOf(const DecodeSettings &settings) { return shapeConfig(builtI
 
 /// Room for every step that follows the filling.
 CacheSize cacheSize(const DecodeSettings &s) {
-  return {s.context + s.warmUp + s.steps + s.traced, std::min(s.context, kFillTokens), State::Stream};
+  const Index steps = s.warmUp + s.steps + s.traced + (s.statistics ? 2 * s.steps : 0);
+  return {s.context + steps, std::min(s.context, kFillTokens), State::Stream, s.placement};
 }
 
 CacheBytes predictedBytes(const DecodeSettings &settings, const PolicySpec &policy, const ModelShape &shape) {
@@ -37,16 +38,27 @@ CacheBytes predictedBytes(const DecodeSettings &settings, const PolicySpec &poli
 Index workingBytes(const DecodeSettings &settings, const ModelConfig &c) {
   const Index d = c.shape.d, dkv = c.shape.dkv(), dq = c.shape.heads * c.shape.dh;
   const Index row = 3 * d + 2 * dq + 3 * dkv + 2 * c.ffn + c.vocab;
-  return sizeOf(DType::F32) *
-         (settings.batch * row + cacheSize(settings).maxStep * (2 * d + 3 * dkv) + Cache::kAttendTokens * (2 * d + 4 * dkv));
+  const CacheSize size = cacheSize(settings);
+  const Index rebuilt = settings.form == DecodeSettings::Form::Separate ? size.capacity : Cache::kAttendTokens;
+  const Index ahead = settings.form == DecodeSettings::Form::Pipelined
+                          ? settings.batch * Stage::kHalves * size.capacity * dkv * sizeOf(DType::F16)
+                          : 0;
+  return sizeOf(DType::F32) * (settings.batch * row + size.maxStep * (2 * d + 3 * dkv) + rebuilt * (2 * d + 4 * dkv)) +
+         ahead;
 }
 
 void checkMemory(const DecodeSettings &settings, std::span<const PolicySpec> policies, const Backend &backend) {
   const DecodeMemory need = decodeMemory(settings, policies, backend.weightType());
+  const auto gigabytes = [](Index bytes) { return static_cast<double>(bytes) / kGigabyte; };
+  if (const Index free = backend.freeBytes(Placement::Host); free >= 0 && need.host > free)
+    throw Error(
+        Code::OutOfMemory,
+        fmt::format("{:.1f} GB of the host's memory are needed for {} caches of {} tokens under {} and {:.1f} GB are "
+                    "free: lower --context, --batch or --layers",
+                    gigabytes(need.host), settings.batch, settings.context, need.policy, gigabytes(free)));
   Index free = backend.freeBytes(Placement::Device);
   if (free < 0 && backend.hostVisible()) free = availableMemory();
   if (free < 0 || need.total() <= free) return;
-  const auto gigabytes = [](Index bytes) { return static_cast<double>(bytes) / kGigabyte; };
   throw Error(
       Code::OutOfMemory,
       fmt::format("{:.1f} GB are needed (weights {:.1f}, {} caches of {} tokens under {} {:.1f}, working memory {:.1f}) "
@@ -124,10 +136,15 @@ DecodeMemory decodeMemory(const DecodeSettings &settings, std::span<const Policy
   DecodeMemory most;
   for (const PolicySpec &policy : policies) {
     const CacheBytes cache = predictedBytes(settings, policy, config.shape);
-    const DecodeMemory need{policy.canonical(), weightBytes(config, weightType), mapBytes(policy, config.shape),
-                            settings.batch * (cache.allocated + cache.accumulator + cache.scratch),
-                            workingBytes(settings, config)};
-    if (need.total() > most.total()) most = need;
+    DecodeMemory need{policy.canonical(), weightBytes(config, weightType), mapBytes(policy, config.shape),
+                      settings.batch * (cache.allocated + cache.accumulator + cache.scratch),
+                      workingBytes(settings, config)};
+    if (settings.placement == Placement::Host) {
+      need.host = settings.batch * cache.allocated;
+      // The halves of Stage, an eighth in reserve, for layers that may be twice the mean.
+      need.caches += 2 * Stage::kHalves * need.host / config.shape.layers * 9 / 8 - need.host;
+    }
+    if (need.total() + need.host > most.total() + most.host) most = need;
   }
   return most;
 }
@@ -140,7 +157,11 @@ public:
     std::vector<Cache *> caches;
     for (Index i = 0; i < m_settings.batch; ++i) {
       Cache &cache = *m_caches.emplace_back(method.makeCache(cacheSize(m_settings)));
-      cache.setAttendForm(m_settings.form);
+      if (m_settings.form == DecodeSettings::Form::Separate) cache.setAttendForm(AttendForm::Rebuilt);
+      cache.setRebuild(m_settings.form == DecodeSettings::Form::Fused       ? Rebuild::Fused
+                       : m_settings.form == DecodeSettings::Form::Pipelined ? Rebuild::Ahead
+                                                                            : Rebuild::Chunks);
+      if (m_settings.form == DecodeSettings::Form::Separate) cache.setChunk(cacheSize(m_settings).capacity);
       caches.push_back(&cache);
       m_lanes.emplace_back().cache = &cache;
     }
@@ -153,6 +174,11 @@ public:
     m_model.backend().setTag({-1, -1, "embedding"});
     m_engine.step(m_lanes, {&kToken, 1}, stop);
     m_model.backend().sync(kQueue);
+  }
+  /// Summaries of X, every layer and sequence, from the next step on, or none.
+  void setStatistics(bool on) {
+    m_statistics.resize(m_lanes.size(), std::vector<Summary>(static_cast<std::size_t>(m_model.shape().layers)));
+    for (std::size_t i = 0; i < m_lanes.size(); ++i) m_lanes[i].statistics = on ? &m_statistics[i] : nullptr;
   }
   /// Of all sequences at once: their hidden states lie behind each other.
   void logits() {
@@ -169,6 +195,7 @@ private:
   Engine m_engine;
   std::vector<std::unique_ptr<Cache>> m_caches;
   std::vector<Lane> m_lanes;
+  std::vector<std::vector<Summary>> m_statistics;
   Buffer m_logits;
 };
 
@@ -211,6 +238,7 @@ DecodeResult DecodeBench::run(const PolicySpec &policy) {
   result.scaled = depth == 1 ? result.measured
                              : figures(policy, whole, predictedBytes(m_settings, policy, whole.shape),
                                        depth * median(times.layers) + median(times.logits));
+  if (m_settings.statistics) result.statisticsCost = statisticsCost(sequences);
   traceSteps(sequences, result);
   return result;
 }
@@ -228,6 +256,19 @@ DecodeBench::Times DecodeBench::timeSteps(Sequences &sequences) {
     times.layers.push_back(layers), times.logits.push_back(both - layers);
   }
   return times;
+}
+
+/// Steps in turns, so that what else the machine does meets both.
+double DecodeBench::statisticsCost(Sequences &sequences) {
+  std::vector<double> with, without;
+  for (Index i = 0; i < 2 * m_settings.steps; ++i) {
+    sequences.setStatistics(i % 2 == 1);
+    const auto start = std::chrono::steady_clock::now();
+    sequences.layers(m_stop);
+    (i % 2 == 1 ? with : without).push_back(secondsSince(start));
+  }
+  sequences.setStatistics(false);
+  return median(with) / median(without) - 1;
 }
 
 void DecodeBench::traceSteps(Sequences &sequences, DecodeResult &result) {

@@ -8,6 +8,7 @@
 #include "run/memory_fit.h"
 
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -26,7 +27,11 @@ struct DecodeSettings {
   Index warmUp = 2;
   Index traced = 2; ///< steps whose operations are timed one by one, after the others
   std::uint64_t seed = 1;
-  AttendForm form = AttendForm::Auto;
+  /// Where K and V come to be. Separate: all rows in memory, before attention reads them. The others absorb V where that is
+  /// cheaper; K comes by chunks of kAttendTokens, inside attention, or a layer ahead on a queue of its own.
+  enum class Form : std::uint8_t { Separate, Chunked, Fused, Pipelined } form = Form::Fused;
+  Placement placement = Placement::Device; ///< of the caches
+  bool statistics = false;                 ///< also what summaries of X in every layer cost a step
 };
 
 /// What is counted of one policy at one depth. A step is one token of every sequence, with its logits and without sampling.
@@ -49,6 +54,7 @@ struct DecodeResult {
   DecodeFigures measured;                    ///< of the layers that ran; its cache is the filled one's ledger
   CacheBytes predicted;                      ///< `footprint` of the same
   std::vector<double> stepSeconds;           ///< each timed step, in order
+  std::optional<double> statisticsCost;      ///< of the layers' time, from steps with and without them in turns
   double lowSeconds = 0, highSeconds = 0;    ///< quartiles of stepSeconds
   std::vector<Operation> operations;         ///< where a traced step's time went, in order of their first call
   std::vector<std::string> attentionKernels; ///< what attention was made of: says which form ran
@@ -63,6 +69,7 @@ Index mapBytes(const PolicySpec &spec, const ModelShape &shape);
 struct DecodeMemory {
   std::string policy; ///< canonical
   Index weights = 0, maps = 0, caches = 0, working = 0;
+  Index host = 0; ///< caches that lie in the host's memory; `caches` are then what is copied of them at a time
   Index total() const { return weights + maps + caches + working; }
 };
 DecodeMemory decodeMemory(const DecodeSettings &settings, std::span<const PolicySpec> policies, DType weightType);
@@ -88,6 +95,7 @@ private:
   };
   class Sequences;
   Times timeSteps(Sequences &sequences);
+  double statisticsCost(Sequences &sequences);
   void traceSteps(Sequences &sequences, DecodeResult &result);
   DecodeFigures figures(const PolicySpec &policy, const ModelConfig &config, const CacheBytes &cache, double seconds) const;
   void report(double fraction, const std::string &text) const;

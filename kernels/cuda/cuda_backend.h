@@ -51,6 +51,7 @@ public:
 
   void matmul(Queue, ConstView x, ConstView w, View out, bool accumulate) override;
   void matmulLanes(Queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate) override;
+  void matmulHeads(Queue, Index heads, Index kvHeads, ConstView x, ConstView w, View out) override;
   void dequantMatmul(Queue, const PackedView &src, TokenRange range, ConstView w, View out) override;
 
   void convert(Queue, ConstView src, View dst) override;

@@ -49,15 +49,23 @@ __device__ inline void widenOctet(float (&to)[kChannels], const uint4 &octet) {
     to[2 * i] = widen(static_cast<Half>(pairs[i] & 0xffffu)), to[2 * i + 1] = widen(static_cast<Half>(pairs[i] >> 16));
 }
 
-/// Launch: ceil(m / 16) * ceil(n / (8 kGroups)) blocks of 256 threads, 4 kGroups KB shared memory. A block owns 16 outputs
-/// of 8 kGroups rows of x; its 8 warps take k in turns of 128 channels and their sums are added in the warps' order. Reads
-/// 2 m k bytes of weights, once for the 8 kGroups rows (further blocks over the same weights follow at once and find them in
-/// L2), and 4 n k bytes of x a block from L1 and L2; writes 4 n m.
+/// Operands of the head that a block works for: blockIdx.y.
+template <typename T> __device__ inline MatmulArgs<T> ofHead(MatmulArgs<T> a) {
+  const Index head = blockIdx.y;
+  a.x += head * a.k, a.out += head * a.m, a.w += head / a.perGroup * a.m * a.wStride;
+  return a;
+}
+
+/// Launch, a head: ceil(m / 16) * ceil(n / (8 kGroups)) blocks of 256 threads, 4 kGroups KB shared memory. A block owns 16
+/// outputs of 8 kGroups rows of x; its 8 warps take k in turns of 128 channels and their sums are added in the warps' order.
+/// Reads 2 m k bytes of weights, once for the 8 kGroups rows (further blocks over the same weights follow at once and find
+/// them in L2), and 4 n k bytes of x a block from L1 and L2; writes 4 n m.
 ///
 /// W is the left operand of the tensor cores and x the right one, both as TF32: an FP16 weight is one, x is cut into two of
 /// 11 bits each. So x keeps 22 bits over the whole range of FP32, and up to eight rows cost what one costs. mma sums over
 /// its 8 channels in any assignment that both operands share: lane (g, t) takes channels 8 t .. 8 t + 7 of 32, as they lie.
-template <int kGroups, bool kWide> __global__ void __launch_bounds__(kBlock, 2) gemvHalfKernel(const MatmulArgs<Half> a) {
+template <int kGroups, bool kWide> __global__ void __launch_bounds__(kBlock, 2) gemvHalfKernel(const MatmulArgs<Half> all) {
+  const MatmulArgs<Half> a = ofHead(all);
   __shared__ float partial[kWarps][kGroups * kGroup][kOutputs];
   constexpr int kRows = kGroups * kGroup;
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -116,6 +124,8 @@ template <int kGroups, bool kWide> __global__ void __launch_bounds__(kBlock, 2) 
   }
 }
 
+dim3 gridOf(Index blocks, int heads) { return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(heads)); }
+
 bool aligned16(const void *data, Index strideBytes) {
   return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && strideBytes % 16 == 0;
 }
@@ -123,16 +133,17 @@ bool aligned16(const void *data, Index strideBytes) {
 template <int kGroups> void launchHalf(cudaStream_t stream, const MatmulArgs<Half> &a) {
   const bool wide = a.k % kChannels == 0 && aligned16(a.w, a.wStride * 2) && aligned16(a.x, a.xStride * 4);
   const Index blocks = ceilDiv(a.m, kOutputs) * ceilDiv(a.n, kGroups * kGroup);
-  launch(stream, wide ? gemvHalfKernel<kGroups, true> : gemvHalfKernel<kGroups, false>, static_cast<unsigned>(blocks),
-         kBlock, 0, "gemv launch", {a.n, a.m, a.k}, a);
+  launch(stream, wide ? gemvHalfKernel<kGroups, true> : gemvHalfKernel<kGroups, false>, gridOf(blocks, a.heads), kBlock, 0,
+         "gemv launch", {a.n, a.m, a.k}, a);
 }
 
 // FP32 weights ------------------------------------------------------------------------------------------------------------
 
-/// Launch: ceil(m / 8) * ceil(n / 8) blocks of 256 threads. A warp owns one output of 8 rows of x; lane l sums channels l,
-/// l + 32, .. with fused multiply-add, then the warp in one order. Reads 4 m k bytes of weights, once for 8 rows, and x a
-/// warp from L1 and L2.
-__global__ void __launch_bounds__(kBlock) gemvFloatKernel(const MatmulArgs<float> a) {
+/// Launch, a head: ceil(m / 8) * ceil(n / 8) blocks of 256 threads. A warp owns one output of 8 rows of x; lane l sums
+/// channels l, l + 32, .. with fused multiply-add, then the warp in one order. Reads 4 m k bytes of weights, once for 8
+/// rows, and x a warp from L1 and L2.
+__global__ void __launch_bounds__(kBlock) gemvFloatKernel(const MatmulArgs<float> all) {
+  const MatmulArgs<float> a = ofHead(all);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const Index passes = ceilDiv(a.n, kGroup);
   const Index row0 = blockIdx.x % passes * kGroup, col = blockIdx.x / passes * kWarps + warp;
@@ -168,7 +179,7 @@ void gemv(cudaStream_t stream, const MatmulArgs<Half> &args) {
 
 void gemv(cudaStream_t stream, const MatmulArgs<float> &args) {
   const Index blocks = ceilDiv(args.m, kWarps) * ceilDiv(args.n, kGroup);
-  launch(stream, gemvFloatKernel, static_cast<unsigned>(blocks), kBlock, 0, "gemv launch", {args.n, args.m, args.k}, args);
+  launch(stream, gemvFloatKernel, gridOf(blocks, args.heads), kBlock, 0, "gemv launch", {args.n, args.m, args.k}, args);
 }
 
 } // namespace xqs::cuda

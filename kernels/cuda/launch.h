@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda_check.h"
+#include "pack_math.h"
 
 #include <cuda_runtime.h>
 
@@ -11,7 +12,6 @@ constexpr int kWarp = 32;
 constexpr int kThreads = 256; ///< of a block where each thread has an element of its own
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-__host__ __device__ constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 inline unsigned blocksFor(Index threads) { return static_cast<unsigned>(ceilDiv(threads, kThreads)); }
 
 /// Starts a grid on a stream; throws what the launch reports, with `what` and a shape. `shared`: bytes of dynamic shared

@@ -8,7 +8,8 @@
 namespace xqs::cuda {
 
 /// out = x W^T (+ out). x: [n, k] fp32, w: [m, k] in `T`, out: [n, m] fp32. Strides count elements from row to row; any
-/// stride and alignment.
+/// stride and alignment. gemv alone knows heads: head h multiplies channels [h k, (h + 1) k) of x with rows from (h /
+/// perGroup) m of w on, to channels [h m, (h + 1) m) of out.
 template <typename T> struct MatmulArgs {
   const float *x;
   const T *w;
@@ -16,6 +17,7 @@ template <typename T> struct MatmulArgs {
   Index xStride, wStride, outStride;
   Index n, m, k;
   bool accumulate;
+  int heads = 1, perGroup = 1;
 };
 
 // Each kernel gives a row the same bits whatever stands beside it and however many rows there are.

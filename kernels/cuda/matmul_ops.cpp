@@ -54,6 +54,22 @@ void CudaBackend::matmulLanes(Queue queue, Index lanes, ConstView x, ConstView w
   matmulHalf(stream(queue), plan, parts, args, partial.as<float>());
 }
 
+void CudaBackend::matmulHeads(Queue queue, Index heads, Index kvHeads, ConstView x, ConstView w, View out) {
+  if (x.rows > kGemvRows) return Backend::matmulHeads(queue, heads, kvHeads, x, w, out);
+  XQS_ASSERT(isF32(x) && isF32(out) && x.rows == out.rows && heads % kvHeads == 0 && out.cols % heads == 0);
+  XQS_ASSERT(x.cols == heads * w.cols && w.rows * (heads / kvHeads) == out.cols);
+  const Op op(*this, queue, "matmulHeads", bytesOf(x) + bytesOf(w) + bytesOf(out),
+              2.0 * static_cast<double>(x.rows * out.cols) * static_cast<double>(w.cols));
+  if (out.empty()) return;
+  const auto product = [&](const auto *weights) {
+    using T = std::remove_const_t<std::remove_pointer_t<decltype(weights)>>;
+    gemv(stream(queue),
+         MatmulArgs<T>{floats(x), weights, floats(out), x.stride, w.stride, out.stride, x.rows, out.cols / heads, w.cols,
+                       false, static_cast<int>(heads), static_cast<int>(heads / kvHeads)});
+  };
+  isF32(w) ? product(floats(w)) : product(halves(w));
+}
+
 void CudaBackend::dequantMatmul(Queue queue, const PackedView &src, TokenRange range, ConstView w, View out) {
   if (range.empty()) return;
   const Scratch scratch(*this, queue, range.size() * src.width * sizeOf(DType::F32));

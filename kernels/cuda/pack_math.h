@@ -20,6 +20,8 @@
 
 namespace xqs::cuda {
 
+XQS_HD constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
+
 /// Codes that fill whole bytes at every width of code: the unit one thread packs, so no two threads share a byte.
 constexpr int kOctet = 8;
 

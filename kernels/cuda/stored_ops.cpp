@@ -13,7 +13,6 @@
 namespace xqs::cuda {
 namespace {
 
-constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 constexpr int kInt = std::numeric_limits<std::int32_t>::max();
 constexpr Index kSharedLimit = 99 * 1024; ///< bytes that a block may have on every GPU from compute capability 8.0
 constexpr int kFewRows = 8;               ///< tokens that are rebuilt without a tile

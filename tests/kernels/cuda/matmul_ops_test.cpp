@@ -218,6 +218,22 @@ TEST_F(CudaMatmul, ARowsBitsDoNotDependOnTheRowsBesideItNorOnWhereTheyLie) {
   }
 }
 
+TEST_F(CudaMatmul, HeadsAreProductsOfTheirOwn) {
+  constexpr Index kHeads = 6, kGroups = 2, kK = 72, kM = 20;
+  for (const Index n : {1, 3, 9}) {
+    const OnDevice x(random<float>(n, kHeads * kK, kHeads * kK, 1)), out(random<float>(n, kHeads * kM, kHeads * kM, 3)),
+        expected(random<float>(n, kHeads * kM, kHeads * kM, 4));
+    const auto compare = [&](ConstView w) {
+      s_cuda->matmulHeads(kQ, kHeads, kGroups, x.view, w, out.view);
+      for (Index h = 0; h < kHeads; ++h)
+        s_cuda->matmul(kQ, x.view.colRange(h * kK, kK), w.rowRange(h / 3 * kM, kM), expected.view.colRange(h * kM, kM));
+      expectSameBits(out.values(), expected.values());
+    };
+    compare(OnDevice<Half>(random<Half>(kGroups * kM, kK, kK + 8, 2)).view);
+    compare(OnDevice<float>(random<float>(kGroups * kM, kK, kK, 2)).view);
+  }
+}
+
 TEST_F(CudaMatmul, DequantMatmulIsDequantizeThenMatmul) {
   const auto same = [](auto type, TokenRange range) {
     using T = decltype(type);
