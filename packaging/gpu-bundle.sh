@@ -40,7 +40,7 @@ at_least() { printf '%s\n' "$2" "$1" | sort -CV; }
 # fill FOLDER: the bundle's files.
 fill() {
   local to=$1 program name path folder shared=$XQS_ROOT/../shared
-  mkdir -p "$to"/{bin,lib/compiler,packaging,shared}
+  mkdir -p "$to"/{bin,lib/compiler,packaging,shared,tests/bench}
   [[ -f $build/bin/libxqs_cuda.so ]] ||
     die "$build/bin has no libxqs_cuda.so: configure with nvcc on PATH (packaging/run.sh --cuda-toolkit fetches one) and build"
   cp "$build/bin/libxqs_cuda.so" "$to/bin"
@@ -60,6 +60,7 @@ fill() {
   done < <(libraries "$to"/bin/*)
   cp "$XQS_ROOT"/packaging/{gpu-bundle.sh,lib.sh,cuda_toolkit.sh} "$to/packaging"
   cp "$table" "$to/packaging/gpu-steps.txt"
+  cp "$XQS_ROOT/tests/bench/torch_perplexity.py" "$to/tests/bench"
   if [[ -d $shared/golden ]]; then
     mkdir "$to"/shared/{golden,data}
     cp "$shared"/golden/*.json "$to/shared/golden"
@@ -161,6 +162,29 @@ check_libraries() {
   if [[ -n $problems ]]; then row libraries "FAILED: not from the bundle:$problems"; else row libraries "all from the bundle"; fi
 }
 
+# missing_tool COMMAND: what of the machine's own it needs and is not there; nothing where it can run.
+missing_tool() {
+  case $1 in
+    compute-sanitizer*) command -v compute-sanitizer >/dev/null || printf 'compute-sanitizer' ;;
+    *torch_*) "${environment[@]}" python3 -c 'import torch' >/dev/null 2>&1 || printf 'PyTorch' ;;
+  esac
+}
+
+# figures: what the step has written, to $JSON, or one object {"a": ..., "b": ...} of $JSON.a, $JSON.b ...
+figures() {
+  local file separator='{'
+  if [[ -s $scratch/json ]]; then
+    cat "$scratch/json"
+    return
+  fi
+  for file in "$scratch"/json.*; do
+    printf '%s"%s":\n' "$separator" "${file##*/json.}"
+    cat "$file"
+    separator=,
+  done
+  printf '}\n'
+}
+
 # run_step NAME LIMIT COMMAND
 run_step() {
   local name=$1 limit=$2 command=$3 start=$SECONDS left=$((seconds - 5 - SECONDS)) program tool status=0 result skipped
@@ -169,8 +193,8 @@ run_step() {
     row "$name" "FAILED: $program is not in the bundle" "" "$command"
     return
   done
-  tool=${command%% *}
-  if [[ $tool == compute-sanitizer ]] && ! command -v "$tool" >/dev/null; then
+  tool=$(missing_tool "$command")
+  if [[ -n $tool ]]; then
     row "$name" "not run: no $tool on this machine" "" "$command"
     return
   fi
@@ -179,7 +203,7 @@ run_step() {
     return
   fi
   ((limit < left)) || limit=$left
-  rm -f "$scratch/json"
+  rm -f "$scratch"/json*
   (cd "$XQS_ROOT" && "${environment[@]}" JSON="$scratch/json" timeout --kill-after=5 "$limit" bash -o pipefail -c "$command") \
     >"$scratch/output" 2>&1 </dev/null || status=$?
   skipped=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) tests\?, .*/, \1 skipped/p' "$scratch/output")
@@ -192,10 +216,10 @@ run_step() {
   row "$name" "$result" $((SECONDS - start)) "$command"
   printf '\n== %s: %s\n$ %s\n' "$name" "$result" "$command" >>"$results/output.txt"
   tail -c 1000000 "$scratch/output" >>"$results/output.txt"
-  [[ ! -s $scratch/json ]] || {
+  ! compgen -G "$scratch/json*" >/dev/null || {
     printf '{"device": %s, "driver": %s, "date": %s, "commit": %s, "command": %s, "figures":\n' "$(json_string "$device")" \
       "$(json_string "$driver")" "$(json_string "$date")" "$(json_string "$commit")" "$(json_string "$command")"
-    cat "$scratch/json"
+    figures
     printf '}\n'
   } >"$results/$name.json"
 }
@@ -226,6 +250,7 @@ run_bundle() {
   $dry && environment+=(-i "PATH=/usr/bin:/bin")
   $dry || library_path+=${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   environment+=("HOME=$scratch" "XDG_CACHE_HOME=$scratch" "LD_LIBRARY_PATH=$library_path" "XQS_SHARED=$XQS_ROOT/shared")
+  $dry || environment+=("PYTHONUSERBASE=${PYTHONUSERBASE:-$HOME/.local}") # where the user's PyTorch may be
 
   device=$(ask_gpu name) driver=$(ask_gpu driver_version) date=$(date -u +%Y-%m-%dT%H:%M:%SZ) commit=$(from_bundle commit)
   device=${device:-no GPU that nvidia-smi knows} driver=${driver:-none} failed=false

@@ -26,6 +26,7 @@ cat >steps.txt <<'STEPS'
 tests | 60 | bin/test_cuda --gtest_output=json:$JSON
 slow  |  1 | sleep 30 | cat
 wrong |  9 | false | cat
+both  |  9 | for run in a b; do echo "[1]" >$JSON.$run; done
 STEPS
 make --steps steps.txt bundle
 
@@ -54,6 +55,7 @@ says 'is not empty' on_machine --dry-run --results proved
 says 'not everything passed' on_machine --run --results ran --model-halves halves
 has ran/summary.md 'slow | FAILED: stopped after 1 s'
 has ran/summary.md 'wrong | FAILED: exit code 1'
+python3 -c 'import json; assert json.load(open("ran/both.json"))["figures"] == {"a": [1], "b": [1]}'
 on_machine --run --results late --model-halves halves --seconds 0
 has late/summary.md 'tests | not run: no time left'
 sed -i 's/^glibc-of-compiler .*/glibc-of-compiler 99/' bundle/bundle.txt # the machine's own libstdc++ then
