@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
@@ -229,12 +230,15 @@ public:
   virtual Event record(Queue) { return {}; }
   virtual void wait(Queue, Event) {}
   virtual void sync(Queue) {}
-  /// What is called on the compute queue between gather and submit may run as one (a CUDA graph): there is no sync, download
-  /// or upload in between, and host arguments are read at once. The same sequence of operations step after step is fastest.
-  /// `drop` instead of submit: nothing of it runs. See Gathered.
+  /// What is called on the compute queue, and on others that wait for it and that it waits for again, between gather and
+  /// submit may run as one (a CUDA graph): there is no sync, download or upload in between, and host arguments are read at
+  /// once. The same sequence of operations step after step is fastest. `drop` instead of submit: nothing of it runs. See
+  /// Gathered.
   virtual void gather() {}
   virtual void submit() {}
   virtual void drop() noexcept {}
+  /// Results that were asked for and not yet synchronized are written nowhere any more. See ResultsGuard.
+  virtual void forgetResults() noexcept {}
 
   // Transformer -------------------------------------------------------------------------------------------------------
   /// out[i, :] = table[tokens[i], :]. table: [vocab, d] fp32 or `weightType()`, tokens: host memory, out: [n, d].
@@ -336,6 +340,22 @@ public:
 
 private:
   Backend *m_backend;
+};
+
+/// Stands where host memory of the caller is given for results (`Score`, `Summary`, `ErrorSums`) up to their sync: where an
+/// exception comes between, the memory may go.
+class ResultsGuard {
+public:
+  explicit ResultsGuard(Backend &backend) : m_backend(backend) {}
+  ~ResultsGuard() {
+    if (std::uncaught_exceptions() > m_exceptions) m_backend.forgetResults();
+  }
+  ResultsGuard(const ResultsGuard &) = delete;
+  ResultsGuard &operator=(const ResultsGuard &) = delete;
+
+private:
+  Backend &m_backend;
+  int m_exceptions = std::uncaught_exceptions();
 };
 
 constexpr const char *purposeName(Purpose p) {

@@ -59,6 +59,7 @@ void Cache::rebuildAhead(Index layer) {
   const bool made = backend.rebuildStored(Queue::Rebuild, *side, {0, m_tokens}, ahead.k.view(DType::F16, m_tokens, dkv));
   ahead.layer = made ? layer : -1;
   ahead.ready = backend.record(Queue::Rebuild);
+  if (!made) backend.wait(kQueue, ahead.ready); // the queues meet again
 }
 
 void Cache::append(Index layer, const LayerInput &input) {
@@ -197,14 +198,14 @@ std::optional<StoredSide> Cache::storedSide(Index layer, Side which, bool absorb
   return side;
 }
 
-/// One query, whose rows K and V are read where they lie; false where the backend or the method cannot.
+/// One query (absorbed, where K is), whose rows K and V are read where they lie; false where the backend or the method
+/// cannot.
 bool Cache::attendStored(Index layer, ConstView q, View out, bool absorbK, bool absorbV) const {
   Backend &backend = m_model.backend();
   if (m_stepCount != 1 || m_rebuild == Rebuild::Chunks || !backend.mayReorder()) return false;
   const ModelShape &s = m_model.shape();
   std::optional<StoredSide> k = storedSide(layer, Side::K, absorbK), v = storedSide(layer, Side::V, absorbV);
   if (!k || !v) return false;
-  Buffer queries;
   if (const Ahead &ahead = m_ahead[static_cast<std::size_t>(layer % Stage::kHalves)]; ahead.layer == layer) {
     const View all = ahead.k.view(DType::F16, stepEnd(), s.dkv());
     backend.wait(kQueue, ahead.ready);
@@ -214,8 +215,8 @@ bool Cache::attendStored(Index layer, ConstView q, View out, bool absorbK, bool 
     StoredSide::Block &block = k->blocks.emplace_back();
     block.rows = all.rows, block.plain = all;
   }
-  return backend.attendStored(kQueue, {absorbK ? absorbedQueries(layer, q, queries) : q, std::move(*k), std::move(*v),
-                                       s.heads, static_cast<float>(1.0 / std::sqrt(static_cast<double>(s.dh))), out});
+  return backend.attendStored(kQueue, {q, std::move(*k), std::move(*v), s.heads,
+                                       static_cast<float>(1.0 / std::sqrt(static_cast<double>(s.dh))), out});
 }
 
 void Cache::attend(Index layer, ConstView q, View out) const {
@@ -234,7 +235,7 @@ void Cache::attend(Index layer, ConstView q, View out) const {
     sums = backend.allocate(q.rows * width * sizeOf(DType::F32), Purpose::Scratch);
     args.out = sums.f32(q.rows, width);
   }
-  if (attendStored(layer, q, args.out, absorbK, absorbV)) {
+  if (attendStored(layer, args.q, args.out, absorbK, absorbV)) {
     if (absorbV) unabsorb(layer, args.out, out);
     return;
   }

@@ -62,6 +62,7 @@ void Captures::summarizeExact(Calibration &calibration, std::stop_token stop) {
   const ModelShape &shape = m_model.shape();
   Backend &backend = m_model.backend();
   if (shape.dkv() < shape.d && !m_latents) projectLatents(calibration, stop);
+  const ResultsGuard results(backend);
   for (Index layer = 0; layer < shape.layers; ++layer) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "stopped while capturing the exact model's tensors");
     for (const Site site : kAllSites)
@@ -168,6 +169,7 @@ LayerError Captures::observe(std::int64_t policy, const char *loop, Index layer,
     if (!rebuilt(layer, site, cache, out)) continue;
     ErrorSums sums;
     Summary summary;
+    const ResultsGuard results(backend);
     summary.histogramMin = exactSummary.histogramMin, summary.histogramMax = exactSummary.histogramMax;
     backend.compare(Queue::Compute, exactTensor(layer, site), out, sums);
     if (distributions) backend.summarize(Queue::Compute, out, summary);

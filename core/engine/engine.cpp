@@ -62,6 +62,7 @@ void Engine::step(std::span<const Lane> lanes, std::span<const TokenId> tokens, 
 
   const View residual = rows(m_residual, 0, count, d);
   for (const Lane &lane : lanes) lane.cache->beginStep(lane.cache->tokens(), m_tokens);
+  const ResultsGuard results(backend); // of lanes' statistics
   // A decoding step that nobody looks into can run as one.
   Gathered gathered(backend, m_tokens == 1 && !range.reached && std::all_of(lanes.begin(), lanes.end(), [](const Lane &l) {
                                return l.trace == nullptr && !l.visit && l.perturbation == 0;

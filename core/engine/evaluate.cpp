@@ -128,6 +128,7 @@ std::vector<WindowEvaluator::Scored> WindowEvaluator::scoreLanes(Index lanes, st
   }
   std::vector<Scored> scored(static_cast<std::size_t>(std::max<Index>(lanes, 1)));
   std::vector<Score> scores(static_cast<std::size_t>(block));
+  const ResultsGuard results(backend);
   for (Index begin = first; begin < end; begin += block) {
     if (stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
     const Index n = std::min(block, end - begin);

@@ -507,7 +507,7 @@ void attend(cudaStream_t stream, AttentionChunk a, float *scratch) {
     const std::size_t width = static_cast<std::size_t>(2 * a.heads) * sizeof(float);
     check(cudaMemcpy2DAsync(scratch, width, a.running,
                             static_cast<std::size_t>(a.n == 1 ? 2 * a.heads : a.runningStride) * sizeof(float), width,
-                            static_cast<std::size_t>(a.n), cudaMemcpyDeviceToDevice, stream),
+                            static_cast<std::size_t>(a.n), cudaMemcpyDefault, stream),
           "cudaMemcpy2DAsync", {a.n, a.heads});
     a.runningBefore = scratch, a.runningBeforeStride = 2 * a.heads;
   }

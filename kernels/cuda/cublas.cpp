@@ -70,6 +70,8 @@ bool Cublas::open(const std::string &file) {
       !bind(f.setStream, library, "cublasSetStream_v2") || !bind(f.setWorkspace, library, "cublasSetWorkspace_v2") ||
       !bind(f.gemmEx, library, "cublasGemmEx"))
     return false;
+  int major = 0;
+  if (f.getProperty(kMajor, &major) != kSuccess || major < 12) return false;
   m_functions = f;
   m_description = "cuBLAS";
   const char *separator = " ";

@@ -22,6 +22,10 @@ public:
   /// out = (high + low) W^T (+ out), two products. args.x is not read. `queue`: has a handle and a workspace of its own,
   /// made at its first product.
   void matmul(std::size_t queue, cudaStream_t stream, const SplitRows &x, const MatmulArgs<Half> &args);
+  /// Makes the handle of a queue, where the library is used: not to be done while a step is gathered.
+  void prepare(std::size_t queue, cudaStream_t stream) {
+    if (m_functions.gemmEx != nullptr) (void)handleOf(queue, stream);
+  }
   /// For people.
   const std::string &description() const { return m_description; }
 

@@ -28,6 +28,9 @@ std::int64_t nowNs() {
 
 CudaBackend::CudaBackend() {
   check(cudaSetDevice(0), "cudaSetDevice");
+  int shared = 0;
+  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "cudaDeviceGetAttribute");
+  m_sharedLimit = shared;
   m_device = describeDevice() + ", " + m_cublas.description();
   m_fill = makeStream();
   for (Lane &lane : m_lanes) lane.stream = makeStream();
@@ -40,22 +43,29 @@ CudaBackend::~CudaBackend() { (void)cudaDeviceSynchronize(); } // memory must ou
 
 // Memory ------------------------------------------------------------------------------------------------------------------
 
+template <typename Take> auto CudaBackend::withTrim(const Take &take) {
+  try {
+    return take();
+  } catch (const Error &error) {
+    if (error.code() != Code::OutOfMemory || m_gathering) throw;
+    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    for (Lane &lane : m_lanes) lane.scratch.trim();
+    return take();
+  }
+}
+
+std::byte *CudaBackend::takeScratch(Queue queue, Index bytes) {
+  return withTrim([&] { return lane(queue).scratch.take(bytes); });
+}
+
 std::byte *CudaBackend::allocateBytes(Index bytes, Purpose purpose, Placement placement) {
   if (placement == Placement::Host) {
     std::byte *data = makePinnedMemory(bytes).release();
     std::memset(data, 0, static_cast<std::size_t>(bytes));
     return data;
   }
-  if (purpose == Purpose::Scratch) return lane(Queue::Compute).scratch.take(bytes);
-  DeviceMemory memory;
-  try {
-    memory = makeDeviceMemory(bytes);
-  } catch (const Error &error) {
-    if (error.code() != Code::OutOfMemory || m_gathering) throw;
-    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    for (Lane &lane : m_lanes) lane.scratch.trim();
-    memory = makeDeviceMemory(bytes);
-  }
+  if (purpose == Purpose::Scratch) return takeScratch(Queue::Compute, bytes);
+  DeviceMemory memory = withTrim([&] { return makeDeviceMemory(bytes); });
   // The queues' streams do not wait for this one, so the fill is waited for here.
   check(cudaMemsetAsync(memory.get(), 0, static_cast<std::size_t>(bytes), m_fill.get()), "cudaMemsetAsync", {bytes});
   check(cudaStreamSynchronize(m_fill.get()), "cudaStreamSynchronize after a fill", {bytes});
@@ -63,14 +73,17 @@ std::byte *CudaBackend::allocateBytes(Index bytes, Purpose purpose, Placement pl
 }
 
 void CudaBackend::releaseBytes(const Buffer &buffer) noexcept {
-  if (buffer.placement() == Placement::Device && buffer.purpose() == Purpose::Scratch)
-    return lane(Queue::Compute).scratch.give(buffer.data());
-  if (m_gathering && buffer.placement() == Placement::Device) {
-    m_retired.emplace_back(buffer.data());
+  const bool host = buffer.placement() == Placement::Host;
+  if (!host && buffer.purpose() == Purpose::Scratch) return lane(Queue::Compute).scratch.give(buffer.data());
+  if (m_gathering) { // the step will use it
+    if (host)
+      m_retiredHost.emplace_back(buffer.data());
+    else
+      m_retired.emplace_back(buffer.data());
     return;
   }
   (void)cudaDeviceSynchronize(); // a kernel may still use it; an error is sticky and the next checked call reports it
-  if (buffer.placement() == Placement::Host)
+  if (host)
     PinnedFree{}(buffer.data());
   else
     DeviceFree{}(buffer.data());
@@ -80,7 +93,9 @@ Index CudaBackend::freeBytes(Placement placement) const {
   if (placement == Placement::Device) {
     std::size_t free = 0, total = 0;
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    return static_cast<Index>(free);
+    Index bytes = static_cast<Index>(free);
+    for (const Lane &lane : m_lanes) bytes += lane.scratch.idle();
+    return bytes;
   }
   // Page-locked memory cannot be paged out: what the kernel calls available is the most there is.
   std::ifstream info("/proc/meminfo");
@@ -95,14 +110,13 @@ Index CudaBackend::freeBytes(Placement placement) const {
 void CudaBackend::upload(Queue queue, std::byte *dst, const void *hostSrc, Index bytes) {
   const Op op(*this, queue, "upload", 2.0 * static_cast<double>(bytes), 0);
   if (bytes <= 0) return;
-  check(cudaMemcpyAsync(dst, hostSrc, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream(queue)), "upload",
-        {bytes});
+  check(cudaMemcpyAsync(dst, hostSrc, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream(queue)), "upload", {bytes});
 }
 
 void CudaBackend::download(Queue queue, void *hostDst, const std::byte *src, Index bytes) {
   const Op op(*this, queue, "download", 2.0 * static_cast<double>(bytes), 0);
   if (bytes <= 0) return;
-  check(cudaMemcpyAsync(hostDst, src, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream(queue)), "download",
+  check(cudaMemcpyAsync(hostDst, src, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream(queue)), "download",
         {bytes});
 }
 
@@ -128,19 +142,34 @@ void CudaBackend::returnToHost(Queue queue, const std::byte *data, Index bytes,
 // Order -------------------------------------------------------------------------------------------------------------------
 
 Event CudaBackend::record(Queue queue) {
+  if (m_gathering) {
+    const EventHandle &event = m_stepEvents.emplace_back(makeEvent());
+    check(cudaEventRecord(event.get(), stream(queue)), "cudaEventRecord");
+    return {kOfStep | (m_stepEvents.size() - 1)};
+  }
   const std::uint64_t id = ++m_lastEvent;
   EventHandle &event = m_events[id % kEvents];
   if (!event)
     event = makeEvent();
-  else if (!m_gathering) // else: of an earlier step, or a node of this one
+  else
     check(cudaEventSynchronize(event.get()), "cudaEventSynchronize");
   check(cudaEventRecord(event.get(), stream(queue)), "cudaEventRecord");
   return {id};
 }
 
 void CudaBackend::wait(Queue queue, Event event) {
+  if (event.id == 0) return;
+  if (m_gathering) { // what came before the step, all queues have met
+    if ((event.id & kOfStep) == 0) return;
+    const EventHandle &recorded = m_stepEvents.at(event.id & ~kOfStep);
+    return check(cudaStreamWaitEvent(stream(queue), recorded.get(), 0), "cudaStreamWaitEvent");
+  }
+  if ((event.id & kOfStep) != 0) { // of a step that has been submitted: it is over when the compute queue is
+    if (queue != Queue::Compute) wait(queue, record(Queue::Compute));
+    return;
+  }
   XQS_ASSERT(event.id <= m_lastEvent);
-  if (event.id == 0 || event.id + kEvents <= m_lastEvent) return; // none, or completed before its slot was reused
+  if (event.id + kEvents <= m_lastEvent) return; // completed before its slot was reused
   check(cudaStreamWaitEvent(stream(queue), m_events[event.id % kEvents].get(), 0), "cudaStreamWaitEvent");
 }
 
@@ -148,7 +177,7 @@ void CudaBackend::sync(Queue queue) {
   XQS_ASSERT(!m_gathering);
   Lane &l = lane(queue);
   check(cudaStreamSynchronize(l.stream.get()), "cudaStreamSynchronize");
-  if (queue == Queue::Compute) m_retired.clear();
+  if (queue == Queue::Compute) m_retired.clear(), m_retiredHost.clear();
   while (!l.results.empty()) {
     const HostResult result = std::move(l.results.front());
     l.results.pop_front();
@@ -156,37 +185,72 @@ void CudaBackend::sync(Queue queue) {
     m_pinned.give(result.pinned);
   }
   readTimes(l);
+  if (queue != Queue::Compute) return;
+  for (const Queue other : {Queue::Copy, Queue::Rebuild}) // what nobody waits for has times too
+    if (!lane(other).timed.empty()) sync(other);
 }
 
 /// Timed operations run one by one: a graph's nodes have no events between them.
 void CudaBackend::gather() {
   if (m_trace) return;
   XQS_ASSERT(!m_gathering);
+  // A captured stream cannot wait for what was recorded before: the queues meet here.
+  for (const Queue other : {Queue::Copy, Queue::Rebuild}) wait(Queue::Compute, record(other));
+  m_cublas.prepare(static_cast<std::size_t>(Queue::Compute), stream(Queue::Compute));
+  m_resultsBefore = lane(Queue::Compute).results.size();
   check(cudaStreamBeginCapture(stream(Queue::Compute), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   m_gathering = true;
 }
 
 void CudaBackend::submit() {
   if (!m_gathering) return;
-  m_gathering = false;
-  cudaGraph_t captured = nullptr;
-  check(cudaStreamEndCapture(stream(Queue::Compute), &captured), "cudaStreamEndCapture");
-  const Graph graph(captured);
-  cudaGraphExecUpdateResultInfo info{};
-  if (!m_step || cudaGraphExecUpdate(m_step.get(), graph.get(), &info) != cudaSuccess) {
-    (void)cudaGetLastError(); // another sequence of operations than last time: a new graph
-    cudaGraphExec_t exec = nullptr;
-    check(cudaGraphInstantiate(&exec, graph.get(), 0), "cudaGraphInstantiate");
-    m_step.reset(exec);
+  try {
+    cudaGraph_t captured = nullptr;
+    m_gathering = false;
+    check(cudaStreamEndCapture(stream(Queue::Compute), &captured), "cudaStreamEndCapture");
+    const Graph graph(captured);
+    cudaGraphExecUpdateResultInfo info{};
+    if (!m_step || cudaGraphExecUpdate(m_step.get(), graph.get(), &info) != cudaSuccess) {
+      (void)cudaGetLastError(); // another sequence of operations than last time: a new graph
+      cudaGraphExec_t exec = nullptr;
+      check(cudaGraphInstantiate(&exec, graph.get(), 0), "cudaGraphInstantiate");
+      m_step.reset(exec);
+    }
+    check(cudaGraphLaunch(m_step.get(), stream(Queue::Compute)), "cudaGraphLaunch");
+    m_stepEvents.clear();
+  } catch (...) {
+    endGather();
+    throw;
   }
-  check(cudaGraphLaunch(m_step.get(), stream(Queue::Compute)), "cudaGraphLaunch");
 }
 
 void CudaBackend::drop() noexcept {
   if (!std::exchange(m_gathering, false)) return;
   cudaGraph_t captured = nullptr;
   if (cudaStreamEndCapture(stream(Queue::Compute), &captured) == cudaSuccess) Graph{captured}.reset();
+  endGather();
+}
+
+/// The step will not run.
+void CudaBackend::endGather() noexcept {
   (void)cudaGetLastError();
+  m_stepEvents.clear();
+  dropResults(lane(Queue::Compute), m_resultsBefore);
+}
+
+void CudaBackend::forgetResults() noexcept {
+  drop();
+  for (Lane &l : m_lanes) {
+    (void)cudaStreamSynchronize(l.stream.get()); // copies into the pinned blocks; an error is sticky and shows later
+    dropResults(l, 0);
+  }
+}
+
+void CudaBackend::dropResults(Lane &l, std::size_t first) noexcept {
+  while (l.results.size() > first) {
+    m_pinned.give(l.results.back().pinned);
+    l.results.pop_back();
+  }
 }
 
 // Observation -------------------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ public:
   void gather() override;
   void submit() override;
   void drop() noexcept override;
+  void forgetResults() noexcept override;
 
   void embed(Queue, ConstView table, std::span<const std::int32_t> tokens, View out) override;
   void rmsNorm(Queue, ConstView x, ConstView weight, float eps, View out) override;
@@ -92,6 +93,7 @@ private:
     std::deque<Timed> timed;
   };
   static constexpr std::size_t kEvents = 256;
+  static constexpr std::uint64_t kOfStep = std::uint64_t{1} << 63; ///< events of gathered steps: their place in m_stepEvents
 
   /// Stands at the top of every public operation: counts it and, while a sink is set, has its time on the device reported at
   /// the next sync.
@@ -112,7 +114,7 @@ private:
   class Scratch {
   public:
     Scratch(CudaBackend &backend, Queue queue, Index bytes)
-        : m_pool(backend.lane(queue).scratch), m_data(m_pool.take(bytes)) {}
+        : m_pool(backend.lane(queue).scratch), m_data(backend.takeScratch(queue, bytes)) {}
     ~Scratch() { m_pool.give(m_data); }
     Scratch(const Scratch &) = delete;
     Scratch &operator=(const Scratch &) = delete;
@@ -130,6 +132,12 @@ private:
   /// Copies `bytes` to the host behind what the queue does; `finish` reads them in the next sync of the queue.
   void returnToHost(Queue queue, const std::byte *data, Index bytes, std::function<void(const std::byte *)> finish);
   void readTimes(Lane &lane);
+  std::byte *takeScratch(Queue queue, Index bytes);
+  /// Asks the driver; where it has none left, gives idle blocks back first. Not while a step is gathered.
+  template <typename Take> auto withTrim(const Take &take);
+  /// Takes back the results from the `first` on: they come to nobody.
+  void dropResults(Lane &lane, std::size_t first) noexcept;
+  void endGather() noexcept;
 
   std::string m_device;
   DeviceMemory m_saturated; ///< one 64-bit counter
@@ -143,8 +151,12 @@ private:
   EventHandle m_epoch; ///< where device times are counted from, at m_epochNs of the host's steady clock
   std::int64_t m_epochNs = 0;
   bool m_gathering = false;
-  GraphExec m_step;                    ///< the last gathered step
-  std::vector<DeviceMemory> m_retired; ///< given back while a step was gathered, which still uses it
+  GraphExec m_step;                        ///< the last gathered step
+  std::vector<EventHandle> m_stepEvents;   ///< of the step that is gathered
+  std::size_t m_resultsBefore = 0;         ///< of the compute queue, when gathering began
+  std::vector<DeviceMemory> m_retired;     ///< given back while a step was gathered, which still uses it
+  std::vector<PinnedMemory> m_retiredHost; ///< likewise
+  Index m_sharedLimit = 0;                 ///< bytes of shared memory that a block may have
 };
 
 } // namespace xqs::cuda

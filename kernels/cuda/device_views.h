@@ -35,7 +35,7 @@ inline void copyRows(cudaStream_t stream, ConstView from, View to) {
   };
   check(cudaMemcpy2DAsync(to.data, pitch(to), from.data, pitch(from),
                           static_cast<std::size_t>(from.cols * sizeOf(from.type)), static_cast<std::size_t>(from.rows),
-                          cudaMemcpyDeviceToDevice, stream),
+                          cudaMemcpyDefault, stream),
         "cudaMemcpy2DAsync", {from.rows, from.cols});
 }
 

@@ -7,6 +7,8 @@
 namespace xqs::cuda {
 namespace {
 
+constexpr Index kLargeTilesShared =
+    72 * 1024;                     // bytes of shared memory that the other tiles than Middle need: more than Turing has
 constexpr Index kLibraryRows = 64; // of a lane, from which on cuBLAS is asked
 
 MatmulArgs<Half> rowsOf(MatmulArgs<Half> args, Index first, Index count) {
@@ -49,7 +51,8 @@ void CudaBackend::matmulLanes(Queue queue, Index lanes, ConstView x, ConstView w
                       rowsOf(args, first, rows));
     return;
   }
-  const MatmulPlan plan = matmulPlan(rows, w.rows, x.cols);
+  MatmulPlan plan = matmulPlan(rows, w.rows, x.cols);
+  if (m_sharedLimit < kLargeTilesShared) plan.tile = MatmulPlan::Middle;
   const Scratch partial(*this, queue, partialBytes(plan, x.rows, w.rows));
   matmulHalf(stream(queue), plan, parts, args, partial.as<float>());
 }

@@ -64,6 +64,12 @@ template <typename Memory> void BlockPool<Memory>::give(std::byte *data) {
   m_free[node.mapped().first].push_back(std::move(node.mapped().second));
 }
 
+template <typename Memory> Index BlockPool<Memory>::idle() const {
+  Index bytes = 0;
+  for (const auto &[size, blocks] : m_free) bytes += size * static_cast<Index>(blocks.size());
+  return bytes;
+}
+
 template class BlockPool<DeviceMemory>;
 template class BlockPool<PinnedMemory>;
 

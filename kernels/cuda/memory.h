@@ -21,6 +21,8 @@ public:
   explicit BlockPool(Make make) : m_make(make) {}
 
   std::byte *take(Index bytes);
+  /// Bytes of blocks that nobody holds.
+  Index idle() const;
   void give(std::byte *data);
   /// Gives blocks that nobody holds back to the driver. Nothing may run that still uses them.
   void trim() { m_free.clear(); }

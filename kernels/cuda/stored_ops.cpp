@@ -14,9 +14,9 @@ namespace xqs::cuda {
 namespace {
 
 constexpr int kInt = std::numeric_limits<std::int32_t>::max();
-constexpr Index kSharedLimit = 99 * 1024; ///< bytes that a block may have on every GPU from compute capability 8.0
-constexpr int kFewRows = 8;               ///< tokens that are rebuilt without a tile
-constexpr Index kBlocksWanted = 528;      ///< four on each of 132 multiprocessors
+constexpr Index kTileShared = 80 * 1024; ///< bytes of shared memory that every tile fits in: more than Turing has
+constexpr int kFewRows = 8;              ///< tokens that are rebuilt without a tile
+constexpr Index kBlocksWanted = 528;     ///< four on each of 132 multiprocessors
 
 /// A side as kernels take it, and its table of blocks on the host.
 struct Side {
@@ -186,7 +186,7 @@ bool CudaBackend::attendStored(Queue queue, const StoredAttention &args) {
       heads % v->image.heads != 0)
     return false;
   if (args.q.cols != heads * dh || args.out.cols != heads * dv) return false;
-  if (tileScoresShared(k->image, static_cast<int>(heads)) > kSharedLimit) return false;
+  if (std::max(tileScoresShared(k->image, static_cast<int>(heads)), kTileShared) > m_sharedLimit) return false;
 
   Decode d{};
   d.q = floats(args.q), d.out = floats(args.out), d.scale = args.scale;
@@ -226,7 +226,7 @@ bool CudaBackend::attendStored(Queue queue, const StoredAttention &args) {
 
 bool CudaBackend::rebuildStored(Queue queue, const StoredSide &stored, TokenRange range, View out) {
   std::optional<Side> side = sideFor(stored);
-  if (!side || range.begin < 0 || range.end > side->tokens()) return false;
+  if (!side || range.begin < 0 || range.end > side->tokens() || kTileShared > m_sharedLimit) return false;
   if (out.rows != range.size() || out.cols != Index{side->image.heads} * side->image.dh) return false;
   const Op op(*this, queue, "rebuildStored", bytesOf(stored, range.size()) + xqs::bytesOf(out),
               mapFlops(stored, range.size()));

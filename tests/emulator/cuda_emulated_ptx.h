@@ -38,9 +38,7 @@ inline void mma16816(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
   }
 }
 
-inline float roundToTf32(float x) {
-  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & 0xffffe000u);
-}
+inline float roundToTf32(float x) { return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & 0xffffe000u); }
 inline float cutToTf32(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0xffffe000u); }
 inline void mma1688(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
   struct Fragments {

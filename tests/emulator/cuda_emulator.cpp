@@ -362,6 +362,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
   case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
   case cudaDevAttrMultiProcessorCount: *value = 4; break;
   case cudaDevAttrL2CacheSize: *value = 1 << 20; break;
+  case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = kSharedBytes; break;
   }
   return report(cudaSuccess);
 }
@@ -434,7 +435,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, std::size_t bytes, cudaMemcpy
 }
 /// Pageable memory is read when the call is made, as the driver stages it; other memory when the stream gets there.
 cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-  if (kind == cudaMemcpyHostToDevice && !pinned(from)) {
+  if ((kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDefault) && !pinned(from)) {
     if (get(stream)->capture != nullptr) return report(cudaErrorStreamCaptureUnsupported);
     std::vector<std::byte> staged(bytes);
     std::memcpy(staged.data(), from, bytes);
