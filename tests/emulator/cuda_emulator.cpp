@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -182,19 +183,43 @@ struct Work {
 
 using namespace xqs::emulator;
 
-struct CUevent_st {
-  std::uint64_t recorded = 0, reached = 0;
-  cudaStream_t stream = nullptr;
-};
+/// Indices of nodes that are waited for.
+using Nodes = std::vector<std::size_t>;
+
 struct CUgraph_st {
-  std::vector<Work> nodes;
+  struct Node {
+    Work work;
+    Nodes needs; ///< the stream's last node first
+  };
+  std::vector<Node> nodes; ///< in the order of the calls
+  Nodes order;             ///< in which they run
+
+  /// Every stream's order and every event holds; within that, what other streams bring to the one captured runs as late as
+  /// possible, so that a missing join shows. False where `last` does not wait for every node.
+  bool arrange(const Nodes &last) {
+    std::vector<char> seen(nodes.size());
+    const std::function<void(const Nodes &)> visit = [&](const Nodes &needs) {
+      for (const std::size_t i : needs)
+        if (std::exchange(seen[i], 1) == 0) visit(nodes[i].needs), order.push_back(i);
+    };
+    visit(last);
+    return order.size() == nodes.size();
+  }
 };
 struct CUgraphExec_st {
-  std::vector<Work> nodes;
+  CUgraph_st graph;
+};
+/// Lives from cudaStreamBeginCapture to cudaStreamEndCapture, and in events recorded in between.
+struct Capture {
+  std::vector<cudaStream_t> streams; ///< that belong to it, the one captured first; empty once it has ended
+  CUgraph_st graph;
+  bool valid = true;
+  bool live() const { return !streams.empty(); }
 };
 struct CUstream_st {
   std::deque<Work> work;
-  CUgraph_st *capture = nullptr;
+  std::shared_ptr<Capture> capture;
+  Nodes last; ///< while it is captured: what its next node waits for
   bool running = false;
   /// Runs what is queued, in order, until `enough`.
   void drain(const std::function<bool()> &enough = [] { return false; }) {
@@ -209,12 +234,29 @@ struct CUstream_st {
     running = false;
   }
   cudaError_t add(Work w) {
-    if (capture != nullptr)
-      capture->nodes.push_back(std::move(w));
-    else
+    if (capture == nullptr) {
       work.push_back(std::move(w));
+      return report(cudaSuccess);
+    }
+    if (!capture->valid) return report(cudaErrorStreamCaptureInvalidated);
+    auto &nodes = capture->graph.nodes;
+    nodes.push_back({std::move(w), std::exchange(last, {nodes.size()})});
     return report(cudaSuccess);
   }
+};
+/// What an event stands for since it was last recorded; who waits for it does not see later records.
+struct Record {
+  cudaStream_t stream;
+  std::shared_ptr<Capture> capture; ///< null: recorded outside of captures
+  Nodes last;
+  bool reached = false;
+  void await() {
+    if (!reached) stream->drain([this] { return reached; });
+  }
+};
+struct CUevent_st {
+  std::shared_ptr<Record> record;
+  bool captured() const { return record != nullptr && record->capture != nullptr; }
 };
 
 namespace {
@@ -234,7 +276,17 @@ cudaStream_t get(cudaStream_t stream) {
   static DefaultStream fallback;
   return stream != nullptr ? stream : &fallback.stream;
 }
-bool pinned(const void *data);
+/// A call that a capture does not allow breaks it.
+cudaError_t refuse(Capture &capture, cudaError_t error) {
+  if (!capture.valid) return report(cudaErrorStreamCaptureInvalidated);
+  capture.valid = false;
+  return report(error);
+}
+Capture *liveCapture() {
+  for (cudaStream_t s : streams())
+    if (s->capture != nullptr) return s->capture.get();
+  return nullptr;
+}
 
 struct Allocation {
   const std::byte *data;
@@ -263,14 +315,23 @@ void *take(std::size_t bytes, bool host) {
   allocations().push_back({data, bytes, host});
   return data;
 }
+/// What a capture may still use is poisoned and never handed out again.
 void give(void *data) {
+  struct Free {
+    void operator()(void *memory) const { std::free(memory); }
+  };
+  static std::vector<std::unique_ptr<void, Free>> kept;
   auto &all = allocations();
   for (std::size_t i = 0; i < all.size(); ++i)
     if (all[i].data == data) {
       if (!all[i].host) s_used -= all[i].bytes;
+      std::memset(data, 0xff, all[i].bytes);
       all[i] = all.back();
       all.pop_back();
-      std::free(data);
+      if (liveCapture() != nullptr)
+        kept.emplace_back(data);
+      else
+        std::free(data);
       return;
     }
   fail("memory is freed that was not allocated");
@@ -375,8 +436,8 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
-  for (cudaStream_t s : streams())
-    if (s->capture == nullptr) s->drain();
+  if (Capture *capture = liveCapture()) return refuse(*capture, cudaErrorStreamCaptureUnsupported);
+  for (cudaStream_t s : streams()) s->drain();
   return report(cudaSuccess);
 }
 cudaError_t cudaGetLastError() {
@@ -398,6 +459,13 @@ const char *cudaGetErrorName(cudaError_t error) {
   case cudaSuccess: return "cudaSuccess";
   case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
   case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+  case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+  case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+  case cudaErrorStreamCaptureMerge: return "cudaErrorStreamCaptureMerge";
+  case cudaErrorStreamCaptureUnmatched: return "cudaErrorStreamCaptureUnmatched";
+  case cudaErrorStreamCaptureUnjoined: return "cudaErrorStreamCaptureUnjoined";
+  case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
+  case cudaErrorCapturedEvent: return "cudaErrorCapturedEvent";
   default: return "cudaErrorEmulated";
   }
 }
@@ -415,7 +483,7 @@ cudaError_t cudaMalloc(void **data, std::size_t bytes) {
 }
 cudaError_t cudaFree(void *data) {
   if (data == nullptr) return report(cudaSuccess);
-  cudaDeviceSynchronize();
+  if (liveCapture() == nullptr) cudaDeviceSynchronize();
   give(data);
   return report(cudaSuccess);
 }
@@ -424,7 +492,7 @@ cudaError_t cudaHostAlloc(void **data, std::size_t bytes, unsigned) {
   return report(*data != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void *data) {
-  cudaDeviceSynchronize();
+  if (liveCapture() == nullptr) cudaDeviceSynchronize();
   give(data);
   return report(cudaSuccess);
 }
@@ -436,7 +504,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, std::size_t bytes, cudaMemcpy
 /// Pageable memory is read when the call is made, as the driver stages it; other memory when the stream gets there.
 cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if ((kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDefault) && !pinned(from)) {
-    if (get(stream)->capture != nullptr) return report(cudaErrorStreamCaptureUnsupported);
+    if (get(stream)->capture != nullptr) return refuse(*get(stream)->capture, cudaErrorStreamCaptureUnsupported);
     std::vector<std::byte> staged(bytes);
     std::memcpy(staged.data(), from, bytes);
     return get(stream)->add({[to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); }});
@@ -460,39 +528,69 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
   return report(cudaSuccess);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  if (stream->capture != nullptr) {
+    stream->capture->valid = false;
+    std::erase(stream->capture->streams, stream);
+  }
   stream->drain();
   std::erase(streams(), stream);
   delete stream;
   return report(cudaSuccess);
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  if (get(stream)->capture != nullptr) return report(cudaErrorStreamCaptureUnsupported);
+  if (get(stream)->capture != nullptr) return refuse(*get(stream)->capture, cudaErrorStreamCaptureUnsupported);
   get(stream)->drain();
   return report(cudaSuccess);
 }
+/// A stream that waits for an event of a capture belongs to it from then on.
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  const std::uint64_t target = event->recorded;
-  return get(stream)->add({[=] { event->stream->drain([=] { return event->reached >= target; }); }});
+  CUstream_st &s = *get(stream);
+  const std::shared_ptr<Record> record = event->record;
+  if (!event->captured()) {
+    if (s.capture != nullptr) return refuse(*s.capture, cudaErrorStreamCaptureIsolation);
+    return record == nullptr ? report(cudaSuccess) : s.add({[record] { record->await(); }});
+  }
+  Capture &capture = *record->capture;
+  if (!capture.live()) {
+    if (s.capture != nullptr) return refuse(*s.capture, cudaErrorStreamCaptureIsolation);
+    return report(cudaErrorCapturedEvent);
+  }
+  if (!capture.valid) return report(cudaErrorStreamCaptureInvalidated);
+  if (s.capture != nullptr && s.capture != record->capture) {
+    capture.valid = false;
+    return refuse(*s.capture, cudaErrorStreamCaptureMerge);
+  }
+  if (s.capture == nullptr) {
+    s.capture = record->capture;
+    capture.streams.push_back(&s);
+  }
+  s.last.insert(s.last.end(), record->last.begin(), record->last.end());
+  return report(cudaSuccess);
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
   *event = new CUevent_st;
   return report(cudaSuccess);
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  if (event->stream != nullptr && event->reached < event->recorded) event->stream->drain();
   delete event;
   return report(cudaSuccess);
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  event->stream = get(stream);
-  const std::uint64_t number = ++event->recorded;
-  return event->stream->add({[=] { event->reached = number; }});
+  CUstream_st &s = *get(stream);
+  if (s.capture != nullptr && !s.capture->valid) return report(cudaErrorStreamCaptureInvalidated);
+  event->record = std::make_shared<Record>(Record{&s, s.capture, s.last});
+  return s.capture != nullptr ? report(cudaSuccess) : s.add({[record = event->record] { record->reached = true; }});
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (event->stream != nullptr && event->reached < event->recorded) event->stream->drain();
+  if (event->captured()) {
+    Capture &capture = *event->record->capture;
+    return capture.live() ? refuse(capture, cudaErrorCapturedEvent) : report(cudaErrorCapturedEvent);
+  }
+  if (event->record != nullptr) event->record->await();
   return report(cudaSuccess);
 }
-cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t, cudaEvent_t) {
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  if (start->captured() || end->captured()) return report(cudaErrorCapturedEvent);
   *milliseconds = 1;
   return report(cudaSuccess);
 }
@@ -500,28 +598,42 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void *), vo
   return get(stream)->add({[=] { function(data); }});
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  stream->capture = new CUgraph_st;
+  if (stream->capture != nullptr) return report(cudaErrorIllegalState);
+  stream->capture = std::make_shared<Capture>();
+  stream->capture->streams = {stream};
   return report(cudaSuccess);
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
-  *graph = std::exchange(stream->capture, nullptr);
+  *graph = nullptr;
+  const std::shared_ptr<Capture> capture = stream->capture;
+  if (capture == nullptr) return report(cudaErrorIllegalState);
+  if (capture->streams.front() != stream) return refuse(*capture, cudaErrorStreamCaptureUnmatched);
+  const Nodes last = stream->last;
+  for (cudaStream_t s : std::exchange(capture->streams, {})) s->capture = nullptr, s->last.clear();
+  if (!capture->valid) return report(cudaErrorStreamCaptureInvalidated);
+  if (!capture->graph.arrange(last)) return report(cudaErrorStreamCaptureUnjoined);
+  *graph = new CUgraph_st(std::move(capture->graph));
   return report(cudaSuccess);
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
-  *exec = new CUgraphExec_st{graph->nodes};
+  *exec = new CUgraphExec_st{*graph};
   return report(cudaSuccess);
 }
-/// Arguments may change, kernels may not.
+/// Arguments may change, kernels and what they wait for may not.
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *info) {
-  bool same = exec->nodes.size() == graph->nodes.size();
-  for (std::size_t i = 0; same && i < exec->nodes.size(); ++i) same = exec->nodes[i].kernel == graph->nodes[i].kernel;
+  const auto alike = [](const CUgraph_st::Node &a, const CUgraph_st::Node &b) {
+    return a.work.kernel == b.work.kernel && a.needs == b.needs;
+  };
+  const bool same =
+      std::equal(exec->graph.nodes.begin(), exec->graph.nodes.end(), graph->nodes.begin(), graph->nodes.end(), alike);
   info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateError;
   if (!same) return report(cudaErrorGraphExecUpdateFailure);
-  exec->nodes = graph->nodes;
+  exec->graph = *graph;
   return report(cudaSuccess);
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  for (const Work &node : exec->nodes) get(stream)->add(node);
+  for (const std::size_t i : exec->graph.order)
+    if (const cudaError_t error = get(stream)->add(exec->graph.nodes[i].work); error != cudaSuccess) return error;
   return report(cudaSuccess);
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

@@ -3,7 +3,8 @@
 
 // Stands in for the CUDA toolkit's header of this name, so that g++ compiles kernels/cuda as it is and tests run its kernels
 // on any machine: every thread of a block is a fiber, barriers and warp exchanges switch between them, streams run as late
-// as what waits for them allows, fresh memory holds NaN. Correctness only: no timing, one device, no bank conflicts.
+// as what waits for them allows, captures follow the driver's rules, fresh and freed memory holds NaN. Correctness only: no
+// timing, one device, no bank conflicts.
 
 #include <cmath>
 #include <cstddef>
@@ -52,9 +53,16 @@ enum cudaError_t : int {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorNoKernelImageForDevice = 209,
-  cudaErrorGraphExecUpdateFailure = 910,
+  cudaErrorIllegalState = 401,
   cudaErrorIllegalAddress = 700,
   cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureMerge = 902,
+  cudaErrorStreamCaptureUnmatched = 903,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905,
+  cudaErrorCapturedEvent = 907,
+  cudaErrorGraphExecUpdateFailure = 910,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
