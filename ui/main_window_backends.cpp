@@ -18,7 +18,8 @@ void MainWindow::setUpBackends() {
   m_backends = new QMenu(tr("&Compute on"), this);
   m_backends->setObjectName(QStringLiteral("backends"));
   m_backends->setToolTipsVisible(true);
-  connect(&m_workspace->engine(), &EngineClient::backendsChanged, this, &MainWindow::showBackends);
+  // Queued: a click on one of the actions changes the backend, and the actions are made anew.
+  connect(&m_workspace->engine(), &EngineClient::backendsChanged, this, &MainWindow::showBackends, Qt::QueuedConnection);
   showBackends();
 }
 

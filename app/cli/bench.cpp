@@ -19,7 +19,7 @@ using nlohmann::json;
 struct Options {
   DecodeSettings decode;
   std::vector<std::string> policies;
-  std::string backend = "cpu", form = "fused", placement = "device";
+  std::string backend = kAutoBackend, form = "fused", placement = "device";
   int threads = 0;
   std::string json;
 };
@@ -154,7 +154,7 @@ void decode(Options options) {
   options.decode.form = parseForm(options.form), options.decode.placement = parsePlacement(options.placement);
   std::vector<PolicySpec> policies = withBaseline(options.policies);
   const std::stop_token stop = interrupted();
-  const BackendPtr backend = createBackend(backends(), options.backend, options.threads);
+  const BackendPtr backend = createBackend(backends(), chooseBackend(backends(), options.backend).name, options.threads);
   ProgressLine line;
   DecodeBench bench(
       options.decode, policies, *backend, [&](double fraction, const std::string &text) { line.show(fraction, text); },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/evaluate.h"
 
+#include "engine/seconds.h"
 #include "model/matrices.h"
 
 #include <fmt/format.h>
@@ -14,11 +15,6 @@ namespace xqs {
 namespace {
 
 constexpr Queue kQueue = Queue::Compute;
-constexpr Index kLogitRows = 128; ///< positions scored at a time: vocab * 128 floats of logits, twice
-
-double secondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 /// Layers from the first on that store FP16 KV in all of these plans; not all layers. Policies that are no plans share
 /// nothing: what they compute is counted as theirs.

@@ -35,6 +35,8 @@ struct WindowScore {
 /// Scores one window at a time: the exact pass once, then policies in groups of lanes, each against the exact logits.
 class WindowEvaluator {
 public:
+  static constexpr Index kLogitRows = 128; ///< positions scored at a time: vocab * 128 floats of logits, twice
+
   WindowEvaluator(const Model &model, State state, Protocol protocol = Protocol::Paper)
       : m_model(model), m_engine(model), m_state(state), m_protocol(protocol) {}
 
@@ -51,9 +53,9 @@ public:
     Index firstLayer = 0;       ///< layers before it were taken from another pass: `cache` lacks them
   };
   /// Runs the policies side by side over the same window. Layers that store FP16 KV in all of them, from the first one on,
-  /// are computed once a window and taken from there, bit for bit (plans of one quantized layer cost a quarter less then), unless
-  /// `visit` or a perturbation asks for all.
-  /// `visit(method, layer, cache)`, where given, is called after each layer's advance: closed-loop captures.
+  /// are computed once a window and taken from there, bit for bit (plans of one quantized layer cost a quarter less then),
+  /// unless `visit` or a perturbation asks for all. `visit(method, layer, cache)`, where given, is called after each layer's
+  /// advance: closed-loop captures.
   using Visit = std::function<void(std::size_t method, Index layer, const Cache &)>;
   struct Options {
     Visit visit;

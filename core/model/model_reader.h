@@ -81,8 +81,8 @@ struct ModelFormat {
 
 /// One line a format, asked in order; the last takes everything.
 std::span<const ModelFormat> modelFormats();
-/// Opens a GGUF file, a "synthetic:..." or a "shape:..." description. Throws NotFound, Unreadable, BadFile, Unsupported with file, tensor
-/// or key, byte offset and remedy.
+/// Opens a GGUF file, a "synthetic:..." or a "shape:..." description. Throws NotFound, Unreadable, BadFile, Unsupported with
+/// file, tensor or key, byte offset and remedy.
 std::unique_ptr<ModelReader> openModel(const std::string &location);
 
 } // namespace xqs

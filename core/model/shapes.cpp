@@ -23,13 +23,15 @@ constexpr BuiltInShape kShapes[] = {
     {"smollm2-135m", {30, 576, 9, 3, 64}, 1536, 49152, 8192, 1e5, true},
 };
 
-constexpr std::size_t kTable =
-    1048573;                  ///< a prime: a row of any usual width begins elsewhere in the table than the last one
-constexpr int kGenerator = 1; ///< part of the hash: raise it when the numbers change
+/// A prime: a row of any usual width begins elsewhere in the table than the last one.
+constexpr std::size_t kTable = 1048573;
+/// Part of the hash: raise it when the numbers change.
+constexpr int kGenerator = 1;
 
 Index parseSetting(std::string_view item, std::string_view key, Index least, Index most) {
   Index value = 0;
-  const std::string_view number = item.substr(std::min(item.size(), key.size() + 1));
+  const bool named = item.substr(0, item.find('=')) == key;
+  const std::string_view number = named ? item.substr(std::min(item.size(), key.size() + 1)) : std::string_view();
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
   if (error != std::errc{} || end != number.data() + number.size() || value < least || value > most)
     throw Error(Code::Usage, fmt::format("shape: '{}' is not {}=N, N from {} to {}", printable(item), key, least, most));

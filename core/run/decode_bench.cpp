@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/decode_bench.h"
 
+#include "analysis/statistics.h"
 #include "cache/layer_plan.h"
 #include "engine/fill.h"
+#include "engine/seconds.h"
 #include "error.h"
 #include "model/random.h"
 #include "model/weights.h"
@@ -82,19 +84,11 @@ Activations randomActivations(const ModelShape &shape, std::uint64_t seed) {
   return a;
 }
 
-/// Linear between neighbours.
-double quantile(std::vector<double> values, double q) {
+double quantileOf(std::vector<double> values, double fraction) {
   std::sort(values.begin(), values.end());
-  const double at = q * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(at);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
+  return quantile(values, fraction);
 }
-double median(const std::vector<double> &values) { return quantile(values, 0.5); }
-
-double secondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+double median(const std::vector<double> &values) { return quantileOf(values, 0.5); }
 
 Index mapFloats(const LayerPlan &plan, const ModelShape &shape) {
   Index floats = 0;
@@ -230,7 +224,7 @@ DecodeResult DecodeBench::run(const PolicySpec &policy) {
 
   const Times times = timeSteps(sequences);
   for (std::size_t i = 0; i < times.layers.size(); ++i) result.stepSeconds.push_back(times.layers[i] + times.logits[i]);
-  result.lowSeconds = quantile(result.stepSeconds, 0.25), result.highSeconds = quantile(result.stepSeconds, 0.75);
+  result.lowSeconds = quantileOf(result.stepSeconds, 0.25), result.highSeconds = quantileOf(result.stepSeconds, 0.75);
   result.measured = figures(policy, m_model->config(), cache, median(result.stepSeconds));
 
   const ModelConfig whole = shapeConfig(builtInShape(m_settings.shape));

@@ -17,7 +17,7 @@ namespace xqs {
 
 /// How long a step of decoding takes over caches that hold a long text: a built-in shape, `batch` sequences of `context`
 /// random tokens each, filled without a forward pass. A setting of how caches are made or read is a line here and one in
-/// decode_bench.cpp (cacheSize, makeCaches).
+/// decode_bench.cpp (cacheSize, Sequences).
 struct DecodeSettings {
   std::string shape;
   Index layers = 0; ///< how many of the shape's; 0: all

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/generation.h"
 
+#include "engine/seconds.h"
 #include "model/sha256.h"
 #include "run/machine.h"
 #include "run/memory_fit.h"
@@ -18,8 +19,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char *kStopped = "stopped before the end; the tokens that were drawn are in the store";
-
-double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::string samplingSentence(const SamplerSettings &s) {
   if (s.temperature == 0) return "greedy";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/memory_fit.h"
 
+#include "engine/evaluate.h"
 #include "engine/generate.h"
 #include "model/weights.h"
 #include "run/experiment.h"
@@ -16,7 +17,6 @@ namespace xqs {
 namespace {
 
 constexpr Index kFloat = sizeOf(DType::F32);
-constexpr Index kLogitRows = 128; ///< positions scored at a time, as the evaluator does
 
 std::string amount(Index bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
@@ -25,8 +25,8 @@ std::string amount(Index bytes) {
 }
 
 [[noreturn]] void refuse(const std::string &what, Index bytes, Index free, const char *remedy) {
-  throw Error(Code::OutOfMemory, fmt::format("{} needs {} of the GPU's memory, {} are free; use {} or --backend cpu", what,
-                                             amount(bytes), amount(free), remedy));
+  throw MemoryRefusal(fmt::format("{} needs {} of the GPU's memory, {} are free; use {} or --backend cpu", what,
+                                  amount(bytes), amount(free), remedy));
 }
 
 /// Everything that a cache takes, packed or not.
@@ -59,7 +59,8 @@ Index exactCacheBytes(const ModelConfig &c, Index tokens) { return c.shape.layer
 WindowMemory::WindowMemory(const ModelConfig &config, Index window, State state, bool traced, Index free)
     : m_config(config), m_window(window), m_state(state), m_free(free) {
   const ModelShape &s = config.shape;
-  m_shared = (window * s.d + 2 * std::min(window, kLogitRows) * config.vocab) * kFloat + chunkBytes(s, window);
+  m_shared =
+      (window * s.d + 2 * std::min(window, WindowEvaluator::kLogitRows) * config.vocab) * kFloat + chunkBytes(s, window);
   if (traced) m_shared += s.layers * window * (2 * s.d + 3 * s.dkv()) * kFloat;
 }
 

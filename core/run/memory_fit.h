@@ -16,6 +16,12 @@ struct GenerationRequest;
 // their ledger says, the rest as the engine allocates it; what operations take for themselves is not known here, so that
 // memory may still run out where it is tight. Nothing is refused where the bytes that are free are not known (the CPU).
 
+/// Work was refused: out of memory, but nothing was allocated, and the device is as it was.
+class MemoryRefusal : public Error {
+public:
+  explicit MemoryRefusal(const std::string &message) : Error(Code::OutOfMemory, message) {}
+};
+
 /// Of all weights, matrices as `type`, vectors as FP32.
 Index weightBytes(const ModelConfig &config, DType type);
 /// Of the engine's activations for `rows` rows: tokens of all lanes together.
@@ -33,7 +39,7 @@ public:
   Index group(std::span<const PolicySpec> policies) const;
   bool unlimited() const { return m_free < 0; }
   bool fits(Index bytes) const { return unlimited() || bytes <= m_free; }
-  /// Throws OutOfMemory, with both figures and what to lower, where `bytes` for `what` are not free.
+  /// Throws MemoryRefusal, with both figures and what to lower, where `bytes` for `what` are not free.
   void require(Index bytes, const std::string &what) const;
   void require(const PolicySpec &policy) const; ///< by itself
 
@@ -48,9 +54,9 @@ private:
 /// Of an experiment's windows, with what is free now.
 WindowMemory windowMemory(const Session &session, const Experiment &experiment, bool stored);
 
-/// Throws OutOfMemory where the weights of a model do not fit.
+/// Throws MemoryRefusal where the weights of a model do not fit.
 void requireWeights(const ModelConfig &config, DType matrices, Index free);
-/// Throws OutOfMemory where the caches of a generation, grown to its last token, do not fit. `fed`: tokens of prompt and
+/// Throws MemoryRefusal where the caches of a generation, grown to its last token, do not fit. `fed`: tokens of prompt and
 /// kept cache.
 void requireGeneration(const Session &session, const GenerationRequest &request, Index fed);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/run_events.h"
 
+#include "run/memory_fit.h"
+
 #include <exception>
 #include <new>
 
@@ -36,7 +38,8 @@ RunEvents::End RunEvents::tell(const std::function<End()> &compute, bool throwUn
     end = compute();
   } catch (const Error &error) {
     if (throwUnstarted && m_run == 0) throw;
-    end = {error.code() == Code::Cancelled ? "cancelled" : "failed", error.what(), error.code()};
+    end = {error.code() == Code::Cancelled ? "cancelled" : "failed", error.what(), error.code(),
+           dynamic_cast<const MemoryRefusal *>(&error) != nullptr};
   } catch (const std::bad_alloc &) {
     end = {"failed", "not enough memory; use a shorter window, fewer lanes or a smaller model", Code::OutOfMemory};
   } catch (const std::exception &error) {

@@ -25,6 +25,7 @@ public:
   struct End {
     std::string status = "finished", message = {};
     std::optional<Code> code = {}; ///< of what went wrong
+    bool refused = false;          ///< a MemoryRefusal
   };
   void ended(const End &end) const;
   /// Calls `compute` and tells its end; whatever it throws is one, for the window waits for it. An Error before anything was

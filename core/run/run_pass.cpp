@@ -3,6 +3,7 @@
 
 #include "capture/operations.h"
 #include "engine/generate.h"
+#include "engine/seconds.h"
 #include "run/machine.h"
 
 #include <fmt/format.h>
@@ -15,10 +16,6 @@
 namespace xqs {
 
 namespace {
-
-double secondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 /// Whatever the run tolerates: the next policy would fare no better.
 bool endsTheRun(const Error &error) {
@@ -130,8 +127,8 @@ void RunPass::captureExact(const WindowWork &work) {
   m_busySeconds += secondsSince(started);
 }
 
-/// A group that fails is tried one by one: only the policies at fault are given up, and those that are not do not fit side
-/// by side may fit one after the other.
+/// A group that fails is tried one by one: only the policies at fault are given up, and policies that do not fit side by
+/// side may fit one after the other.
 void RunPass::scoreOrSplit(const WindowWork &work, const Places &group) {
   if (group.size() > 1) {
     try {

@@ -3,6 +3,7 @@
 
 #include "run/command_queue.h"
 #include "run/generation.h"
+#include "run/memory_fit.h"
 #include "run/preview.h"
 #include "run/run_events.h"
 #include "run/runner.h"
@@ -91,7 +92,7 @@ private:
   void generate(const json &arguments, std::stop_token stop);
   void tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute);
   void preview(const json &arguments, std::stop_token stop);
-  bool isFault(Code code) const { return isDeviceFault(code, m_backend); }
+  bool isFault(Code code, bool refused) const;
   void ended(const RunEvents::End &end);
   bool warm(std::stop_token stop);
   void requireSession() const;
@@ -115,7 +116,7 @@ void Server::loop() {
     try {
       handle(*command);
     } catch (const Error &error) {
-      if (isFault(error.code()))
+      if (isFault(error.code(), dynamic_cast<const MemoryRefusal *>(&error) != nullptr))
         m_fault = error;
       else
         m_events.error(error.code(), error.what());
@@ -134,9 +135,12 @@ void Server::loop() {
   if (m_fault) throw Error(*m_fault);
 }
 
+/// The device can go on after a refusal; but where it refused the model that was to be opened, there is nothing to do on it.
+bool Server::isFault(Code code, bool refused) const { return isDeviceFault(code, m_backend) && !(refused && m_session); }
+
 /// What broke in a run or a study breaks in the next one too.
 void Server::ended(const RunEvents::End &end) {
-  if (end.code && isFault(*end.code)) m_fault.emplace(*end.code, end.message);
+  if (end.code && isFault(*end.code, end.refused)) m_fault.emplace(*end.code, end.message);
 }
 
 void Server::handle(const CommandQueue::Command &command) {
@@ -262,7 +266,7 @@ void Server::preview(const json &arguments, std::stop_token stop) {
   } catch (const Error &error) {
     if (error.code() == Code::StoreUnwritable) throw;
     failed(error.what());
-    if (error.code() == Code::BackendUnusable && isFault(error.code())) m_fault = error;
+    if (error.code() == Code::BackendUnusable && isFault(error.code(), false)) m_fault = error;
   }
 }
 
@@ -279,7 +283,7 @@ bool Server::warm(std::stop_token stop) {
     return true;
   } catch (const Error &error) {
     if (error.code() == Code::Cancelled) return true;
-    if (error.code() == Code::BackendUnusable && isFault(error.code())) {
+    if (error.code() == Code::BackendUnusable && isFault(error.code(), false)) {
       m_fault = error;
       m_queue.quit();
       return false;
@@ -325,7 +329,7 @@ Events, one JSON object a line:
   preview {run, policy_index, policy, milliseconds}; preview-failed {message};
   estimate {tag, study, about, points, missing, relative_size, runs, estimated_seconds, estimate_source};
   estimate-failed {tag, message}; error {code, message};
-  backend-failed {backend, code, message}: a device's memory does not suffice or it has broken down; the process then ends)";
+  backend-failed {backend, code, message}: a device's memory ran out, or it has broken down; the process then ends)";
 }
 
 } // namespace xqs

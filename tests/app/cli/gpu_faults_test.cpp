@@ -225,15 +225,26 @@ TEST_F(GpuFaults, PointsFinishedBeforeTheGpuBrokeAreKept) {
   EXPECT_EQ(points(stored(m_store)), kPoints);
 }
 
-TEST_F(GpuFaults, TheEngineEndsAfterARunThatDoesNotFit) {
+TEST_F(GpuFaults, TheEngineGoesOnAfterARunThatDoesNotFit) {
   set("XQS_EMULATOR_MEMORY", "4000000"); // the preview of 256 tokens, no window of 4096
   RunningCli engine({"serve"});
   engine.send({{"cmd", "open"}, {"model", kModel + ",context=8192"}, {"store", m_store}});
   ASSERT_EQ(engine.until("model")["backend"], "cuda");
-  engine.send({{"cmd", "run"}, {"spec", {{"window", 2048}, {"windows", 1}, {"policies", {"fp16"}}}}});
-  const json failed = engine.until("backend-failed");
-  EXPECT_EQ(failed["code"], "out-of-memory");
-  EXPECT_EQ(engine.wait().exitCode, kResources);
+  const auto run = [&](int window) {
+    engine.send({{"cmd", "run"}, {"spec", {{"window", window}, {"windows", 1}, {"policies", {"fp16"}}}}});
+  };
+  run(2048);
+  const json refused = engine.until("error");
+  EXPECT_EQ(refused["code"], "out-of-memory");
+  EXPECT_THAT(refused["message"].get<std::string>(), HasSubstr("use a shorter window"));
+  const json study = {{"base", {{"model", kModel + ",context=8192"}, {"window", 2048}, {"windows", 1}}},
+                      {"policies", {"fp16"}}};
+  engine.send({{"cmd", "study"}, {"study", study.dump()}, {"name", "too large"}, {"store", m_store}});
+  const json ended = engine.until("run-ended");
+  EXPECT_EQ(ended["status"], "failed");
+  EXPECT_THAT(ended["message"].get<std::string>(), HasSubstr("use a shorter window"));
+  run(16);
+  EXPECT_EQ(engine.until("run-ended")["status"], "finished");
 }
 
 } // namespace

@@ -84,7 +84,10 @@ TEST(Shapes, RefusesWhatItDoesNotKnowAndSaysWhatIsValid) {
       {"shape:smollm2-135m,layers=31", "layers=N, N from 1 to 30"},
       {"shape:smollm2-135m,layers", "layers=N"},
       {"shape:smollm2-135m,d=64", "layers=N"},
-      {"shape:smollm2-135m,seed=-1", "seed=N"}};
+      {"shape:smollm2-135m,seed=-1", "seed=N"},
+      {"shape:smollm2-135m,seeds=3", "'seeds=3' is not seed=N"},
+      {"shape:smollm2-135m,seedX3", "'seedX3' is not seed=N"},
+      {"shape:smollm2-135m,tokens=3", "'tokens=3' is not layers=N"}};
   for (const auto &[location, said] : kCases)
     EXPECT_THAT(test::usageMessageOf([&] { openModel(location); }), testing::HasSubstr(said)) << location;
 }

@@ -88,6 +88,16 @@ protected:
     for (const WindowRow &row : result.windows) all.emplace_back(row.meanNll, row.meanKl);
     return all;
   }
+  /// Of what is refused before it begins.
+  template <typename Fn> static Error refusalOf(const Fn &fn) {
+    try {
+      fn();
+    } catch (const MemoryRefusal &error) {
+      return error;
+    }
+    ADD_FAILURE() << "nothing was refused";
+    return {Code::Internal, ""};
+  }
   template <typename Fn> static Error errorOf(const Fn &fn) {
     try {
       fn();
@@ -132,7 +142,7 @@ TEST_F(SmallMemory, TheArithmeticIsWhatTheAllocatorGives) {
 
 TEST_F(SmallMemory, AModelThatDoesNotFitIsRefusedBeforeItIsLoaded) {
   small.limit = 1000;
-  const Error error = errorOf([&] { open(); });
+  const Error error = refusalOf([&] { open(); });
   EXPECT_EQ(error.code(), Code::OutOfMemory);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("KiB of the GPU's memory, 1.0 KiB are free"), HasSubstr("--backend cpu")));
   EXPECT_EQ(small.refused, 0);
@@ -155,7 +165,7 @@ TEST_F(SmallMemory, WhatDoesNotFitAloneIsRefusedBeforeTheRunBegins) {
   m_experiment.window = 512, m_experiment.windows = 1;
   small.limit = small.used + memory(*session).exact() - 1;
   RunStore store(m_dir / "run.xqs");
-  const Error error = errorOf([&] { run(*session, &store); });
+  const Error error = refusalOf([&] { run(*session, &store); });
   EXPECT_EQ(error.code(), Code::OutOfMemory);
   EXPECT_THAT(error.what(),
               AllOf(HasSubstr("window of 512 tokens"), HasSubstr("MiB are free"), HasSubstr("shorter window")));
@@ -223,7 +233,7 @@ TEST_F(SmallMemory, AGenerationThatDoesNotFitIsRefused) {
   request.policies = {PolicySpec::parse("xquant:bits=4,group=32")};
   small.limit = small.used + (Index{64} << 10);
   RunStore store(m_dir / "generation.xqs");
-  const Error error = errorOf([&] { runGeneration(*session, request, store, {}); });
+  const Error error = refusalOf([&] { runGeneration(*session, request, store, {}); });
   EXPECT_EQ(error.code(), Code::OutOfMemory);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("generating 100 tokens"), HasSubstr("64.0 KiB are free"), HasSubstr("fewer")));
   small.limit = kNever;
