@@ -145,7 +145,7 @@ Event CudaBackend::record(Queue queue) {
   if (m_gathering) {
     const EventHandle &event = m_stepEvents.emplace_back(makeEvent());
     check(cudaEventRecord(event.get(), stream(queue)), "cudaEventRecord");
-    return {kOfStep | (m_stepEvents.size() - 1)};
+    return {stepEvents() | (m_stepEvents.size() - 1)};
   }
   const std::uint64_t id = ++m_lastEvent;
   EventHandle &event = m_events[id % kEvents];
@@ -159,9 +159,9 @@ Event CudaBackend::record(Queue queue) {
 
 void CudaBackend::wait(Queue queue, Event event) {
   if (event.id == 0) return;
-  if (m_gathering) { // what came before the step, all queues have met
-    if ((event.id & kOfStep) == 0) return;
-    const EventHandle &recorded = m_stepEvents.at(event.id & ~kOfStep);
+  if (m_gathering) { // else than of this step: before it, all queues have met
+    if ((event.id ^ stepEvents()) >= kMaxStepEvents) return;
+    const EventHandle &recorded = m_stepEvents.at(event.id & (kMaxStepEvents - 1));
     return check(cudaStreamWaitEvent(stream(queue), recorded.get(), 0), "cudaStreamWaitEvent");
   }
   if ((event.id & kOfStep) != 0) { // of a step that has been submitted: it is over when the compute queue is
@@ -198,6 +198,7 @@ void CudaBackend::gather() {
   for (const Queue other : {Queue::Copy, Queue::Rebuild}) wait(Queue::Compute, record(other));
   m_cublas.prepare(static_cast<std::size_t>(Queue::Compute), stream(Queue::Compute));
   m_resultsBefore = lane(Queue::Compute).results.size();
+  ++m_stepCount;
   check(cudaStreamBeginCapture(stream(Queue::Compute), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   m_gathering = true;
 }

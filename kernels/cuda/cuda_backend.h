@@ -93,7 +93,8 @@ private:
     std::deque<Timed> timed;
   };
   static constexpr std::size_t kEvents = 256;
-  static constexpr std::uint64_t kOfStep = std::uint64_t{1} << 63; ///< events of gathered steps: their place in m_stepEvents
+  /// Ids of events of gathered steps: kOfStep, the step's number, the place in m_stepEvents.
+  static constexpr std::uint64_t kOfStep = std::uint64_t{1} << 63, kMaxStepEvents = std::uint64_t{1} << 24;
 
   /// Stands at the top of every public operation: counts it and, while a sink is set, has its time on the device reported at
   /// the next sync.
@@ -138,6 +139,8 @@ private:
   /// Takes back the results from the `first` on: they come to nobody.
   void dropResults(Lane &lane, std::size_t first) noexcept;
   void endGather() noexcept;
+  /// Id of the gathered step's first event.
+  std::uint64_t stepEvents() const { return kOfStep | (m_stepCount * kMaxStepEvents & ~kOfStep); }
 
   std::string m_device;
   DeviceMemory m_saturated; ///< one 64-bit counter
@@ -151,7 +154,8 @@ private:
   EventHandle m_epoch; ///< where device times are counted from, at m_epochNs of the host's steady clock
   std::int64_t m_epochNs = 0;
   bool m_gathering = false;
-  GraphExec m_step;                        ///< the last gathered step
+  GraphExec m_step; ///< the last gathered step
+  std::uint64_t m_stepCount = 0;
   std::vector<EventHandle> m_stepEvents;   ///< of the step that is gathered
   std::size_t m_resultsBefore = 0;         ///< of the compute queue, when gathering began
   std::vector<DeviceMemory> m_retired;     ///< given back while a step was gathered, which still uses it

@@ -140,6 +140,25 @@ TEST_F(CudaGather, AnEventIsWaitedForBehindManyOthers) {
   expectWorks();
 }
 
+TEST_F(CudaGather, AnEventOfAnEarlierStepIsNoneOfThisOne) {
+  Event before;
+  const auto step = [&](Event earlier) {
+    run(true, [&](State &s) {
+      s.follow(Queue::Copy, kQ);
+      s.backend.copy(Queue::Copy, s.of(s.x), s.of(s.y));
+      s.backend.wait(kQ, earlier);
+      s.follow(kQ, Queue::Copy);
+      s.backend.scale(kQ, s.of(s.x), 1.25f);
+      for (int i = 0; i < 4; ++i) before = s.backend.record(kQ); // a place that the next step has nothing in yet
+    });
+  };
+  step({});
+  step(before);
+  expectSame();
+  s_cuda->wait(Queue::Copy, before);
+  expectWorks();
+}
+
 TEST_F(CudaGather, GatheredAndOtherStepsMayAlternate) {
   constexpr int kSteps = 140; // of four events; every seven, of which three are gathered, 28: no power of two is a multiple
   for (int i = 0; i < kSteps; ++i) run(i % 7 < 3);
