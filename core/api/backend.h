@@ -215,6 +215,8 @@ public:
   virtual bool mayReorder() const { return true; }
   /// Type that matrices of weights are kept in: what `matmul` takes for W beside FP32. Vectors (norms, biases) are FP32.
   virtual DType weightType() const { return DType::F32; }
+  /// True where attendStored and rebuildStored have kernels: else nobody describes stored rows to them.
+  virtual bool readsStored() const { return false; }
   /// Bytes that can still be allocated at `placement`; < 0: not known.
   virtual Index freeBytes(Placement) const { return -1; }
 

@@ -32,7 +32,8 @@ void Cache::prefetch(Index layer) {
     for (PackedTensor &t : tensors) t.stage(m_stage);
     fetched = {layer, m_stage.end()};
   }
-  if (m_rebuild == Rebuild::Ahead && m_stepCount == 1 && m_tokens > 0) rebuildAhead(layer);
+  if (m_rebuild == Rebuild::Ahead && m_stepCount == 1 && m_tokens > 0 && m_model.backend().readsStored())
+    rebuildAhead(layer);
 }
 
 void Cache::endStage(Index layer) {
@@ -202,7 +203,7 @@ std::optional<StoredSide> Cache::storedSide(Index layer, Side which, bool absorb
 /// cannot.
 bool Cache::attendStored(Index layer, ConstView q, View out, bool absorbK, bool absorbV) const {
   Backend &backend = m_model.backend();
-  if (m_stepCount != 1 || m_rebuild == Rebuild::Chunks || !backend.mayReorder()) return false;
+  if (m_stepCount != 1 || m_rebuild == Rebuild::Chunks || !backend.readsStored()) return false;
   const ModelShape &s = m_model.shape();
   std::optional<StoredSide> k = storedSide(layer, Side::K, absorbK), v = storedSide(layer, Side::V, absorbV);
   if (!k || !v) return false;

@@ -3,6 +3,7 @@
 
 #include "engine/evaluate.h"
 #include "error.h"
+#include "run/backend_check.h"
 #include "run/machine.h"
 #include "run/memory_fit.h"
 
@@ -41,7 +42,10 @@ Session::Session(const SessionOptions &options, std::span<const BackendInfo> bac
     : m_options(options), m_backend([&] {
         BackendChoice choice = chooseBackend(backends, options.backend);
         m_options.backend = std::move(choice.name), m_backendNote = std::move(choice.note);
-        return createBackend(backends, m_options.backend, options.threads);
+        BackendPtr backend = createBackend(backends, m_options.backend, options.threads);
+        // A device is another compiler, another driver and other memory: it proves itself before any figure comes from it.
+        if (!backend->hostVisible()) requireAgreement(*backend, *createBackend(backends, kHostBackend, options.threads));
+        return backend;
       }()),
       m_model(loadModel(options, *m_backend, progress, stop)), m_inputs(m_model->config(), m_model->tokenizer()),
       m_calibration(*m_model, Calibration::defaultFolder()) {

@@ -7,6 +7,7 @@ namespace xqs {
 
 /// Bytes a view covers, for traces.
 inline double bytesOf(const ConstView &v) { return static_cast<double>(v.rows * v.cols * sizeOf(v.type)); }
+inline double elements(const ConstView &v) { return static_cast<double>(v.rows * v.cols); }
 inline bool sameShape(const ConstView &a, const ConstView &b) { return a.rows == b.rows && a.cols == b.cols; }
 inline bool isF32(const ConstView &v) { return v.type == DType::F32; }
 

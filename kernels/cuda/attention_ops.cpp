@@ -8,10 +8,7 @@ namespace xqs::cuda {
 namespace {
 
 /// Rows and every `width`-th channel start at multiples of 16 bytes.
-bool aligned16(ConstView v, Index width) {
-  constexpr std::uintptr_t kBytes = 16;
-  return reinterpret_cast<std::uintptr_t>(v.data) % kBytes == 0 && v.stride % 4 == 0 && width % 4 == 0;
-}
+bool alignedHeads(ConstView v, Index width) { return aligned16(v.data, v.stride * sizeOf(v.type)) && width % 4 == 0; }
 
 AttentionRows rowsOf(const AttentionSide &side, Index first) {
   const Index width = side.stored.cols / side.heads;
@@ -25,7 +22,7 @@ AttentionRows rowsOf(const AttentionSide &side, Index first) {
           side.from.window,
           static_cast<int>(side.heads),
           static_cast<int>(width),
-          aligned16(side.stored, width) && (never || side.exact.empty() || aligned16(side.exact, width))};
+          alignedHeads(side.stored, width) && (never || side.exact.empty() || alignedHeads(side.exact, width))};
 }
 
 } // namespace
@@ -35,9 +32,9 @@ void CudaBackend::attention(Queue queue, const AttentionArgs &args) {
   const Op op(*this, queue, "attention", attentionBytes(args), attentionFlops(args));
   if (args.q.empty() || args.out.empty()) return;
   AttentionChunk chunk{};
-  chunk.q = floats(args.q), chunk.qStride = args.q.stride, chunk.qAligned = aligned16(args.q, args.q.cols / args.heads);
+  chunk.q = floats(args.q), chunk.qStride = args.q.stride, chunk.qAligned = alignedHeads(args.q, args.q.cols / args.heads);
   chunk.out = floats(args.out), chunk.outStride = args.out.stride;
-  chunk.outAligned = aligned16(args.out, args.out.cols / args.heads);
+  chunk.outAligned = alignedHeads(args.out, args.out.cols / args.heads);
   chunk.running = floats(args.running), chunk.runningStride = args.running.stride;
   chunk.k = rowsOf(args.k, args.first), chunk.v = rowsOf(args.v, args.first);
   chunk.n = args.q.rows, chunk.heads = args.heads;

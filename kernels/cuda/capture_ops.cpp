@@ -11,7 +11,6 @@
 namespace xqs::cuda {
 namespace {
 
-double elements(const ConstView &v) { return static_cast<double>(v.rows * v.cols); }
 FloatRows floatRows(ConstView v) { return {floats(v), v.stride}; }
 
 template <typename T> Index bytesFor(Index count) { return count * static_cast<Index>(sizeof(T)); }

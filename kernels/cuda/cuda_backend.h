@@ -26,6 +26,7 @@ public:
   std::string device() const override { return m_device; }
   bool hostVisible() const override { return false; }
   DType weightType() const override { return DType::F16; }
+  bool readsStored() const override { return true; }
   Index freeBytes(Placement placement) const override;
 
   /// Host memory may be reused when the call returns (pageable memory is staged).

@@ -126,10 +126,6 @@ template <int kGroups, bool kWide> __global__ void __launch_bounds__(kBlock, 2) 
 
 dim3 gridOf(Index blocks, int heads) { return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(heads)); }
 
-bool aligned16(const void *data, Index strideBytes) {
-  return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && strideBytes % 16 == 0;
-}
-
 template <int kGroups> void launchHalf(cudaStream_t stream, const MatmulArgs<Half> &a) {
   const bool wide = a.k % kChannels == 0 && aligned16(a.w, a.wStride * 2) && aligned16(a.x, a.xStride * 4);
   const Index blocks = ceilDiv(a.m, kOutputs) * ceilDiv(a.n, kGroups * kGroup);

@@ -226,7 +226,7 @@ Index partialBytes(const MatmulPlan &plan, Index n, Index m) {
 
 void matmulHalf(cudaStream_t stream, const MatmulPlan &plan, const SplitRows &x, const MatmulArgs<Half> &args,
                 float *partial) {
-  const bool wide = reinterpret_cast<std::uintptr_t>(args.w) % 16 == 0 && args.wStride % kOctet16 == 0;
+  const bool wide = aligned16(args.w, args.wStride * 2);
   const Operands operands{x, args.w, args.wStride, args.n, args.m, args.k, wide};
   const bool whole = plan.parts == 1;
   float *const out = whole ? args.out : partial;

@@ -20,6 +20,10 @@
 
 namespace xqs::cuda {
 
+/// Whether rows begin at whole 16 bytes.
+inline bool aligned16(const void *data, Index strideBytes) {
+  return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && strideBytes % 16 == 0;
+}
 XQS_HD constexpr Index ceilDiv(Index a, Index b) { return (a + b - 1) / b; }
 
 /// Codes that fill whole bytes at every width of code: the unit one thread packs, so no two threads share a byte.

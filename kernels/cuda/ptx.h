@@ -72,14 +72,6 @@ __device__ inline void loadMatrix4(Half2 (&r)[4], const Half *row) {
                : "r"(address)
                : "memory");
 }
-/// The same, each matrix transposed.
-__device__ inline void loadMatrix4Transposed(Half2 (&r)[4], const Half *row) {
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
-               : "memory");
-}
 
 /// Copies 16 bytes to shared memory in the background; bytes from `used` on become 0. Both addresses are aligned to 16.
 __device__ inline void copyAsync16(void *shared, const void *global, int used = 16) {

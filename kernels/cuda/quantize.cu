@@ -219,7 +219,6 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// Rows of x or out may be read in quads.
-bool inQuads(const float *rows, Index stride) { return reinterpret_cast<std::uintptr_t>(rows) % 16 == 0 && stride % 4 == 0; }
 /// Groups along channels that begin and end between octets.
 bool wholeOctets(const PackShape &shape) {
   return !shape.perChannel && shape.group % kOctet == 0 && (shape.segment % kOctet == 0 || shape.segment == shape.width);
@@ -230,7 +229,7 @@ bool wholeOctets(const PackShape &shape) {
 void quantizeRows(cudaStream_t stream, const float *x, Index xStride, Index n, const PackedPointers &packed,
                   Index firstToken, unsigned long long *saturated) {
   const PackShape &shape = packed.shape;
-  const bool shared = wholeOctets(shape), aligned = inQuads(x, xStride);
+  const bool shared = wholeOctets(shape), aligned = aligned16(x, xStride * 4);
   const Index octets = ceilDiv(std::min(shape.group, shape.segment), kOctet); // of a group
   if (shared && octets <= 4 * kWarp) {
     const int lanes = static_cast<int>(std::min<Index>(std::bit_ceil(static_cast<std::uint64_t>(octets)), kWarp));
@@ -252,7 +251,7 @@ void dequantizeRows(cudaStream_t stream, const PackedPointers &packed, TokenRang
                     bool accumulate) {
   launch(stream, dequantizeKernel, blocksFor(range.size() * packed.shape.octetsPerRow), kThreads, 0, "dequantize launch",
          {range.size(), packed.shape.width}, packed, range.begin, range.size(), out, outStride, accumulate,
-         wholeOctets(packed.shape), inQuads(out, outStride));
+         wholeOctets(packed.shape), aligned16(out, outStride * 4));
 }
 
 } // namespace xqs::cuda

@@ -8,8 +8,6 @@
 namespace xqs::cuda {
 namespace {
 
-double elements(const ConstView &v) { return static_cast<double>(v.rows * v.cols); }
-
 ElementwiseArgs elementwiseArgs(ConstView a, ConstView b, View out) {
   XQS_ASSERT(isF32(a) && isF32(b) && isF32(out) && sameShape(a, b) && sameShape(a, out));
   return {floats(a), a.stride, floats(b), b.stride, floats(out), out.stride, out.rows, out.cols};

@@ -49,7 +49,7 @@ __device__ inline TokenRow tokenRow(const StoredRows &rows, int token) {
 __device__ inline int codeBytes(const StoredRows &rows) { return ((rows.width - rows.outliers) * rows.bits + 7) / 8; }
 
 /// Code `channel` of a row of codes.
-__device__ inline std::uint32_t codeOf(const std::byte *row, int channel, int bits) {
+__device__ inline std::uint32_t readCode(const std::byte *row, int channel, int bits) {
   const int bit = channel * bits, shift = bit % 8;
   std::uint32_t word = static_cast<std::uint32_t>(row[bit / 8]);
   if (shift + bits > 8) word |= static_cast<std::uint32_t>(row[bit / 8 + 1]) << 8;
@@ -70,7 +70,7 @@ __device__ inline float valueOf(const StoredRows &rows, const TokenRow &row, int
   if (row.kind == Body::F16) return widen(reinterpret_cast<const Half *>(row.body)[c]);
   if (row.kind == Body::F32) return reinterpret_cast<const float *>(row.body)[c];
   const int s = rows.perChannel ? c : groupOf(rows, c);
-  return dequantizeValue(codeOf(row.body, c, rows.bits), row.scales[s], row.zeros[s]);
+  return dequantizeValue(readCode(row.body, c, rows.bits), row.scales[s], row.zeros[s]);
 }
 
 /// Channels [channel, channel + 8) of a row; not beyond its width, `channel` a multiple of 8.

@@ -68,20 +68,6 @@ inline void loadMatrix4(std::uint32_t (&r)[4], const Half *row) {
     std::memcpy(&r[i], from + 2 * (lane % 4), sizeof r[i]);
   }
 }
-inline void loadMatrix4Transposed(std::uint32_t (&r)[4], const Half *row) {
-  if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) std::abort();
-  const std::byte *slots = emulator::exchange(0xffffffffu, &row, sizeof row);
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  for (int i = 0; i < 4; ++i) {
-    std::uint32_t pair = 0;
-    for (int half = 0; half < 2; ++half) {
-      const Half *from;
-      std::memcpy(&from, emulated::slot(slots, 8 * i + 2 * (lane % 4) + half), sizeof from);
-      pair |= static_cast<std::uint32_t>(from[lane / 4]) << (16 * half);
-    }
-    r[i] = pair;
-  }
-}
 
 /// Nothing arrives before it is waited for.
 inline void copyAsync16(void *shared, const void *global, int used = 16) {

@@ -127,6 +127,16 @@ TEST_F(GpuFaults, AUsableGpuIsWhatAutoStandsFor) {
   EXPECT_THAT(runCli({"info", "--backends"}).out, testing::ContainsRegex("auto +cuda"));
 }
 
+TEST_F(GpuFaults, AGpuThatComputesOtherThingsIsNotUsed) {
+  set("XQS_EMULATOR_WRONG", "1");
+  const std::string sentence = expectRefusal(runCli(eval({"--backend", "cuda"})), kResources);
+  EXPECT_THAT(sentence,
+              testing::ContainsRegex("gives other results than 'cpu' on a small model \\(policy fp16: [0-9.]+ apart"));
+  const Outcome outcome = runCli(eval({"--backend", "auto"}));
+  EXPECT_EQ(outcome.exitCode, 0);
+  EXPECT_THAT(outcome.err, StartsWith(kGoesOn));
+}
+
 TEST_F(GpuFaults, AModelThatDoesNotFitIsRefusedOrLoadedOnTheCpu) {
   set("XQS_EMULATOR_MEMORY", kNoMemory);
   const std::string sentence = expectRefusal(runCli(eval({"--backend", "cuda"})), kResources);
@@ -207,10 +217,10 @@ TEST_F(GpuFaults, TheEngineSaysThatTheGpuFailedAndEnds) {
 
 TEST_F(GpuFaults, PointsFinishedBeforeTheGpuBrokeAreKept) {
   std::size_t kept = 0;
-  for (int launches = 70; launches < 1 << 20 && (kept == 0 || kept == kPoints); launches *= 2) {
+  for (int launches = 70; launches < 1 << 20 && (kept == 0 || kept == kPoints); launches += launches / 4) {
     set("XQS_EMULATOR_FAIL_AFTER", std::to_string(launches).c_str());
     m_store = m_dir / (std::to_string(launches) + ".xqs");
-    const Outcome outcome = runCli(runArguments(m_store, "auto"));
+    const Outcome outcome = runCli(runArguments(m_store, "cuda"));
     if (outcome.exitCode == 0) break;
     const std::string sentence = expectRefusal(outcome, kResources);
     EXPECT_THAT(sentence, HasSubstr("illegal memory access"));
