@@ -42,10 +42,12 @@ template <typename Fn> void PackedTensor::forPacked(TokenRange range, const Fn &
     const PackedView home = view(block);
     const Index split = std::clamp(block.staged, part.begin, part.end);
     if (split > part.begin) {
+      const Index scales = Stage::aligned(home.format.scaleCount(block.staged, home.width) * sizeOf(DType::F16));
+      std::byte *const behind = block.near + Stage::aligned(block.staged * home.rowBytes());
       PackedView near = home;
-      near.codes = block.nearCodes;
-      near.scales = reinterpret_cast<xqs::Half *>(block.nearScales);
-      near.zeros = reinterpret_cast<xqs::Half *>(block.nearZeros);
+      near.codes = block.near;
+      near.scales = reinterpret_cast<xqs::Half *>(behind);
+      near.zeros = reinterpret_cast<xqs::Half *>(behind + scales);
       fn(near, TokenRange{part.begin, split}, before);
     }
     if (part.end > split) fn(home, TokenRange{split, part.end}, before + split - part.begin);
@@ -55,7 +57,8 @@ template <typename Fn> void PackedTensor::forPacked(TokenRange range, const Fn &
 template <typename Fn> void PackedTensor::forHalf(const GrowingRows<Half> &rows, TokenRange range, const Fn &fn) {
   rows.forRange(range, [&](const Half &block, TokenRange part, Index before) {
     const Index split = std::clamp(block.staged, part.begin, part.end);
-    if (split > part.begin) fn(block.near.rowRange(part.begin, split - part.begin), before);
+    if (split > part.begin)
+      fn(View(block.near, DType::F16, block.staged, block.rows.cols).rowRange(part.begin, split - part.begin), before);
     if (part.end > split) fn(block.rows.rowRange(split, part.end - split), before + split - part.begin);
   });
 }
@@ -117,12 +120,11 @@ void PackedTensor::stage(Stage &stage) {
   forGrowing([&](auto &block, Index rows) {
     if constexpr (requires { block.codes; }) {
       const Index scales = m_spec.format().scaleCount(rows, m_spec.packedWidth()) * sizeOf(DType::F16);
-      block.nearCodes = stage.copy(block.codes, rows * view(block).rowBytes());
-      block.nearScales = stage.copy(block.scales, scales);
-      block.nearZeros = stage.copy(block.zeros, scales);
+      block.near = stage.copy(block.codes, rows * view(block).rowBytes());
+      stage.copy(block.scales, scales); // behind each other
+      stage.copy(block.zeros, scales);
     } else {
-      const Index cols = block.rows.cols;
-      block.near = View(stage.copy(block.buffer, rows * cols * sizeOf(DType::F16)), DType::F16, rows, cols);
+      block.near = stage.copy(block.buffer, rows * block.rows.cols * sizeOf(DType::F16));
     }
     block.staged = rows;
   });

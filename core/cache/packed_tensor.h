@@ -70,15 +70,15 @@ private:
   struct Packed {
     Buffer codes, scales, zeros;
     Index count; ///< rows
-    /// Copies of the first `staged` rows on the device.
+    /// Copies of the first `staged` rows on the device: codes, scales, zeros. Few words: a header is held for every block.
     Index staged = 0;
-    std::byte *nearCodes = nullptr, *nearScales = nullptr, *nearZeros = nullptr;
+    std::byte *near = nullptr;
   };
   struct Half {
     Buffer buffer;
     View rows;
     Index staged = 0;
-    View near;
+    std::byte *near = nullptr;
   };
   PackedView view(const Packed &block) const;
   /// fn(packed view, rows of it, rows of `range` before them) and fn(FP16 view, ...) for the pieces that `range` lies in: a
