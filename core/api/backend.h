@@ -217,8 +217,8 @@ public:
   virtual DType weightType() const { return DType::F32; }
   /// True where attendStored and rebuildStored have kernels: else nobody describes stored rows to them.
   virtual bool readsStored() const { return false; }
-  /// Bytes that can still be allocated at `placement`; < 0: not known.
-  virtual Index freeBytes(Placement) const { return -1; }
+  /// Bytes of device memory that can still be allocated; < 0: not known.
+  virtual Index freeBytes() const { return -1; }
 
   // Memory ------------------------------------------------------------------------------------------------------------
   /// Throws OutOfMemory with the bytes needed and what for.
@@ -433,7 +433,7 @@ inline void Backend::similarity(Queue, std::span<const ConstView>, std::span<flo
 // Modules -----------------------------------------------------------------------------------------------------------------
 
 /// Raised on every change of this header.
-constexpr std::uint32_t kBackendAbi = 4;
+constexpr std::uint32_t kBackendAbi = 5;
 
 /// One backend as a table, built in or loaded from `libxqs_<name>.so`, whose only export is
 /// `extern "C" const XqsBackendModule *xqsBackendModule()`.

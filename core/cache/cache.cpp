@@ -22,7 +22,7 @@ void Cache::beginStep(Index firstToken, Index count) {
 }
 
 void Cache::prefetch(Index layer) {
-  Fetched &fetched = m_fetched[static_cast<std::size_t>(layer % Stage::kHalves)];
+  Fetched &fetched = m_fetched[Stage::halfOf(layer)];
   if (m_size.placement == Placement::Host) {
     endStage(fetched.layer);
     Index bytes = 0;
@@ -50,13 +50,13 @@ void Cache::rebuildAhead(Index layer) {
   if (!side) return;
   Backend &backend = m_model.backend();
   const Index dkv = m_model.shape().dkv();
-  Ahead &ahead = m_ahead[static_cast<std::size_t>(layer % Stage::kHalves)];
+  Ahead &ahead = m_ahead[Stage::halfOf(layer)];
   if (const Index bytes = (m_tokens + 1) * dkv * sizeOf(DType::F16); ahead.k.bytes() < bytes) {
     ahead.k = {};
     ahead.k = backend.allocate(bytes + kAttendTokens * dkv * sizeOf(DType::F16), Purpose::Activations);
   }
   backend.wait(Queue::Rebuild, backend.record(Queue::Compute));
-  backend.wait(Queue::Rebuild, m_fetched[static_cast<std::size_t>(layer % Stage::kHalves)].ready);
+  backend.wait(Queue::Rebuild, m_fetched[Stage::halfOf(layer)].ready);
   const bool made = backend.rebuildStored(Queue::Rebuild, *side, {0, m_tokens}, ahead.k.view(DType::F16, m_tokens, dkv));
   ahead.layer = made ? layer : -1;
   ahead.ready = backend.record(Queue::Rebuild);
@@ -64,7 +64,7 @@ void Cache::rebuildAhead(Index layer) {
 }
 
 void Cache::append(Index layer, const LayerInput &input) {
-  const Fetched &fetched = m_fetched[static_cast<std::size_t>(layer % Stage::kHalves)];
+  const Fetched &fetched = m_fetched[Stage::halfOf(layer)];
   if (fetched.layer == layer) m_model.backend().wait(kQueue, fetched.ready);
   group(layer).append(layer, step(), input);
 }
@@ -207,7 +207,7 @@ bool Cache::attendStored(Index layer, ConstView q, View out, bool absorbK, bool 
   const ModelShape &s = m_model.shape();
   std::optional<StoredSide> k = storedSide(layer, Side::K, absorbK), v = storedSide(layer, Side::V, absorbV);
   if (!k || !v) return false;
-  if (const Ahead &ahead = m_ahead[static_cast<std::size_t>(layer % Stage::kHalves)]; ahead.layer == layer) {
+  if (const Ahead &ahead = m_ahead[Stage::halfOf(layer)]; ahead.layer == layer) {
     const View all = ahead.k.view(DType::F16, stepEnd(), s.dkv());
     backend.wait(kQueue, ahead.ready);
     if (!backend.rebuildStored(kQueue, *k, step(), all.rowRange(stepFirst(), 1))) return false;

@@ -104,7 +104,7 @@ private:
     Buffer k;         ///< FP16
     Event ready;
   };
-  /// What was fetched for a layer lies in slot layer % kHalves until the next but one takes it.
+  /// What was fetched for a layer lies in slot Stage::halfOf(layer) until the next but one takes it.
   struct Fetched {
     Index layer = -1;
     Event ready;

@@ -13,12 +13,13 @@ namespace xqs {
 class Stage {
 public:
   static constexpr Index kHalves = 2;
+  static constexpr std::size_t halfOf(Index layer) { return static_cast<std::size_t>(layer % kHalves); }
   explicit Stage(Backend &backend) : m_backend(backend) {}
 
   /// Begins a layer's copies, `bytes` at most, behind what the compute queue has been given so far: nothing may read the
   /// layer that had this half before.
   void begin(Index layer, Index bytes) {
-    m_half = static_cast<std::size_t>(layer % kHalves);
+    m_half = halfOf(layer);
     m_used = 0;
     Buffer &half = m_halves[m_half];
     if (bytes > half.bytes()) {

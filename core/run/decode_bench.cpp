@@ -52,13 +52,14 @@ Index workingBytes(const DecodeSettings &settings, const ModelConfig &c) {
 void checkMemory(const DecodeSettings &settings, std::span<const PolicySpec> policies, const Backend &backend) {
   const DecodeMemory need = decodeMemory(settings, policies, backend.weightType());
   const auto gigabytes = [](Index bytes) { return static_cast<double>(bytes) / kGigabyte; };
-  if (const Index free = backend.freeBytes(Placement::Host); free >= 0 && need.host > free)
+  // Page-locked memory cannot be paged out: what is available is the most there is.
+  if (const Index free = availableMemory(); !backend.hostVisible() && free >= 0 && need.host > free)
     throw Error(
         Code::OutOfMemory,
         fmt::format("{:.1f} GB of the host's memory are needed for {} caches of {} tokens under {} and {:.1f} GB are "
                     "free: lower --context, --batch or --layers",
                     gigabytes(need.host), settings.batch, settings.context, need.policy, gigabytes(free)));
-  Index free = backend.freeBytes(Placement::Device);
+  Index free = backend.freeBytes();
   if (free < 0 && backend.hostVisible()) free = availableMemory();
   if (free < 0 || need.total() <= free) return;
   throw Error(

@@ -87,7 +87,7 @@ void WindowMemory::require(const PolicySpec &policy) const {
 }
 
 WindowMemory windowMemory(const Session &session, const Experiment &e, bool stored) {
-  return {session.model().config(), e.window, e.state, stored && e.captures, session.backend().freeBytes(Placement::Device)};
+  return {session.model().config(), e.window, e.state, stored && e.captures, session.backend().freeBytes()};
 }
 
 void requireWeights(const ModelConfig &config, DType matrices, Index free) {
@@ -97,7 +97,7 @@ void requireWeights(const ModelConfig &config, DType matrices, Index free) {
 }
 
 void requireGeneration(const Session &session, const GenerationRequest &request, Index fed) {
-  const Index free = session.backend().freeBytes(Placement::Device);
+  const Index free = session.backend().freeBytes();
   if (free < 0) return;
   const ModelConfig &config = session.model().config();
   const Index tokens = std::min(fed + request.tokens, config.contextLength), step = std::min(fed, Generator::kPromptTokens);

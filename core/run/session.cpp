@@ -24,7 +24,7 @@ std::unique_ptr<Model> loadModel(const SessionOptions &options, Backend &backend
   };
   report(0, "opening the model");
   const auto reader = openModel(resolveModel(options.model));
-  requireWeights(reader->config(), backend.weightType(), backend.freeBytes(Placement::Device));
+  requireWeights(reader->config(), backend.weightType(), backend.freeBytes());
   const std::string text = "loading " + reader->config().name;
   double reported = 0; // in steps a person can see
   const auto weightsRead = [&](double fraction) {

@@ -86,16 +86,9 @@ bool Cublas::open(const std::string &file) {
 
 void Cublas::check(Status status, const char *call, std::initializer_list<Index> shape) const {
   if (status == kSuccess) return;
-  std::string where = call;
-  const char *separator = " [";
-  for (const Index size : shape) {
-    where += separator + std::to_string(size);
-    separator = ", ";
-  }
-  if (shape.size() > 0) where += "]";
   throw Error(status == kAllocFailed ? Code::OutOfMemory : Code::BackendUnusable,
-              "backend cuda: " + where + ": " + m_functions.getStatusName(status) + " (" + std::to_string(status) +
-                  "); set XQSCOPE_CUBLAS=off to go without cuBLAS, or use --backend cpu");
+              "backend cuda: " + callOn(call, shape) + ": " + m_functions.getStatusName(status) + " (" +
+                  std::to_string(status) + "); set XQSCOPE_CUBLAS=off to go without cuBLAS, or use --backend cpu");
 }
 
 /// Rows of 16-byte pieces throughout: which of the library's kernels runs must not depend on where a row happens to lie.

@@ -6,8 +6,6 @@
 
 #include <chrono>
 #include <cstring>
-#include <fstream>
-#include <limits>
 #include <utility>
 
 namespace xqs::cuda {
@@ -89,22 +87,12 @@ void CudaBackend::releaseBytes(const Buffer &buffer) noexcept {
     DeviceFree{}(buffer.data());
 }
 
-Index CudaBackend::freeBytes(Placement placement) const {
-  if (placement == Placement::Device) {
-    std::size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    Index bytes = static_cast<Index>(free);
-    for (const Lane &lane : m_lanes) bytes += lane.scratch.idle();
-    return bytes;
-  }
-  // Page-locked memory cannot be paged out: what the kernel calls available is the most there is.
-  std::ifstream info("/proc/meminfo");
-  for (std::string key; info >> key;) {
-    Index kilobytes = 0;
-    if (key == "MemAvailable:" && info >> kilobytes) return kilobytes * 1024;
-    info.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return -1;
+Index CudaBackend::freeBytes() const {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  Index bytes = static_cast<Index>(free);
+  for (const Lane &lane : m_lanes) bytes += lane.scratch.idle();
+  return bytes;
 }
 
 void CudaBackend::upload(Queue queue, std::byte *dst, const void *hostSrc, Index bytes) {

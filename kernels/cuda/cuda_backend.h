@@ -27,7 +27,7 @@ public:
   bool hostVisible() const override { return false; }
   DType weightType() const override { return DType::F16; }
   bool readsStored() const override { return true; }
-  Index freeBytes(Placement placement) const override;
+  Index freeBytes() const override;
 
   /// Host memory may be reused when the call returns (pageable memory is staged).
   void upload(Queue, std::byte *dst, const void *hostSrc, Index bytes) override;

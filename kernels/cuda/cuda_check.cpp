@@ -3,11 +3,9 @@
 
 #include "error.h"
 
-#include <string>
-
 namespace xqs::cuda {
 
-void throwCuda(cudaError_t status, const char *call, std::initializer_list<Index> shape) {
+std::string callOn(const char *call, std::initializer_list<Index> shape) {
   std::string where = call;
   const char *separator = " [";
   for (const Index size : shape) {
@@ -15,7 +13,11 @@ void throwCuda(cudaError_t status, const char *call, std::initializer_list<Index
     separator = ", ";
   }
   if (shape.size() > 0) where += "]";
-  const std::string text = std::string("backend cuda: ") + where + ": " + cudaGetErrorString(status) + " (" +
+  return where;
+}
+
+void throwCuda(cudaError_t status, const char *call, std::initializer_list<Index> shape) {
+  const std::string text = std::string("backend cuda: ") + callOn(call, shape) + ": " + cudaGetErrorString(status) + " (" +
                            cudaGetErrorName(status) + " " + std::to_string(static_cast<int>(status)) + ")";
   if (status == cudaErrorMemoryAllocation)
     throw Error(Code::OutOfMemory, text + "; use a shorter window, fewer policies at once or a smaller model");

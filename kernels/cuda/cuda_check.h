@@ -6,8 +6,12 @@
 #include <cuda_runtime_api.h>
 
 #include <initializer_list>
+#include <string>
 
 namespace xqs::cuda {
+
+/// "call [1, 2, 3]"; without brackets where there is no shape.
+std::string callOn(const char *call, std::initializer_list<Index> shape);
 
 /// Throws Error: what was called, on which shape, CUDA's name and text of the failure, what to do. OutOfMemory where the
 /// device had none, else BackendUnusable.

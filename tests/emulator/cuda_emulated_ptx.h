@@ -17,45 +17,50 @@ inline const std::byte *slot(const std::byte *slots, int lane) {
 }
 } // namespace emulated
 
+namespace emulated {
+/// What both products share: every lane gives its operands, d[i] of lane (g, t) sums k products of row g (+ 8) and column
+/// 2 t (+ 1). left(operands, lower half of the rows, k), right(operands, k): which register holds which k; a lane holds
+/// kPerLane neighbours.
+template <int kDepth, int kPerLane, typename Operands, typename Left, typename Right>
+void multiply(float (&d)[4], const Operands &own, const Left &left, const Right &right) {
+  const std::byte *slots = emulator::exchange(0xffffffffu, &own, sizeof own);
+  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+  const auto of = [&](int from) -> const Operands & { return *reinterpret_cast<const Operands *>(slot(slots, from)); };
+  for (int i = 0; i < 4; ++i) {
+    const int column = 2 * t + i % 2;
+    float sum = d[i];
+    for (int k = 0; k < kDepth; ++k) {
+      const int holder = k % (4 * kPerLane) / kPerLane;
+      sum += left(of(g * 4 + holder), i / 2, k) * right(of(column * 4 + holder), k);
+    }
+    d[i] = sum;
+  }
+}
+} // namespace emulated
+
 /// Every lane widens its own operands.
 inline void mma16816(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
-  struct Fragments {
+  struct Operands {
     float a[4][2], b[2][2];
   } own;
   for (int i = 0; i < 8; ++i) own.a[i / 2][i % 2] = emulated::part(a[i / 2], i % 2);
   for (int i = 0; i < 4; ++i) own.b[i / 2][i % 2] = emulated::part(b[i / 2], i % 2);
-  const std::byte *slots = emulator::exchange(0xffffffffu, &own, sizeof own);
-  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
-  const auto fragments = [&](int from) { return reinterpret_cast<const Fragments *>(emulated::slot(slots, from)); };
-  for (int i = 0; i < 4; ++i) {
-    const int row = i < 2 ? 0 : 1, column = 2 * t + i % 2;
-    float sum = d[i];
-    for (int k = 0; k < 16; ++k) {
-      const int holder = k % 8 / 2, half = k % 2, upper = k / 8;
-      sum += fragments(g * 4 + holder)->a[row + 2 * upper][half] * fragments(column * 4 + holder)->b[upper][half];
-    }
-    d[i] = sum;
-  }
+  emulated::multiply<16, 2>(
+      d, own, [](const Operands &o, int lower, int k) { return o.a[lower + k / 8 * 2][k % 2]; },
+      [](const Operands &o, int k) { return o.b[k / 8][k % 2]; });
 }
 
 inline float roundToTf32(float x) { return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & 0xffffe000u); }
 inline float cutToTf32(float x) { return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x) & 0xffffe000u); }
 inline void mma1688(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
-  struct Fragments {
+  struct Operands {
     float a[4], b[2];
   } own{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   for (const float v : {a[0], a[1], a[2], a[3], b[0], b[1]})
     if (cutToTf32(v) != v && v == v) std::abort(); // not TF32
-  const std::byte *slots = emulator::exchange(0xffffffffu, &own, sizeof own);
-  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
-  const auto fragments = [&](int from) { return reinterpret_cast<const Fragments *>(emulated::slot(slots, from)); };
-  for (int i = 0; i < 4; ++i) {
-    const int row = i < 2 ? 0 : 1, column = 2 * t + i % 2;
-    float sum = d[i];
-    for (int k = 0; k < 8; ++k)
-      sum += fragments(g * 4 + k % 4)->a[row + 2 * (k / 4)] * fragments(column * 4 + k % 4)->b[k / 4];
-    d[i] = sum;
-  }
+  emulated::multiply<8, 1>(
+      d, own, [](const Operands &o, int lower, int k) { return o.a[lower + k / 4 * 2]; },
+      [](const Operands &o, int k) { return o.b[k / 4]; });
 }
 
 inline void loadMatrix4(std::uint32_t (&r)[4], const Half *row) {

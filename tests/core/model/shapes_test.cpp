@@ -5,6 +5,7 @@
 #include "model/weights.h"
 #include "support/refusal.h"
 #include "support/small_model.h"
+#include "support/weights.h"
 
 #include <gmock/gmock.h>
 
@@ -13,11 +14,7 @@
 namespace xqs {
 namespace {
 
-std::vector<float> read(const ModelReader &reader, Weight weight, Index layer) {
-  std::vector<float> out(static_cast<std::size_t>(weightShape(reader.config(), weight).elements()));
-  reader.read(weight, layer, out);
-  return out;
-}
+using test::readWeight;
 
 Index parameters(const ModelConfig &c) {
   Index sum = 0;
@@ -51,17 +48,17 @@ TEST(Shapes, HaveTheParametersOfTheModels) {
 TEST(Shapes, LayersAreAlikeAndNearNormal) {
   const ShapeReader reader("shape:smollm2-135m,layers=2");
   EXPECT_EQ(reader.config().shape.layers, 2);
-  const std::vector<float> up = read(reader, Weight::WUp, 0);
-  EXPECT_EQ(up, read(reader, Weight::WUp, 1));
-  EXPECT_NE(up, read(reader, Weight::WGate, 0));
-  EXPECT_NE(up, read(ShapeReader("shape:smollm2-135m,layers=2,seed=2"), Weight::WUp, 0));
+  const std::vector<float> up = readWeight(reader, Weight::WUp, 0);
+  EXPECT_EQ(up, readWeight(reader, Weight::WUp, 1));
+  EXPECT_NE(up, readWeight(reader, Weight::WGate, 0));
+  EXPECT_NE(up, readWeight(ShapeReader("shape:smollm2-135m,layers=2,seed=2"), Weight::WUp, 0));
   double sum = 0, squares = 0;
   for (const float x : up) sum += x, squares += static_cast<double>(x) * x;
   const double n = static_cast<double>(up.size());
   EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n * 576));
   EXPECT_NEAR(squares / n * 576, 1, 4 * std::sqrt(2.0 / n));
   // No two rows are the same, though the table that they are cut from is shorter than the matrix.
-  const std::vector<float> table = read(reader, Weight::TokenEmbedding, -1);
+  const std::vector<float> table = readWeight(reader, Weight::TokenEmbedding, -1);
   ASSERT_GT(table.size(), std::size_t{2'000'000});
   EXPECT_NE(std::vector<float>(table.begin(), table.begin() + 576), std::vector<float>(table.end() - 576, table.end()));
 }

@@ -2,6 +2,7 @@
 #include "model/synthetic_reader.h"
 
 #include "model/weights.h"
+#include "support/weights.h"
 
 #include <gmock/gmock.h>
 
@@ -12,11 +13,7 @@
 namespace xqs {
 namespace {
 
-std::vector<float> read(const ModelReader &reader, Weight weight, Index layer) {
-  std::vector<float> out(static_cast<std::size_t>(weightShape(reader.config(), weight).elements()));
-  reader.read(weight, layer, out);
-  return out;
-}
+using test::readWeight;
 
 TEST(SyntheticReader, settingsAndDefaults) {
   const SyntheticReader plain("synthetic:");
@@ -56,18 +53,18 @@ TEST(SyntheticReader, refusesNonsenseAndSaysWhatIsValid) {
 // The numbers themselves: equal on every platform, so that a synthetic model's results can be compared.
 TEST(SyntheticReader, numbersArePinned) {
   const SyntheticReader reader("synthetic:");
-  const std::vector<float> wk = read(reader, Weight::Wk, 1);
+  const std::vector<float> wk = readWeight(reader, Weight::Wk, 1);
   double sum = 0, squares = 0;
   for (const float x : wk) sum += x, squares += static_cast<double>(x) * x;
   const double n = static_cast<double>(wk.size());
   EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n * 64));           // four standard errors
   EXPECT_NEAR(squares / n * 64, 1, 4 * std::sqrt(2.0 / n)); // deviation 1 / sqrt(d)
-  EXPECT_EQ(wk, read(SyntheticReader("synthetic:seed=1"), Weight::Wk, 1));
-  EXPECT_NE(wk, read(SyntheticReader("synthetic:seed=2"), Weight::Wk, 1));
-  EXPECT_NE(wk, read(reader, Weight::Wk, 2));
-  EXPECT_NE(wk, read(reader, Weight::Wv, 1));
+  EXPECT_EQ(wk, readWeight(SyntheticReader("synthetic:seed=1"), Weight::Wk, 1));
+  EXPECT_NE(wk, readWeight(SyntheticReader("synthetic:seed=2"), Weight::Wk, 1));
+  EXPECT_NE(wk, readWeight(reader, Weight::Wk, 2));
+  EXPECT_NE(wk, readWeight(reader, Weight::Wv, 1));
   constexpr float kUnit = 2.6428998e-05f; // sums of four 16-bit uniforms, computed apart from splitmix64's definition
-  const std::vector<float> first = read(reader, Weight::TokenEmbedding, -1);
+  const std::vector<float> first = readWeight(reader, Weight::TokenEmbedding, -1);
   EXPECT_THAT(std::vector<float>(first.begin(), first.begin() + 3),
               testing::ElementsAre(-22320.0f * kUnit, -13400.0f * kUnit, 26988.0f * kUnit));
 }
@@ -76,7 +73,7 @@ TEST(SyntheticReader, normsHaveOutlierChannels) {
   const SyntheticReader reader("synthetic:d=192");
   std::vector<std::size_t> previous;
   for (Index layer = 0; layer < 4; ++layer) {
-    const std::vector<float> norm = read(reader, Weight::AttentionNorm, layer);
+    const std::vector<float> norm = readWeight(reader, Weight::AttentionNorm, layer);
     std::vector<std::size_t> outliers;
     for (std::size_t i = 0; i < norm.size(); ++i)
       if (norm[i] >= 6) outliers.push_back(i);

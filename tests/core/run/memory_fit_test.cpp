@@ -37,7 +37,7 @@ class SmallDevice final : public ReferenceBackend {
 public:
   using ReferenceBackend::ReferenceBackend;
   const char *name() const override { return "small"; }
-  Index freeBytes(Placement) const override { return small.tellsFree ? small.limit - small.used : -1; }
+  Index freeBytes() const override { return small.tellsFree ? small.limit - small.used : -1; }
   void matmul(Queue queue, ConstView x, ConstView w, View out, bool accumulate) override {
     if (--small.products < 0) throw Error(Code::BackendUnusable, "backend small: an illegal memory access was encountered");
     ReferenceBackend::matmul(queue, x, w, out, accumulate);

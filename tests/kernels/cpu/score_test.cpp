@@ -1,33 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "support.h"
+#include "kernels/score_cases.h"
 #include "targets.h"
 
 namespace xqs::test {
 namespace {
 
-/// One row in double precision, with the rounding that FP32 exponentials allow.
-struct Exact {
-  double max = -INFINITY, sum = 0, sumError = 0; ///< sum of exp(x - max) and its error
-  std::int32_t top = 0;
-  Exact(const float *x, Index n) {
-    for (Index c = 0; c < n; ++c)
-      if (double(x[c]) > max) {
-        max = x[c];
-        top = static_cast<std::int32_t>(c);
-      }
-    for (Index c = 0; c < n; ++c) {
-      const double e = std::exp(double(x[c]) - max);
-      sum += e;
-      sumError += e * error(x[c]);
-    }
-  }
-  /// Relative error of exp(x - max): the difference is rounded, exp errs by 2 units in the last place, and what is below
-  /// exp(-87) may become 0.
-  double error(float x) const { return kEps * (4 + std::fabs(double(x) - max)); }
-};
-
-/// nll = log(sum) - (x[t] - max): the error of log is that of the sum, the difference and the result are rounded.
-/// kl = sum e (x - y) / sum - (max - max') - (log sum - log sum'): each term by its own rule, the result is rounded.
 void checkScores(Backend &b, Index n, Index vocab, float spread, float noise, bool withExact) {
   std::mt19937 rng(static_cast<unsigned>(n + vocab));
   Matrix exact(b, n, vocab), logits(b, n, vocab);
@@ -44,27 +21,15 @@ void checkScores(Backend &b, Index n, Index vocab, float spread, float noise, bo
   Bound nll("nll"), kl("kl");
   for (Index r = 0; r < n; ++r) {
     const Score &s = scores[static_cast<std::size_t>(r)];
-    const Exact q(logits.view().row(r), vocab), p(exact.view().row(r), vocab);
-    const double difference = double(logits.at(r, targets[static_cast<std::size_t>(r)])) - q.max;
-    const double expected = std::log(q.sum) - difference;
-    nll.check(s.nll, expected, 1.01 * (q.sumError / q.sum + kEps * (std::fabs(difference) + std::fabs(expected))));
+    const ExactRow q(logits.view().row(r), vocab), p(exact.view().row(r), vocab);
+    checkNll(nll, s.nll, q, logits.at(r, targets[static_cast<std::size_t>(r)]));
     EXPECT_EQ(s.top, q.top);
     if (!withExact) {
       EXPECT_EQ(s.kl, 0);
       EXPECT_EQ(s.sameTop, 1);
       continue;
     }
-    double sum = 0, size = 0, error = 0;
-    for (Index c = 0; c < vocab; ++c) {
-      const double x = exact.at(r, c), d = x - double(logits.at(r, c)), e = std::exp(x - p.max);
-      sum += e * d;
-      size += e * std::fabs(d);
-      error += e * std::fabs(d) * (p.error(exact.at(r, c)) + kEps);
-    }
-    const double divergence = sum / p.sum - (p.max - q.max) - (std::log(p.sum) - std::log(q.sum));
-    kl.check(
-        s.kl, divergence,
-        1.01 * ((error + size * p.sumError / p.sum) / p.sum + p.sumError / p.sum + q.sumError / q.sum + kEps * divergence));
+    checkKl(kl, s.kl, exact.view().row(r), logits.view().row(r), vocab, p, q);
     EXPECT_EQ(s.sameTop, p.top == q.top ? 1 : 0);
   }
 }

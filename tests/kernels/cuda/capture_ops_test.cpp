@@ -2,6 +2,7 @@
 // Scores, summaries and comparisons against the reference backend and double precision. Bounds: tests/kernels/cpu/
 // score_test.cpp, capture_test.cpp.
 #include "device_matrix.h"
+#include "kernels/score_cases.h"
 
 using namespace xqs;
 using namespace xqs::test;
@@ -12,23 +13,6 @@ using CudaCapture = CudaTest;
 /// Rounding of one FP64 operation.
 constexpr double kEps64 = 0x1p-53;
 
-/// One row in double precision, with the rounding that FP32 exponentials allow.
-struct ExactRow {
-  double max = -INFINITY, sum = 0, sumError = 0; ///< sum of exp(x - max) and its error
-  std::int32_t top = 0;
-  ExactRow(const float *x, Index n) {
-    for (Index c = 0; c < n; ++c)
-      if (double(x[c]) > max) max = x[c], top = static_cast<std::int32_t>(c);
-    for (Index c = 0; c < n; ++c) {
-      const double e = std::exp(double(x[c]) - max);
-      sum += e;
-      sumError += e * error(x[c]);
-    }
-  }
-  /// Relative error of exp(x - max): the difference is rounded, exp errs by 2 units in the last place.
-  double error(float x) const { return kEps * (4 + std::fabs(double(x) - max)); }
-};
-
 std::vector<Score> scoresOf(Backend &b, ConstView exact, ConstView logits, std::vector<std::int32_t> targets) {
   std::vector<Score> scores(targets.size());
   b.score(kQ, exact, logits, targets, scores);
@@ -37,8 +21,6 @@ std::vector<Score> scoresOf(Backend &b, ConstView exact, ConstView logits, std::
   return scores;
 }
 
-/// nll = log(sum) - (x[t] - max): the error of log is that of the sum, the difference and the result are rounded.
-/// kl = sum e (x - y) / sum - (max - max') - (log sum - log sum'): each term by its own rule, the result is rounded.
 void checkScores(Backend &cuda, Index n, Index vocab, float spread, float noise, Placing placing) {
   auto exact = normalMatrix(n, vocab, spread, static_cast<unsigned>(n + vocab)), logits = exact;
   const auto change = normalMatrix(n, vocab, noise, static_cast<unsigned>(n * vocab));
@@ -51,25 +33,13 @@ void checkScores(Backend &cuda, Index n, Index vocab, float spread, float noise,
   for (Index r = 0; r < n; ++r) {
     const Score &s = compared[static_cast<std::size_t>(r)], &a = alone[static_cast<std::size_t>(r)];
     const ExactRow q(&logits.at(r, 0), vocab), p(&exact.at(r, 0), vocab);
-    const double gap = double(logits.at(r, targets[static_cast<std::size_t>(r)])) - q.max;
-    const double expected = std::log(q.sum) - gap;
-    nll.check(s.nll, expected, 1.01 * (q.sumError / q.sum + kEps * (std::fabs(gap) + std::fabs(expected))));
+    checkNll(nll, s.nll, q, logits.at(r, targets[static_cast<std::size_t>(r)]));
     EXPECT_EQ(a.nll, s.nll);
     EXPECT_EQ(s.top, q.top);
     EXPECT_EQ(a.top, q.top);
     EXPECT_EQ(a.kl, 0);
     EXPECT_EQ(a.sameTop, 1);
-    double sum = 0, size = 0, error = 0;
-    for (Index c = 0; c < vocab; ++c) {
-      const double x = exact.at(r, c), d = x - double(logits.at(r, c)), e = std::exp(x - p.max);
-      sum += e * d;
-      size += e * std::fabs(d);
-      error += e * std::fabs(d) * (p.error(exact.at(r, c)) + kEps);
-    }
-    const double divergence = sum / p.sum - (p.max - q.max) - (std::log(p.sum) - std::log(q.sum));
-    kl.check(
-        s.kl, divergence,
-        1.01 * ((error + size * p.sumError / p.sum) / p.sum + p.sumError / p.sum + q.sumError / q.sum + kEps * divergence));
+    checkKl(kl, s.kl, &exact.at(r, 0), &logits.at(r, 0), vocab, p, q);
     EXPECT_EQ(s.sameTop, p.top == q.top ? 1 : 0);
   }
 }
