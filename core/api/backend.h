@@ -2,9 +2,11 @@
 #pragma once
 
 #include "error.h"
+#include "instruments.h"
 #include "packed.h"
 #include "tensor.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <exception>
@@ -19,9 +21,6 @@ namespace xqs {
 
 class Backend;
 
-/// Where an operation runs relative to others. Operations of one queue run in order; queues are ordered by events. On the
-/// CPU every queue is the calling thread, an operation has finished when the call returns, and events are no-ops.
-enum class Queue : std::uint8_t { Compute, Copy, Rebuild };
 struct Event {
   std::uint64_t id = 0;
 };
@@ -179,23 +178,6 @@ struct ErrorSums {
   float maxAbsError = 0;
 };
 
-/// What a launch is for: becomes CUPTI's external-correlation id on a GPU; on the CPU it labels steady-clock records.
-struct Tag {
-  std::int16_t layer = -1;
-  std::int16_t lane = -1;
-  const char *op = "";
-};
-/// One traced operation; `bytes` and `flops` are counted from shapes, not measured.
-struct KernelRecord {
-  Tag tag;
-  const char *kernel = "";
-  std::int64_t startNs = 0;
-  std::int64_t durationNs = 0;
-  double bytes = 0;
-  double flops = 0;
-};
-using TraceSink = std::function<void(const KernelRecord &)>;
-
 /// Memory and about 25 operations; knows no model and no policy. Views are this backend's memory; FP32 unless said
 /// otherwise; in and out must not overlap unless an operation says so. Operations throw Error on an exhausted or broken
 /// device only: a wrong shape is a bug (XQS_ASSERT).
@@ -306,8 +288,18 @@ public:
   virtual std::int64_t takeSaturated() { return 0; }
   /// Operations called since creation: "captures off costs nothing" is proven by counting.
   std::uint64_t operations() const { return m_operations; }
+  /// While a sink is set every operation is reported to it, at the latest in the next sync, and none is gathered.
   void setTrace(TraceSink sink) { m_trace = std::move(sink); }
-  void setTag(const Tag &tag) { m_tag = tag; }
+  /// Says what the operations that follow are for; a tag sink hears it first.
+  void setTag(const Tag &tag) {
+    m_tag = tag;
+    if (m_tagSink) m_tagSink(tag);
+  }
+  void setTagSink(TagSink sink) { m_tagSink = std::move(sink); }
+  virtual Instruments &instruments() {
+    if (!m_instruments) m_instruments = std::make_unique<Instruments>(*this);
+    return *m_instruments;
+  }
 
 protected:
   friend class Buffer;
@@ -317,8 +309,10 @@ protected:
   [[noreturn]] void unsupported(const char *op) const;
 
   TraceSink m_trace;
+  TagSink m_tagSink;
   Tag m_tag;
   std::uint64_t m_operations = 0;
+  std::unique_ptr<Instruments> m_instruments; ///< made when first asked for
 
 private:
   std::array<Index, static_cast<std::size_t>(Purpose::Count)> m_allocated{};
@@ -430,10 +424,38 @@ inline void Backend::summarize(Queue, ConstView, Summary &) { unsupported("summa
 inline void Backend::compare(Queue, ConstView, ConstView, ErrorSums &) { unsupported("compare"); }
 inline void Backend::similarity(Queue, std::span<const ConstView>, std::span<float>) { unsupported("similarity"); }
 
+// Instruments of a backend that has none of its own ------------------------------------------------------------------------
+
+inline std::vector<InstrumentStatus> Instruments::status() {
+  const std::string none = std::string("backend ") + m_backend.name() + " has no counters: bytes are counted from shapes";
+  return {{Instrument::Timeline, InstrumentState::Ready, "every operation is timed by the steady clock", "steady clock", {}},
+          {Instrument::Counters, InstrumentState::NotOnThisDevice, none, {}, {}},
+          {Instrument::Sampling, InstrumentState::NotOnThisDevice, none, {}, {}}};
+}
+inline void Instruments::startTimeline() {
+  m_timeline = {};
+  m_backend.setTrace([this](const KernelRecord &record) { m_timeline.records.push_back(record); });
+}
+inline Instruments::Timeline Instruments::stopTimeline() {
+  for (const Queue queue : {Queue::Compute, Queue::Copy, Queue::Rebuild}) m_backend.sync(queue);
+  m_backend.setTrace({});
+  const auto earlier = [](const KernelRecord &a, const KernelRecord &b) { return a.startNs < b.startNs; };
+  std::stable_sort(m_timeline.records.begin(), m_timeline.records.end(), earlier);
+  return std::exchange(m_timeline, {});
+}
+inline Instruments::Counted Instruments::count(CounterSet, RangeBy, const std::function<void()> &) {
+  throw Error(Code::Unsupported, status()[static_cast<std::size_t>(Instrument::Counters)].sentence);
+}
+inline void Instruments::startSampling(std::int64_t) {
+  throw Error(Code::Unsupported, status()[static_cast<std::size_t>(Instrument::Sampling)].sentence);
+}
+inline std::vector<ThroughputSample> Instruments::takeSamples() { return {}; }
+inline void Instruments::stopSampling() {}
+
 // Modules -----------------------------------------------------------------------------------------------------------------
 
 /// Raised on every change of this header.
-constexpr std::uint32_t kBackendAbi = 5;
+constexpr std::uint32_t kBackendAbi = 6;
 
 /// One backend as a table, built in or loaded from `libxqs_<name>.so`, whose only export is
 /// `extern "C" const XqsBackendModule *xqsBackendModule()`.

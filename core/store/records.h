@@ -24,7 +24,8 @@ struct RunRow {
   RowId id = 0;
   std::string uuid;
   std::string startedUtc; ///< ISO 8601
-  std::string kind;       ///< "eval" (closed loop), "layers" (open loop), "preview", "generate"
+  std::string kind;       ///< "eval" (closed loop), "layers" (open loop), "preview", "generate",
+                          ///< "profile"
   std::string title;      ///< for legends: model, text, protocol in short
   std::string model, modelHash, architecture, weightTypes; ///< name, SHA-256
   std::int64_t layers = 0, d = 0, heads = 0, kvHeads = 0, dh = 0, vocab = 0, ffn = 0;
@@ -220,6 +221,127 @@ struct OperationRow {
   }
 };
 
+/// How long a step of decoding takes at one point of a run of kind "profile": one token of each of `batch` sequences whose
+/// caches hold `context` tokens, with logits.
+struct StepRow {
+  static constexpr const char *kTable = "step";
+  static constexpr Identity<3> kIdentity = {"policy_index", "context", "batch"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = 0, context = 0, batch = 1;
+  std::int64_t steps = 0;                                      ///< that were timed
+  double seconds = 0, lowSeconds = 0, highSeconds = 0;         ///< median and quartiles
+  std::int64_t cacheBytes = 0, weightBytes = 0;                ///< format bytes of one sequence; model and maps
+  double countedBytes = 0, countedFlops = 0;                   ///< of a traced step, from shapes
+  double timelineCost = 0, countersCost = 0, samplingCost = 0; ///< of a step's time; NaN: not measured
+  double measuredRead = 0, measuredWrite = 0;                  ///< bytes of a whole step; NaN: not measured
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("context", r.context), v("batch", r.batch), v("steps", r.steps);
+    v("seconds", r.seconds), v("low_seconds", r.lowSeconds), v("high_seconds", r.highSeconds);
+    v("cache_bytes", r.cacheBytes), v("weight_bytes", r.weightBytes), v("counted_bytes", r.countedBytes);
+    v("counted_flops", r.countedFlops), v("timeline_cost", r.timelineCost), v("counters_cost", r.countersCost);
+    v("sampling_cost", r.samplingCost), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
+  }
+};
+
+/// One launch of one traced step (KernelRecord).
+struct KernelRow {
+  static constexpr const char *kTable = "kernel";
+  static constexpr Identity<4> kIdentity = {"policy_index", "context", "batch", "sequence"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = 0, context = 0, batch = 1;
+  std::int64_t sequence = 0; ///< place in the step, by start
+  std::int64_t layer = -1, lane = -1;
+  std::string part;      ///< Tag::op: "attend"
+  std::string operation; ///< "matmul"
+  std::string launch;    ///< the function; may be empty
+  std::int64_t call = 0; ///< launches of one operation have one number
+  std::int64_t queue = 0;
+  std::int64_t startNs = 0, durationNs = 0; ///< start: from the step's first launch on
+  double bytes = 0, flops = 0;              ///< counted, of the operation, on its first launch
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("context", r.context), v("batch", r.batch), v("sequence", r.sequence);
+    v("layer", r.layer), v("lane", r.lane), v("part", r.part), v("operation", r.operation), v("launch", r.launch);
+    v("call", r.call), v("queue", r.queue), v("start_ns", r.startNs), v("duration_ns", r.durationNs);
+    v("counted_bytes", r.bytes), v("counted_flops", r.flops);
+  }
+};
+
+/// What one range of a step moved, counted beside measured (CounterFigures; NaN: not measured).
+struct TrafficRow {
+  static constexpr const char *kTable = "traffic";
+  static constexpr Identity<5> kIdentity = {"policy_index", "context", "batch", "layer", "part"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = 0, context = 0, batch = 1;
+  std::int64_t layer = -1; ///< -1: outside the layers
+  std::string part;        ///< Tag::op, all lanes together; empty: everything of the layer
+  double seconds = 0;      ///< of the operations, from the timeline
+  double countedBytes = 0, countedFlops = 0;
+  double measuredSeconds = 0, measuredRead = 0, measuredWrite = 0;
+  double cacheAccesses = 0, cacheMisses = 0, cacheHitRate = 0, cycles = 0, tensorInstructions = 0;
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("context", r.context), v("batch", r.batch), v("layer", r.layer);
+    v("part", r.part), v("seconds", r.seconds), v("counted_bytes", r.countedBytes), v("counted_flops", r.countedFlops);
+    v("measured_seconds", r.measuredSeconds), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
+    v("cache_accesses", r.cacheAccesses), v("cache_misses", r.cacheMisses), v("cache_hit_rate", r.cacheHitRate);
+    v("cycles", r.cycles), v("tensor_instructions", r.tensorInstructions);
+  }
+};
+
+/// Samples of the whole device's traffic while steps were timed, other processes' included.
+struct ThroughputRow {
+  static constexpr const char *kTable = "throughput";
+  static constexpr Identity<4> kIdentity = {"policy_index", "context", "batch", "start_ns"};
+  RowId id = 0;
+  RowId run = 0;
+  std::int64_t policy = 0, context = 0, batch = 1;
+  std::int64_t startNs = 0;    ///< since the run's first sample
+  std::int64_t intervalNs = 0; ///< of every sample
+  Blob read, write;            ///< float32 each, bytes a second
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("policy_index", r.policy), v("context", r.context), v("batch", r.batch), v("start_ns", r.startNs);
+    v("interval_ns", r.intervalNs), v("read", r.read), v("write", r.write);
+  }
+};
+
+/// What an instrument of the run could measure, and why not (InstrumentStatus).
+struct InstrumentRow {
+  static constexpr const char *kTable = "instrument";
+  static constexpr Identity<1> kIdentity = {"instrument"};
+  RowId id = 0;
+  RowId run = 0;
+  std::string instrument, state, sentence, source, metrics;
+  std::int64_t dropped = 0;                      ///< records or ranges, of the whole run
+  double selfTestExpected = 0, selfTestRead = 0; ///< bytes; NaN: no test
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("instrument", r.instrument), v("state", r.state), v("sentence", r.sentence), v("source", r.source);
+    v("metrics", r.metrics), v("dropped", r.dropped), v("self_test_expected", r.selfTestExpected);
+    v("self_test_read", r.selfTestRead);
+  }
+};
+
+/// A limit of the machine, measured in the run.
+struct PeakRow {
+  static constexpr const char *kTable = "peak";
+  static constexpr Identity<1> kIdentity = {"name"};
+  RowId id = 0;
+  RowId run = 0;
+  std::string name; ///< "copy" (bytes read and written a second), "host-copy" (host to device), "matmul" (FLOP/s)
+  double value = 0; ///< a second
+  std::string text; ///< how it was measured
+
+  template <class Self, class V> static void visit(Self &r, V &&v) {
+    v("run", r.run), v("name", r.name), v("value", r.value), v("text", r.text);
+  }
+};
+
 /// One token that a run of kind "generate" drew under one policy (policy = -1: the exact model).
 struct GeneratedRow {
   static constexpr const char *kTable = "generated";
@@ -282,6 +404,7 @@ struct LogRow {
 
 template <class... Records> struct RecordList {};
 using AllRecords = RecordList<RunRow, RunEndRow, PolicyRow, WindowRow, PositionRow, NoiseRow, LayerErrorRow, SummaryRow,
-                              SimilarityRow, OperationRow, GeneratedRow, ProblemRow, LogRow>;
+                              SimilarityRow, OperationRow, StepRow, KernelRow, TrafficRow, ThroughputRow, InstrumentRow,
+                              PeakRow, GeneratedRow, ProblemRow, LogRow>;
 
 } // namespace xqs

@@ -39,6 +39,12 @@ constexpr Added kAdded[] = {
     {"run", "calibration_tokens_hash", 2},
     {"run", "calibration_windows", 2},
     {"generated", "", 3},
+    {"step", "", 4},
+    {"kernel", "", 4},
+    {"traffic", "", 4},
+    {"throughput", "", 4},
+    {"instrument", "", 4},
+    {"peak", "", 4},
 };
 
 /// True where a file of `version` need not have it.

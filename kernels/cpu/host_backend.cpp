@@ -20,7 +20,7 @@ std::int64_t nowNs() {
 HostBackend::Op::Op(HostBackend &backend, const char *kernel, double bytes, double flops) : m_backend(backend) {
   ++backend.m_operations;
   if (!backend.m_trace) return;
-  m_record = {backend.m_tag, kernel, nowNs(), 0, bytes, flops};
+  m_record = {backend.m_tag, kernel, nowNs(), 0, bytes, flops, backend.m_operations};
 }
 
 HostBackend::Op::~Op() {

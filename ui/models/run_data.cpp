@@ -27,6 +27,12 @@ std::vector<SummaryRow> &rowsOf(RunData::Run &run, const SummaryRow &) { return 
 std::vector<SimilarityRow> &rowsOf(RunData::Run &run, const SimilarityRow &) { return run.similarities; }
 std::vector<OperationRow> &rowsOf(RunData::Run &run, const OperationRow &) { return run.operations; }
 std::vector<GeneratedRow> &rowsOf(RunData::Run &run, const GeneratedRow &) { return run.generated; }
+std::vector<StepRow> &rowsOf(RunData::Run &run, const StepRow &) { return run.steps; }
+std::vector<KernelRow> &rowsOf(RunData::Run &run, const KernelRow &) { return run.kernels; }
+std::vector<TrafficRow> &rowsOf(RunData::Run &run, const TrafficRow &) { return run.traffic; }
+std::vector<ThroughputRow> &rowsOf(RunData::Run &run, const ThroughputRow &) { return run.throughput; }
+std::vector<InstrumentRow> &rowsOf(RunData::Run &run, const InstrumentRow &) { return run.instruments; }
+std::vector<PeakRow> &rowsOf(RunData::Run &run, const PeakRow &) { return run.peaks; }
 std::vector<ProblemRow> &rowsOf(RunData::Run &run, const ProblemRow &) { return run.problems; }
 std::vector<LogRow> &rowsOf(RunData::Run &run, const LogRow &) { return run.logs; }
 
@@ -147,6 +153,12 @@ bool RunData::readFile(File &file) {
   news = readRows<SimilarityRow>(file) || news;
   news = readRows<OperationRow>(file) || news;
   news = readRows<GeneratedRow>(file) || news;
+  news = readRows<StepRow>(file) || news;
+  news = readRows<KernelRow>(file) || news;
+  news = readRows<TrafficRow>(file) || news;
+  news = readRows<ThroughputRow>(file) || news;
+  news = readRows<InstrumentRow>(file) || news;
+  news = readRows<PeakRow>(file) || news;
   news = readRows<ProblemRow>(file) || news;
   news = readRows<LogRow>(file) || news;
   return news;

@@ -37,6 +37,12 @@ public:
     std::vector<SimilarityRow> similarities;
     std::vector<OperationRow> operations;
     std::vector<GeneratedRow> generated;
+    std::vector<StepRow> steps;
+    std::vector<KernelRow> kernels;
+    std::vector<TrafficRow> traffic;
+    std::vector<ThroughputRow> throughput;
+    std::vector<InstrumentRow> instruments;
+    std::vector<PeakRow> peaks;
     std::vector<ProblemRow> problems;
     std::vector<LogRow> logs;
   };
