@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <map>
+#include <tuple>
 
 namespace xqs {
 namespace fs = std::filesystem;
@@ -128,18 +129,11 @@ std::optional<RunReader> openIfWritten(const fs::path &file) {
 
 bool isBeingWritten(const fs::path &file) { return store_files::writerAlive(file); }
 
-template std::vector<RunRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<RunEndRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<PolicyRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<WindowRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<PositionRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<NoiseRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<LayerErrorRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<SummaryRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<SimilarityRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<OperationRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<GeneratedRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<ProblemRow> RunReader::rowsAfter(RowId, std::int64_t);
-template std::vector<LogRow> RunReader::rowsAfter(RowId, std::int64_t);
+namespace {
+/// Makes `rowsAfter` of every record.
+[[gnu::used]] constexpr auto kRowsAfter = []<class... T>(RecordList<T...>) {
+  return std::tuple{&RunReader::rowsAfter<T>...};
+}(AllRecords{});
+} // namespace
 
 } // namespace xqs

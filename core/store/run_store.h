@@ -10,8 +10,10 @@
 
 namespace xqs {
 
-using Record = std::variant<RunEndRow, PolicyRow, WindowRow, PositionRow, NoiseRow, LayerErrorRow, SummaryRow, SimilarityRow,
-                            OperationRow, GeneratedRow, ProblemRow, LogRow>;
+/// Any row of a run: what AllRecords has behind the run itself.
+template <class> struct RecordOf;
+template <class... T> struct RecordOf<RecordList<RunRow, T...>> { using type = std::variant<T...>; };
+using Record = RecordOf<AllRecords>::type;
 
 /// Appends records to a `.xqs` file. A writer thread owns the SQLite connection and drains one bounded queue, a transaction
 /// every 50 ms; a full queue blocks the producer (counted), nothing is dropped. An I/O error (disk full) is kept and thrown,

@@ -254,7 +254,8 @@ CudaBackend::Op::Op(CudaBackend &backend, Queue queue, const char *kernel, doubl
     check(cudaEventSynchronize(backend.m_epoch.get()), "cudaEventSynchronize");
     backend.m_epochNs = nowNs();
   }
-  m_timed = {{backend.m_tag, kernel, 0, 0, bytes, flops, backend.m_operations, {}, queue}, makeEvent(cudaEventDefault), makeEvent(cudaEventDefault)};
+  m_timed.record = {backend.m_tag, kernel, 0, 0, bytes, flops, backend.m_operations, {}, queue};
+  m_timed.start = makeEvent(cudaEventDefault), m_timed.end = makeEvent(cudaEventDefault);
   check(cudaEventRecord(m_timed.start.get(), backend.stream(queue)), "cudaEventRecord");
 }
 
