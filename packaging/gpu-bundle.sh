@@ -11,8 +11,8 @@ usage='usage: gpu-bundle.sh [--build DIR] [--steps FILE] [OUT]
          makes the bundle of what is built: an archive where OUT ends in .tar.gz, else a folder (build/xqscope-gpu.tar.gz)
        gpu-bundle.sh --split-model DIR
          the default model in two halves, for a way that takes no file of 94 MB
-       gpu-bundle.sh --run | --dry-run [--results DIR] [--model-halves DIR] [--seconds N]
-         in the bundle: runs the steps, in at most N (540) seconds; --dry-run: only proves that the bundle is complete, without a GPU
+       gpu-bundle.sh --run | --dry-run [--steps FILE] [--results DIR] [--model-halves DIR] [--seconds N]
+         in the bundle: runs the steps of its gpu-steps.txt, or of FILE (gpu-steps-counters.txt lies beside it), in at most N (540) seconds; --dry-run: only proves that the bundle is complete, without a GPU
   --results DIR       where the results go (xqscope-gpu-results)
   --model-halves DIR  where the halves of the default model are, or the model; without: ~/.cache/xqscope/models'
 
@@ -34,6 +34,18 @@ libraries() { ldd "$@" | awk '$2 == "=>" { print $1, ($3 ~ /^\// ? $3 : "") }' |
 glibc_of() { objdump -T "$@" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1; }
 
 at_least() { printf '%s\n' "$2" "$1" | sort -CV; }
+
+# copy_cupti FOLDER: the toolkit's CUPTI, which no driver brings, and the libraries that it opens.
+copy_cupti() {
+  local nvcc folder
+  nvcc=$(readlink -f "$(command -v nvcc || printf /usr/local/cuda/bin/nvcc)")
+  for folder in "${nvcc%/bin/nvcc}"/{lib64,lib,extras/CUPTI/lib64}; do
+    [[ -e $folder/libcupti.so.13 ]] || continue
+    cp -L "$folder"/{libcupti.so.13,libnvperf_host.so,libnvperf_target.so} "$1"
+    return
+  done
+  say "no CUPTI beside ${nvcc:-nvcc}: bytes will be counted there, not measured, unless the machine has it"
+}
 
 # ---- making it -------------------------------------------------------------------------------------------------------------
 
@@ -58,8 +70,10 @@ fill() {
     [[ $name =~ $COMPILER ]] && folder+=/compiler
     cp -L "$path" "$folder/$name"
   done < <(libraries "$to"/bin/*)
+  copy_cupti "$to/lib"
   cp "$XQS_ROOT"/packaging/{gpu-bundle.sh,lib.sh,cuda_toolkit.sh} "$to/packaging"
   cp "$table" "$to/packaging/gpu-steps.txt"
+  cp "$XQS_ROOT/packaging/gpu-steps-counters.txt" "$to/packaging"
   cp "$XQS_ROOT/tests/bench/torch_perplexity.py" "$to/tests/bench"
   if [[ -d $shared/golden ]]; then
     mkdir "$to"/shared/{golden,data}
@@ -79,7 +93,7 @@ make_bundle() {
   local out=$1 folder mib unreadable
   unreadable=$(grep -vE '^(#|$)|^[a-z0-9-]+ *\| *[0-9]+ *\| *[^ ]' "$table" || true)
   [[ -z $unreadable ]] || die "$table: this is not 'name | seconds | command': $unreadable"
-  (($(steps <"$table" | grep -cF "\$JSON") <= MAX_FIGURES)) || die "$table: more than $MAX_FIGURES steps use \$JSON"
+  (($(steps <"$table" | grep -cE '\$(JSON|STORE)') <= MAX_FIGURES)) || die "$table: more than $MAX_FIGURES steps use \$JSON or \$STORE"
   if [[ $out != *.tar.gz ]]; then
     [[ ! -e $out ]] || die "$out exists; name a folder that does not"
     fill "$out"
@@ -166,6 +180,7 @@ check_libraries() {
 missing_tool() {
   case $1 in
     compute-sanitizer*) command -v compute-sanitizer >/dev/null || printf 'compute-sanitizer' ;;
+    ncu*) command -v ncu >/dev/null || printf 'ncu' ;;
     *torch_*) "${environment[@]}" python3 -c 'import torch' >/dev/null 2>&1 || printf 'PyTorch' ;;
   esac
 }
@@ -203,8 +218,8 @@ run_step() {
     return
   fi
   ((limit < left)) || limit=$left
-  rm -f "$scratch"/json*
-  (cd "$XQS_ROOT" && "${environment[@]}" JSON="$scratch/json" timeout --kill-after=5 "$limit" bash -o pipefail -c "$command") \
+  rm -f "$scratch"/json* "$scratch"/store.xqs*
+  (cd "$XQS_ROOT" && "${environment[@]}" JSON="$scratch/json" STORE="$scratch/store.xqs" timeout --kill-after=5 "$limit" bash -o pipefail -c "$command") \
     >"$scratch/output" 2>&1 </dev/null || status=$?
   skipped=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) tests\?, .*/, \1 skipped/p' "$scratch/output")
   ((status != 137 || SECONDS - start < limit)) || status=124 # it did not listen to the first signal
@@ -216,6 +231,7 @@ run_step() {
   row "$name" "$result" $((SECONDS - start)) "$command"
   printf '\n== %s: %s\n$ %s\n' "$name" "$result" "$command" >>"$results/output.txt"
   tail -c 1000000 "$scratch/output" >>"$results/output.txt"
+  [[ ! -s $scratch/store.xqs ]] || mv "$scratch/store.xqs" "$results/$name.xqs"
   ! compgen -G "$scratch/json*" >/dev/null || {
     printf '{"device": %s, "driver": %s, "date": %s, "commit": %s, "command": %s, "figures":\n' "$(json_string "$device")" \
       "$(json_string "$driver")" "$(json_string "$date")" "$(json_string "$commit")" "$(json_string "$command")"

@@ -27,6 +27,7 @@ tests | 60 | bin/test_cuda --gtest_output=json:$JSON
 slow  |  1 | sleep 30 | cat
 wrong |  9 | false | cat
 both  |  9 | for run in a b; do echo "[1]" >$JSON.$run; done
+store |  9 | echo rows >$STORE
 STEPS
 make --steps steps.txt bundle
 
@@ -56,6 +57,7 @@ says 'not everything passed' on_machine --run --results ran --model-halves halve
 has ran/summary.md 'slow | FAILED: stopped after 1 s'
 has ran/summary.md 'wrong | FAILED: exit code 1'
 python3 -c 'import json; assert json.load(open("ran/both.json"))["figures"] == {"a": [1], "b": [1]}'
+has ran/store.xqs rows
 on_machine --run --results late --model-halves halves --seconds 0
 has late/summary.md 'tests | not run: no time left'
 sed -i 's/^glibc-of-compiler .*/glibc-of-compiler 99/' bundle/bundle.txt # the machine's own libstdc++ then
