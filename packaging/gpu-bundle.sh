@@ -93,6 +93,7 @@ make_bundle() {
   local out=$1 folder mib unreadable
   unreadable=$(grep -vE '^(#|$)|^[a-z0-9-]+ *\| *[0-9]+ *\| *[^ ]' "$table" || true)
   [[ -z $unreadable ]] || die "$table: this is not 'name | seconds | command': $unreadable"
+  # shellcheck disable=SC2016 # the variables' names
   (($(steps <"$table" | grep -cE '\$(JSON|STORE)') <= MAX_FIGURES)) || die "$table: more than $MAX_FIGURES steps use \$JSON or \$STORE"
   if [[ $out != *.tar.gz ]]; then
     [[ ! -e $out ]] || die "$out exists; name a folder that does not"
