@@ -136,22 +136,8 @@ std::string rows(const DecodeResult &r, const DecodeResult &baseline, Index laye
   return text + "\n";
 }
 
-constexpr const char *kForms[] = {"separate", "chunked", "fused", "pipelined"}; ///< as DecodeSettings::Form
-
-DecodeSettings::Form parseForm(const std::string &text) {
-  const auto found = std::find(std::begin(kForms), std::end(kForms), text);
-  if (found == std::end(kForms))
-    throw Error(Code::Usage, fmt::format("--form: no form is called '{}'; there are {}", text, fmt::join(kForms, ", ")));
-  return static_cast<DecodeSettings::Form>(found - std::begin(kForms));
-}
-
-Placement parsePlacement(const std::string &text) {
-  if (text == "device" || text == "host") return text == "host" ? Placement::Host : Placement::Device;
-  throw Error(Code::Usage, fmt::format("--placement: '{}' is neither device nor host", text));
-}
-
 void decode(Options options) {
-  options.decode.form = parseForm(options.form), options.decode.placement = parsePlacement(options.placement);
+  options.decode.form = parseDecodeForm(options.form), options.decode.placement = parsePlacement(options.placement);
   std::vector<PolicySpec> policies = withBaseline(options.policies);
   const std::stop_token stop = interrupted();
   const BackendPtr backend = createBackend(backends(), chooseBackend(backends(), options.backend).name, options.threads);
@@ -191,7 +177,8 @@ void addBench(const Command &app) {
   command.option("--steps", s.steps, "N", "that are timed").shown().range(1, 100'000);
   command.option("--layers", s.layers, "N", "of the shape, for small machines; 0: all").shown().range(0, 1024);
   command.option("--seed", s.seed, "N", "of weights and cached rows").shown().range(0, 4294967295);
-  command.option("--form", options->form, "NAME", fmt::format("where K comes to be: {}", fmt::join(kForms, ", "))).shown();
+  command.option("--form", options->form, "NAME", fmt::format("where K comes to be: {}", fmt::join(decodeFormNames(), ", ")))
+      .shown();
   command.option("--placement", options->placement, "NAME", "of the caches: device, host (copied layer by layer)").shown();
   command.flag("--statistics", s.statistics, "also what summaries of X in every layer cost a step");
   command.option("--json", options->json, "FILE", "the figures as JSON, besides the table");

@@ -107,6 +107,12 @@ double quantile(std::span<const double> sorted, double fraction) {
   return (1 - part) * sorted[index] + part * sorted[index + 1];
 }
 
+double quantileOf(std::vector<double> values, double fraction) {
+  if (values.empty()) return std::nan("");
+  std::sort(values.begin(), values.end());
+  return quantile(values, fraction);
+}
+
 Estimate expOf(const Estimate &logarithm) {
   return {std::exp(logarithm.mean), logarithm.standardError, std::exp(logarithm.low), std::exp(logarithm.high),
           logarithm.count};

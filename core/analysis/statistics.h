@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 /// How certain a mean over windows is. The unit is the window: tokens inside one are correlated, so an interval made from
 /// tokens would be too small.
@@ -42,6 +43,8 @@ bool touchesZero(const Estimate &e);
 /// The value below which `fraction` of the values lies, linear between neighbours: position fraction * (n - 1) from 0.
 /// `sorted`: ascending, at least one; fraction in [0, 1].
 double quantile(std::span<const double> sorted, double fraction);
+/// The same of values in any order; NaN without any.
+double quantileOf(std::vector<double> values, double fraction);
 
 /// An estimate mapped by exp: from a mean difference of NLL (nats a token) to a ratio of perplexities. `standardError` stays
 /// in nats.

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cache/cache.h"
-#include "calibrate/calibration.h"
-#include "engine/engine.h"
-#include "model/shapes.h"
+#include "run/decode_steps.h"
 #include "run/memory_fit.h"
 
 #include <functional>
@@ -15,9 +12,7 @@
 
 namespace xqs {
 
-/// How long a step of decoding takes over caches that hold a long text: a built-in shape, `batch` sequences of `context`
-/// random tokens each, filled without a forward pass. A setting of how caches are made or read is a line here and one in
-/// decode_bench.cpp (cacheSize, Sequences).
+/// How long a step of decoding takes on a built-in shape.
 struct DecodeSettings {
   std::string shape;
   Index layers = 0; ///< how many of the shape's; 0: all
@@ -27,11 +22,12 @@ struct DecodeSettings {
   Index warmUp = 2;
   Index traced = 2; ///< steps whose operations are timed one by one, after the others
   std::uint64_t seed = 1;
-  /// Where K and V come to be. Separate: all rows in memory, before attention reads them. The others absorb V where that is
-  /// cheaper; K comes by chunks of kAttendTokens, inside attention, or a layer ahead on a queue of its own.
-  enum class Form : std::uint8_t { Separate, Chunked, Fused, Pipelined } form = Form::Fused;
+  DecodeForm form = DecodeForm::Fused;
   Placement placement = Placement::Device; ///< of the caches
   bool statistics = false;                 ///< also what summaries of X in every layer cost a step
+  DecodePoint point() const {
+    return {context, batch, warmUp + steps + traced + (statistics ? 2 * steps : 0), form, placement, seed};
+  }
 };
 
 /// What is counted of one policy at one depth. A step is one token of every sequence, with its logits and without sampling.
@@ -62,16 +58,7 @@ struct DecodeResult {
   double share(const std::string &operation) const; ///< of a traced step's time
 };
 
-/// Bytes of the maps that a policy keeps besides (latents, conditioning), FP32.
-Index mapBytes(const PolicySpec &spec, const ModelShape &shape);
-
-/// What a bench holds at once, in bytes; of several policies, the one that needs most.
-struct DecodeMemory {
-  std::string policy; ///< canonical
-  Index weights = 0, maps = 0, caches = 0, working = 0;
-  Index host = 0; ///< caches that lie in the host's memory; `caches` are then what is copied of them at a time
-  Index total() const { return weights + maps + caches + working; }
-};
+/// Of several policies, the one that needs most.
 DecodeMemory decodeMemory(const DecodeSettings &settings, std::span<const PolicySpec> policies, DType weightType);
 
 /// One loaded shape. The policies to compare are known beforehand, so that memory is checked before any of it is taken.
@@ -84,7 +71,7 @@ public:
   DecodeBench(const DecodeSettings &settings, std::vector<PolicySpec> policies, Backend &backend, Progress progress = {},
               std::stop_token stop = {});
 
-  const ModelConfig &config() const { return m_model->config(); }
+  const ModelConfig &config() const { return model().config(); }
   const std::vector<PolicySpec> &policies() const { return m_policies; }
   /// Throws Cancelled.
   DecodeResult run(const PolicySpec &policy);
@@ -93,10 +80,10 @@ private:
   struct Times {
     std::vector<double> layers, logits; ///< seconds, each timed step
   };
-  class Sequences;
-  Times timeSteps(Sequences &sequences);
-  double statisticsCost(Sequences &sequences);
-  void traceSteps(Sequences &sequences, DecodeResult &result);
+  const Model &model() const { return m_shape->model(); }
+  Times timeSteps(DecodeSequences &sequences);
+  double statisticsCost(DecodeSequences &sequences);
+  void traceSteps(DecodeSequences &sequences, DecodeResult &result);
   DecodeFigures figures(const PolicySpec &policy, const ModelConfig &config, const CacheBytes &cache, double seconds) const;
   void report(double fraction, const std::string &text) const;
 
@@ -105,8 +92,7 @@ private:
   Backend &m_backend;
   Progress m_progress;
   std::stop_token m_stop;
-  std::unique_ptr<Model> m_model;
-  std::unique_ptr<Calibration> m_calibration;
+  std::unique_ptr<LoadedShape> m_shape;
 };
 
 } // namespace xqs

@@ -310,10 +310,11 @@ struct ThroughputRow {
   }
 };
 
-/// What an instrument of the run could measure, and why not (InstrumentStatus).
+/// What an instrument of the run could measure, and why not (InstrumentStatus): known when the run begins. An instrument of
+/// which something was dropped has one more row at the end: the last one says.
 struct InstrumentRow {
   static constexpr const char *kTable = "instrument";
-  static constexpr Identity<1> kIdentity = {"instrument"};
+  static constexpr Identity<2> kIdentity = {"instrument", "dropped"};
   RowId id = 0;
   RowId run = 0;
   std::string instrument, state, sentence, source, metrics;

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "store/records.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+/// What a profile says about bytes: counted from shapes beside measured by counters, by layer and by method, and what the
+/// bytes that a method need not read cost in time. Pure functions on the rows of one run of kind "profile"; a figure that
+/// was not measured is NaN.
+namespace xqs {
+
+/// Parts of a step (Tag::op) in which a cache is written, rebuilt and read; what a method changes.
+inline constexpr const char *kCacheParts[] = {"cache", "attend"};
+bool isCachePart(const std::string &part);
+
+/// One point of a profile.
+struct ProfileKey {
+  std::int64_t policy = 0, context = 0, batch = 1;
+  friend auto operator<=>(const ProfileKey &, const ProfileKey &) = default;
+};
+template <class Row> ProfileKey profileKey(const Row &row) { return {row.policy, row.context, row.batch}; }
+
+/// Sums over rows of traffic. A measured figure is NaN where one of the rows has none.
+struct TrafficSum {
+  double seconds = 0; ///< of the operations, from the timeline: those of several queues may overlap
+  double countedBytes = 0, countedFlops = 0;
+  double measuredSeconds = 0, measuredRead = 0, measuredWrite = 0;
+  double measuredBytes() const { return measuredRead + measuredWrite; }
+  double ratio() const { return measuredBytes() / countedBytes; } ///< measured to counted; NaN: not measured
+  void add(const TrafficRow &row);
+};
+
+/// Everything of each layer (rows with part ""), -1 first; of one point.
+std::map<std::int64_t, TrafficSum> trafficByLayer(const std::vector<TrafficRow> &rows, const ProfileKey &key);
+/// Each part of a step, all layers; of one point.
+std::map<std::string, TrafficSum> trafficByPart(const std::vector<TrafficRow> &rows, const ProfileKey &key);
+/// Each policy's whole step at one context and batch, by index.
+std::map<std::int64_t, TrafficSum> trafficByPolicy(const std::vector<TrafficRow> &rows, std::int64_t context,
+                                                   std::int64_t batch);
+/// The parts in which the cache is written, rebuilt and read; all layers.
+TrafficSum cacheTraffic(const std::vector<TrafficRow> &rows, const ProfileKey &key);
+
+/// How far the measured sum over layers is from the whole step, which was measured by itself: relative; NaN: not measured.
+double layersBesideStep(const StepRow &step, const std::vector<TrafficRow> &rows);
+
+/// A policy at a context and batch beside FP16 there. Format bytes, counted: what a step must read of the caches at least.
+struct TradePoint {
+  ProfileKey key;
+  std::string policy, method; ///< canonical string; as PolicyRow::method
+  StepRow step;
+  double cacheBytes = 0;    ///< counted: format bytes of all sequences together
+  TrafficSum cache;         ///< of the parts that write, rebuild and read the cache
+  double cacheShare = 0;    ///< of the time of a traced step's operations; NaN: not traced
+  double savedBytes = 0;    ///< counted: FP16's cache bytes less these; a step; NaN without FP16's point
+  double savedMeasured = 0; ///< measured: bytes that FP16's step moved in these parts less this one's; NaN: not measured
+  double rebuildFlops = 0;  ///< counted: of these parts, beyond FP16's; a step
+  double extraSeconds = 0;  ///< time of these parts beyond FP16's; below 0: a gain
+  double stepRatio = 0;     ///< time of a step over FP16's
+  /// What a second bought or cost: bytes saved for every second more; infinite where time was won, too.
+  double savedPerSecond() const;
+};
+/// By context, batch and the order of `policies`. FP16 is the policy "fp16".
+std::vector<TradePoint> tradePoints(const std::vector<PolicyRow> &policies, const std::vector<StepRow> &steps,
+                                    const std::vector<TrafficRow> &traffic);
+
+/// The last row of each instrument of a run, which says; in their order.
+std::vector<InstrumentRow> lastInstruments(const std::vector<InstrumentRow> &rows);
+/// The row of one peak, or null.
+const PeakRow *peakOf(const std::vector<PeakRow> &rows, const std::string &name);
+
+} // namespace xqs

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/decode_steps.h"
+
+#include "analysis/statistics.h"
+#include "cache/layer_plan.h"
+#include "engine/fill.h"
+#include "error.h"
+#include "model/random.h"
+#include "run/machine.h"
+#include "run/memory_fit.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace xqs {
+
+namespace {
+
+constexpr Queue kQueue = Queue::Compute;
+constexpr TokenId kToken = 1;
+constexpr const char *kForms[] = {"separate", "chunked", "fused", "pipelined"}; ///< as DecodeForm
+
+/// Room for every step that follows the filling.
+CacheSize cacheSize(const DecodePoint &p) {
+  return {p.context + p.steps, std::min(p.context, kFillTokens), State::Stream, p.placement};
+}
+
+/// Activations of the engine, the rows that caches are filled with, and scratch: of one sequence at a time, a chunk of K and
+/// V and the rows they come from.
+Index workingBytes(const DecodePoint &point, const ModelConfig &c) {
+  const Index d = c.shape.d, dkv = c.shape.dkv(), dq = c.shape.heads * c.shape.dh;
+  const Index row = 3 * d + 2 * dq + 3 * dkv + 2 * c.ffn + c.vocab;
+  const CacheSize size = cacheSize(point);
+  const Index rebuilt = point.form == DecodeForm::Separate ? size.capacity : Cache::kAttendTokens;
+  const Index ahead =
+      point.form == DecodeForm::Pipelined ? point.batch * Stage::kHalves * size.capacity * dkv * sizeOf(DType::F16) : 0;
+  return sizeOf(DType::F32) * (point.batch * row + size.maxStep * (2 * d + 3 * dkv) + rebuilt * (2 * d + 4 * dkv)) + ahead;
+}
+
+Activations randomActivations(const ModelShape &shape, std::uint64_t seed) {
+  Activations a;
+  a.tokens = 1;
+  Random random(seed);
+  for (Index i = 0; i < shape.layers * kSources; ++i) {
+    const auto width = static_cast<std::size_t>(sourceWidth(static_cast<Source>(i % kSources), shape));
+    ChannelStats c{std::vector<float>(width), std::vector<float>(width)};
+    for (float &x : c.mean) x = 0.1f * nearNormal(random.next());
+    for (float &x : c.meanAbs) x = std::abs(nearNormal(random.next()));
+    a.channels.push_back(std::move(c));
+  }
+  return a;
+}
+
+Index mapFloats(const LayerPlan &plan, const ModelShape &shape) {
+  Index floats = 0;
+  for (const StoredTensor &t : plan.tensors) {
+    const Index inputs = sourceWidth(t.source, shape);
+    const bool mapped = t.forward != Map::None || t.conditioning.linear();
+    if (mapped) floats += t.spec.width * inputs * (plan.chain ? 2 : 1); // a chain needs the way back by itself
+    if (t.conditioning.center) floats += (mapped ? t.spec.width : inputs) + (plan.chain ? inputs : 0);
+  }
+  if (plan.chain) return floats;
+  for (const RebuiltSide &side : {plan.k, plan.v}) {
+    const StoredTensor &t = plan.tensors[static_cast<std::size_t>(side.tensor)];
+    const bool own = side.map == Map::SBk || side.map == Map::SBv || t.conditioning.linear();
+    if (own) floats += shape.dkv() * t.spec.width;
+    if (t.conditioning.center) floats += shape.dkv();
+  }
+  return floats;
+}
+
+double gigabytes(Index bytes) { return 1e-9 * static_cast<double>(bytes); }
+
+/// What the caches of a point are called in messages.
+std::string cachesOf(const DecodePoint &point, const DecodeMemory &need) {
+  return fmt::format("{} caches of {} tokens under {}", point.batch, point.context, need.policy);
+}
+
+Rebuild rebuildOf(DecodeForm form) {
+  return form == DecodeForm::Fused ? Rebuild::Fused : form == DecodeForm::Pipelined ? Rebuild::Ahead : Rebuild::Chunks;
+}
+
+} // namespace
+
+const char *decodeFormName(DecodeForm form) { return kForms[static_cast<std::size_t>(form)]; }
+std::vector<std::string> decodeFormNames() { return {std::begin(kForms), std::end(kForms)}; }
+
+DecodeForm parseDecodeForm(std::string_view text) {
+  const auto found = std::find(std::begin(kForms), std::end(kForms), text);
+  if (found == std::end(kForms))
+    throw Error(Code::Usage, fmt::format("no form is called '{}'; there are {}", text, fmt::join(kForms, ", ")));
+  return static_cast<DecodeForm>(found - std::begin(kForms));
+}
+
+Placement parsePlacement(std::string_view text) {
+  for (const Placement p : {Placement::Device, Placement::Host})
+    if (text == placementName(p)) return p;
+  throw Error(Code::Usage, fmt::format("the placement '{}' is neither device nor host", text));
+}
+
+Index mapBytes(const PolicySpec &spec, const ModelShape &shape) {
+  Index floats = 0;
+  for (Index layer = 0; layer < shape.layers; ++layer) floats += mapFloats(layerPlan(spec, shape, layer), shape);
+  return floats * sizeOf(DType::F32);
+}
+
+CacheBytes filledBytes(const DecodePoint &point, const PolicySpec &policy, const ModelShape &shape) {
+  return footprint(cacheLayout(policy, shape), point.context, cacheSize(point));
+}
+
+DecodeMemory decodeMemory(const DecodePoint &point, const PolicySpec &policy, const ModelConfig &config, DType weightType) {
+  const CacheBytes cache = filledBytes(point, policy, config.shape);
+  DecodeMemory need{policy.canonical(), weightBytes(config, weightType), mapBytes(policy, config.shape),
+                    point.batch * (cache.allocated + cache.accumulator + cache.scratch), workingBytes(point, config)};
+  if (point.placement == Placement::Host) {
+    need.host = point.batch * cache.allocated;
+    // The halves of Stage, an eighth in reserve, for layers that may be twice the mean.
+    need.caches += 2 * Stage::kHalves * need.host / config.shape.layers * 9 / 8 - need.host;
+  }
+  return need;
+}
+
+void requireMemory(const DecodeMemory &need, const DecodePoint &point, const Backend &backend) {
+  constexpr const char *kRemedy = "lower --context, --batch or --layers";
+  // Page-locked memory cannot be paged out: what is available is the most there is.
+  if (const Index free = availableMemory(); !backend.hostVisible() && free >= 0 && need.host > free)
+    throw Error(Code::OutOfMemory, fmt::format("{:.1f} GB of the host's memory are needed for {} and {:.1f} GB are free: {}",
+                                               gigabytes(need.host), cachesOf(point, need), gigabytes(free), kRemedy));
+  Index free = backend.freeBytes();
+  if (free < 0 && backend.hostVisible()) free = availableMemory();
+  if (free < 0 || need.total() <= free) return;
+  throw Error(Code::OutOfMemory,
+              fmt::format("{:.1f} GB are needed (weights {:.1f}, {} {:.1f}, working memory {:.1f}) and {:.1f} GB are free "
+                          "on {}: {}",
+                          gigabytes(need.total()), gigabytes(need.weights + need.maps), cachesOf(point, need),
+                          gigabytes(need.caches), gigabytes(need.working), gigabytes(free), backend.name(), kRemedy));
+}
+
+std::unique_ptr<ModelReader> LoadedShape::open(const std::string &shape, Index layers, std::uint64_t seed) {
+  return openModel(fmt::format("shape:{}{},seed={}", shape, layers > 0 ? fmt::format(",layers={}", layers) : "", seed));
+}
+
+LoadedShape::LoadedShape(const ModelReader &reader, std::uint64_t seed, Backend &backend, const Model::Progress &progress,
+                         const std::stop_token &stop)
+    : m_model(Model::load(reader, backend, progress, stop)),
+      m_calibration(std::make_unique<Calibration>(*m_model, std::filesystem::path())) {
+  m_calibration->setMeasure("none",
+                            [&shape = m_model->shape(), seed](std::stop_token) { return randomActivations(shape, seed); });
+}
+
+DecodeSequences::DecodeSequences(const Method &method, const DecodePoint &point, const std::stop_token &stop)
+    : m_point(point), m_model(method.model()), m_engine(m_model) {
+  std::vector<Cache *> caches;
+  for (Index i = 0; i < point.batch; ++i) {
+    Cache &cache = *m_caches.emplace_back(method.makeCache(cacheSize(point)));
+    cache.setRebuild(rebuildOf(point.form));
+    if (point.form == DecodeForm::Separate) {
+      cache.setAttendForm(AttendForm::Rebuilt);
+      cache.setChunk(cacheSize(point).capacity);
+    }
+    caches.push_back(&cache);
+    m_lanes.emplace_back().cache = &cache;
+  }
+  fillCaches(m_model, caches, point.context, point.seed, stop);
+  m_logits = m_model.backend().allocate(point.batch * m_model.config().vocab * sizeOf(DType::F32), Purpose::Activations);
+}
+
+void DecodeSequences::layers(const std::stop_token &stop) {
+  m_model.backend().setTag({-1, -1, "embedding"});
+  m_engine.step(m_lanes, {&kToken, 1}, stop);
+  m_model.backend().sync(kQueue);
+}
+
+void DecodeSequences::logits() {
+  ConstView hidden = m_engine.hidden(0);
+  hidden.rows = m_point.batch;
+  m_engine.logits(hidden, m_logits.f32(m_point.batch, m_model.config().vocab));
+  m_model.backend().sync(kQueue);
+}
+
+bool DecodeSequences::rewind(Index tokens) {
+  if (!front().canTruncate(tokens)) return false; // all are alike
+  for (const auto &cache : m_caches) cache->truncate(tokens);
+  return true;
+}
+
+void DecodeSequences::setStatistics(bool on) {
+  m_statistics.resize(m_lanes.size(), std::vector<Summary>(static_cast<std::size_t>(m_model.shape().layers)));
+  for (std::size_t i = 0; i < m_lanes.size(); ++i) m_lanes[i].statistics = on ? &m_statistics[i] : nullptr;
+}
+
+double costInTurns(Index turns, const std::function<double()> &on, const std::function<double()> &off) {
+  std::vector<double> with, without;
+  for (Index i = 0; i < turns; ++i) without.push_back(off()), with.push_back(on());
+  return quantileOf(with, 0.5) / quantileOf(without, 0.5) - 1;
+}
+
+} // namespace xqs
