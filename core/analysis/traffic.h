@@ -46,21 +46,23 @@ TrafficSum cacheTraffic(const std::vector<TrafficRow> &rows, const ProfileKey &k
 /// How far the measured sum over layers is from the whole step, which was measured by itself: relative; NaN: not measured.
 double layersBesideStep(const StepRow &step, const std::vector<TrafficRow> &rows);
 
-/// A policy at a context and batch beside FP16 there. Format bytes, counted: what a step must read of the caches at least.
+/// A policy at a context and batch beside FP16 there. What needs FP16's point is NaN without it; what needs a timeline,
+/// without one.
 struct TradePoint {
   ProfileKey key;
   std::string policy, method; ///< canonical string; as PolicyRow::method
   StepRow step;
-  double cacheBytes = 0;    ///< counted: format bytes of all sequences together
+  double cacheBytes = 0;    ///< counted: format bytes of all sequences together, what a step reads of them at least
   TrafficSum cache;         ///< of the parts that write, rebuild and read the cache
-  double cacheShare = 0;    ///< of the time of a traced step's operations; NaN: not traced
-  double savedBytes = 0;    ///< counted: FP16's cache bytes less these; a step; NaN without FP16's point
-  double savedMeasured = 0; ///< measured: bytes that FP16's step moved in these parts less this one's; NaN: not measured
-  double rebuildFlops = 0;  ///< counted: of these parts, beyond FP16's; a step
+  double cacheShare = 0;    ///< of the time of a traced step's operations
+  double savedBytes = 0;    ///< counted: FP16's cacheBytes less these
+  double savedMeasured = 0; ///< measured: what FP16's step moved in these parts less what this one's did; NaN: not measured
+  double rebuildFlops = 0;  ///< counted: of these parts, beyond FP16's
   double extraSeconds = 0;  ///< time of these parts beyond FP16's; below 0: a gain
-  double stepRatio = 0;     ///< time of a step over FP16's
-  /// What a second bought or cost: bytes saved for every second more; infinite where time was won, too.
-  double savedPerSecond() const;
+  double stepRatio = 0;     ///< time of a whole step over FP16's
+  /// Of a step: bytes/s, of all that operations read and write, counted; or between memory and chip, measured (NaN: not).
+  double countedRate() const { return step.countedBytes / step.seconds; }
+  double measuredRate() const { return (step.measuredRead + step.measuredWrite) / step.seconds; }
 };
 /// By context, batch and the order of `policies`. FP16 is the policy "fp16".
 std::vector<TradePoint> tradePoints(const std::vector<PolicyRow> &policies, const std::vector<StepRow> &steps,

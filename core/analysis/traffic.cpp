@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "traffic.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+namespace xqs {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr const char *kBaseline = "fp16";
+
+/// Sums by what `keyOf` gives for the rows that it gives anything for; no row has both a part and its whole layer.
+template <class Key, class Takes, class KeyOf>
+std::map<Key, TrafficSum> sums(const std::vector<TrafficRow> &rows, const Takes &takes, const KeyOf &keyOf) {
+  std::map<Key, TrafficSum> all;
+  for (const TrafficRow &row : rows)
+    if (takes(row)) all[keyOf(row)].add(row);
+  return all;
+}
+
+/// What FP16's point is needed for.
+void compare(TradePoint &point, const TradePoint *baseline) {
+  if (baseline == nullptr) {
+    point.savedBytes = point.savedMeasured = point.rebuildFlops = point.extraSeconds = point.stepRatio = kNaN;
+    return;
+  }
+  point.savedBytes = baseline->cacheBytes - point.cacheBytes;
+  point.savedMeasured = baseline->cache.measuredBytes() - point.cache.measuredBytes();
+  point.rebuildFlops = point.cache.countedFlops - baseline->cache.countedFlops;
+  point.extraSeconds = point.cache.seconds - baseline->cache.seconds;
+  point.stepRatio = point.step.seconds / baseline->step.seconds;
+}
+
+TradePoint tradePoint(const PolicyRow &policy, const StepRow &step, const std::vector<TrafficRow> &traffic) {
+  TradePoint point;
+  point.key = profileKey(step), point.policy = policy.policy, point.method = policy.method, point.step = step;
+  point.cacheBytes = static_cast<double>(step.cacheBytes * step.batch);
+  double seconds = 0;
+  for (const auto &[part, sum] : trafficByPart(traffic, point.key)) seconds += sum.seconds;
+  if (seconds == 0) {
+    TrafficSum &cache = point.cache;
+    cache.seconds = cache.countedBytes = cache.countedFlops = kNaN;
+    cache.measuredSeconds = cache.measuredRead = cache.measuredWrite = kNaN;
+  } else {
+    point.cache = cacheTraffic(traffic, point.key);
+  }
+  point.cacheShare = point.cache.seconds / seconds;
+  return point;
+}
+
+} // namespace
+
+bool isCachePart(const std::string &part) {
+  return std::find(std::begin(kCacheParts), std::end(kCacheParts), part) != std::end(kCacheParts);
+}
+
+void TrafficSum::add(const TrafficRow &row) {
+  seconds += row.seconds, countedBytes += row.countedBytes, countedFlops += row.countedFlops;
+  measuredSeconds += row.measuredSeconds, measuredRead += row.measuredRead, measuredWrite += row.measuredWrite;
+}
+
+std::map<std::int64_t, TrafficSum> trafficByLayer(const std::vector<TrafficRow> &rows, const ProfileKey &key) {
+  return sums<std::int64_t>(
+      rows, [&](const TrafficRow &row) { return row.part.empty() && profileKey(row) == key; },
+      [](const TrafficRow &row) { return row.layer; });
+}
+
+std::map<std::string, TrafficSum> trafficByPart(const std::vector<TrafficRow> &rows, const ProfileKey &key) {
+  return sums<std::string>(
+      rows, [&](const TrafficRow &row) { return !row.part.empty() && profileKey(row) == key; },
+      [](const TrafficRow &row) { return row.part; });
+}
+
+std::map<std::int64_t, TrafficSum> trafficByPolicy(const std::vector<TrafficRow> &rows, std::int64_t context,
+                                                   std::int64_t batch) {
+  return sums<std::int64_t>(
+      rows, [&](const TrafficRow &row) { return row.part.empty() && row.context == context && row.batch == batch; },
+      [](const TrafficRow &row) { return row.policy; });
+}
+
+TrafficSum cacheTraffic(const std::vector<TrafficRow> &rows, const ProfileKey &key) {
+  TrafficSum sum;
+  for (const TrafficRow &row : rows)
+    if (profileKey(row) == key && isCachePart(row.part)) sum.add(row);
+  return sum;
+}
+
+double layersBesideStep(const StepRow &step, const std::vector<TrafficRow> &rows) {
+  const auto layers = trafficByLayer(rows, profileKey(step));
+  if (layers.empty()) return kNaN;
+  double sum = 0;
+  for (const auto &[layer, traffic] : layers) sum += traffic.measuredBytes();
+  return sum / (step.measuredRead + step.measuredWrite) - 1;
+}
+
+std::vector<TradePoint> tradePoints(const std::vector<PolicyRow> &policies, const std::vector<StepRow> &steps,
+                                    const std::vector<TrafficRow> &traffic) {
+  std::vector<TradePoint> points;
+  for (const PolicyRow &policy : policies)
+    for (const StepRow &step : steps)
+      if (step.policy == policy.index) points.push_back(tradePoint(policy, step, traffic));
+  std::stable_sort(points.begin(), points.end(), [](const TradePoint &a, const TradePoint &b) {
+    return std::tie(a.key.context, a.key.batch) < std::tie(b.key.context, b.key.batch);
+  });
+  for (TradePoint &point : points) {
+    const auto baseline = std::find_if(points.begin(), points.end(), [&](const TradePoint &other) {
+      return other.policy == kBaseline && other.key.context == point.key.context && other.key.batch == point.key.batch;
+    });
+    compare(point, baseline != points.end() ? &*baseline : nullptr);
+  }
+  return points;
+}
+
+std::vector<InstrumentRow> lastInstruments(const std::vector<InstrumentRow> &rows) {
+  std::vector<InstrumentRow> last;
+  for (const InstrumentRow &row : rows) {
+    const auto known = std::find_if(last.begin(), last.end(),
+                                    [&](const InstrumentRow &other) { return other.instrument == row.instrument; });
+    if (known == last.end())
+      last.push_back(row);
+    else
+      *known = row;
+  }
+  return last;
+}
+
+const PeakRow *peakOf(const std::vector<PeakRow> &rows, const std::string &name) {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const PeakRow &row) { return row.name == name; });
+  return found != rows.end() ? &*found : nullptr;
+}
+
+} // namespace xqs
