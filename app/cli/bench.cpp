@@ -3,6 +3,7 @@
 
 #include "run/decode_bench.h"
 #include "run/machine.h"
+#include "run/profile_request.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -23,22 +24,6 @@ struct Options {
   int threads = 0;
   std::string json;
 };
-
-std::string shapeNames() {
-  std::vector<std::string> names;
-  for (const BuiltInShape &shape : builtInShapes()) names.emplace_back(shape.name);
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
-/// FP16 first, then the others once each.
-std::vector<PolicySpec> withBaseline(const std::vector<std::string> &texts) {
-  std::vector<PolicySpec> policies = {PolicySpec::parse("fp16")};
-  for (PolicySpec &policy : parsePolicies(texts)) {
-    const auto same = [&](const PolicySpec &known) { return known.canonical() == policy.canonical(); };
-    if (std::none_of(policies.begin(), policies.end(), same)) policies.push_back(std::move(policy));
-  }
-  return policies;
-}
 
 // JSON ------------------------------------------------------------------------------------------------------------------
 
@@ -138,7 +123,7 @@ std::string rows(const DecodeResult &r, const DecodeResult &baseline, Index laye
 
 void decode(Options options) {
   options.decode.form = parseDecodeForm(options.form), options.decode.placement = parsePlacement(options.placement);
-  std::vector<PolicySpec> policies = withBaseline(options.policies);
+  std::vector<PolicySpec> policies = withBaseline(parsePolicies(options.policies));
   const std::stop_token stop = interrupted();
   const BackendPtr backend = createBackend(backends(), chooseBackend(backends(), options.backend).name, options.threads);
   ProgressLine line;

@@ -37,6 +37,7 @@ void addSensitivity(const Command &app);
 void addSolve(const Command &app);
 void addTask(const Command &app);
 void addBench(const Command &app);
+void addProfile(const Command &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();
@@ -63,6 +64,7 @@ void addStudyOptions(const Command &command, std::string &spec, std::vector<std:
 /// A file or a built-in study, with --set's KEY=VALUE applied.
 inline constexpr std::size_t kMaxStudyBytes = 1 << 22;
 Study loadStudy(const std::string &spec, const std::vector<std::string> &settings);
+std::string shapeNames(); ///< of built-in shapes, "a, b"
 std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts);
 
 /// One line on stderr that is rewritten, where stderr is a terminal; else silent.

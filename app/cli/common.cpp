@@ -3,9 +3,11 @@
 
 #include "cpu_backends.h"
 #include "error.h"
+#include "model/shapes.h"
 #include "model/utf8.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <cerrno>
@@ -131,6 +133,12 @@ void addWindowOptions(const Command &command, Index &window, Index &firstWindow,
   command.option("--first-window", firstWindow, "K", "windows to skip at the start of the text").shown().range(0, 1'000'000);
   if (windows != nullptr)
     command.option("--windows", *windows, "N", "how many windows; 0: all that fit").shown().range(0, 1'000'000);
+}
+
+std::string shapeNames() {
+  std::vector<std::string> names;
+  for (const BuiltInShape &shape : builtInShapes()) names.emplace_back(shape.name);
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts) {

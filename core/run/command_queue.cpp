@@ -21,7 +21,9 @@ constexpr int kPollMs = 100;
 constexpr std::chrono::seconds kQuitPatience(5);
 
 /// What computes rows until its end: one at a time, and cancelled together.
-bool isRun(const std::string &command) { return command == "run" || command == "study" || command == "generate"; }
+bool isRun(const std::string &command) {
+  return command == "run" || command == "study" || command == "generate" || command == "profile";
+}
 
 } // namespace
 
@@ -89,9 +91,10 @@ void CommandQueue::apply(nlohmann::json object) {
     m_paused = command.name == "pause";
   } else {
     lock.unlock();
-    m_onError(fmt::format("unknown command '{}'; valid are open, run, study, generate, estimate, pause, resume, cancel, "
-                          "preview, quit",
-                          command.name));
+    m_onError(
+        fmt::format("unknown command '{}'; valid are open, run, study, generate, profile, estimate, pause, resume, cancel, "
+                    "preview, quit",
+                    command.name));
     return;
   }
   m_idle.request_stop();

@@ -23,8 +23,8 @@ public:
   ~CommandQueue();
 
   struct Command {
-    /// "open", "run", "study", "generate", "estimate", "preview" (of several waiting estimates or previews only the newest is
-    /// kept), or "dropped": `arguments` is the number of runs, studies and generations that a cancel took out of the queue
+    /// "open", "run", "study", "generate", "profile", "estimate", "preview" (of several waiting estimates or previews only
+    /// the newest is kept), or "dropped": `arguments` is the number of runs of any kind that a cancel took out of the queue
     /// before they started.
     std::string name;
     nlohmann::json arguments;

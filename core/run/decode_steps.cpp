@@ -74,6 +74,13 @@ Index mapFloats(const LayerPlan &plan, const ModelShape &shape) {
 
 double gigabytes(Index bytes) { return 1e-9 * static_cast<double>(bytes); }
 
+void requireWeights(const ModelConfig &config, const Backend &backend) {
+  const Index need = weightBytes(config, backend.weightType()), free = freeMemory(backend);
+  if (free >= 0 && need > free)
+    throw MemoryRefusal(fmt::format("the weights of the {} take {:.1f} GB and {:.1f} GB are free on {}: lower --layers",
+                                    config.name, gigabytes(need), gigabytes(free), backend.name()));
+}
+
 /// What the caches of a point are called in messages.
 std::string cachesOf(const DecodePoint &point, const DecodeMemory &need) {
   return fmt::format("{} caches of {} tokens under {}", point.batch, point.context, need.policy);
@@ -127,16 +134,15 @@ void requireMemory(const DecodeMemory &need, const DecodePoint &point, const Bac
   constexpr const char *kRemedy = "lower --context, --batch or --layers";
   // Page-locked memory cannot be paged out: what is available is the most there is.
   if (const Index free = availableMemory(); !backend.hostVisible() && free >= 0 && need.host > free)
-    throw Error(Code::OutOfMemory, fmt::format("{:.1f} GB of the host's memory are needed for {} and {:.1f} GB are free: {}",
-                                               gigabytes(need.host), cachesOf(point, need), gigabytes(free), kRemedy));
-  Index free = backend.freeBytes();
-  if (free < 0 && backend.hostVisible()) free = availableMemory();
+    throw MemoryRefusal(fmt::format("{:.1f} GB of the host's memory are needed for {} and {:.1f} GB are free: {}",
+                                    gigabytes(need.host), cachesOf(point, need), gigabytes(free), kRemedy));
+  const Index free = freeMemory(backend);
   if (free < 0 || need.total() <= free) return;
-  throw Error(Code::OutOfMemory,
-              fmt::format("{:.1f} GB are needed (weights {:.1f}, {} {:.1f}, working memory {:.1f}) and {:.1f} GB are free "
-                          "on {}: {}",
-                          gigabytes(need.total()), gigabytes(need.weights + need.maps), cachesOf(point, need),
-                          gigabytes(need.caches), gigabytes(need.working), gigabytes(free), backend.name(), kRemedy));
+  throw MemoryRefusal(
+      fmt::format("{:.1f} GB are needed (weights {:.1f}, {} {:.1f}, working memory {:.1f}) and {:.1f} GB are free "
+                  "on {}: {}",
+                  gigabytes(need.total()), gigabytes(need.weights + need.maps), cachesOf(point, need),
+                  gigabytes(need.caches), gigabytes(need.working), gigabytes(free), backend.name(), kRemedy));
 }
 
 std::unique_ptr<ModelReader> LoadedShape::open(const std::string &shape, Index layers, std::uint64_t seed) {
@@ -145,7 +151,7 @@ std::unique_ptr<ModelReader> LoadedShape::open(const std::string &shape, Index l
 
 LoadedShape::LoadedShape(const ModelReader &reader, std::uint64_t seed, Backend &backend, const Model::Progress &progress,
                          const std::stop_token &stop)
-    : m_model(Model::load(reader, backend, progress, stop)),
+    : m_model((requireWeights(reader.config(), backend), Model::load(reader, backend, progress, stop))),
       m_calibration(std::make_unique<Calibration>(*m_model, std::filesystem::path())) {
   m_calibration->setMeasure("none",
                             [&shape = m_model->shape(), seed](std::stop_token) { return randomActivations(shape, seed); });

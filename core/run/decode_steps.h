@@ -49,8 +49,8 @@ struct DecodeMemory {
   Index total() const { return weights + maps + caches + working; }
 };
 DecodeMemory decodeMemory(const DecodePoint &point, const PolicySpec &policy, const ModelConfig &config, DType weightType);
-/// Throws OutOfMemory, naming what is needed and what is free, before anything is taken. Weights that lie there already are
-/// none that are needed: set them to 0.
+/// Throws MemoryRefusal, naming what is needed and what is free, before anything is taken. Weights that lie there already
+/// are none that are needed: set them to 0.
 void requireMemory(const DecodeMemory &need, const DecodePoint &point, const Backend &backend);
 
 /// A built-in shape as a model, with statistics of no text: conditioning needs some, and time does not depend on them.
@@ -58,7 +58,7 @@ class LoadedShape {
 public:
   /// Its config, before anything is loaded. `layers` 0: all. Throws Usage: no such shape, not so many layers.
   static std::unique_ptr<ModelReader> open(const std::string &shape, Index layers, std::uint64_t seed);
-  /// Throws OutOfMemory, Cancelled.
+  /// Throws MemoryRefusal where the weights do not fit, OutOfMemory, Cancelled.
   LoadedShape(const ModelReader &reader, std::uint64_t seed, Backend &backend, const Model::Progress &progress = {},
               const std::stop_token &stop = {});
   const Model &model() const { return *m_model; }
@@ -75,6 +75,7 @@ public:
   /// Throws OutOfMemory, Cancelled.
   DecodeSequences(const Method &method, const DecodePoint &point, const std::stop_token &stop);
 
+  const Model &model() const { return m_model; }
   const Cache &front() const { return *m_caches.front(); }
   Index tokens() const { return front().tokens(); } ///< of one sequence
   /// One token of every sequence with its logits; both parts wait for the device. Throws Cancelled; the caches are then in

@@ -34,28 +34,34 @@ Index bytesOf(Index bits) { return (bits + 7) / 8; }
 
 } // namespace
 
-RunRow describeRun(const Session &session, const Experiment &experiment, Index windows, const char *kind) {
-  const ModelConfig &config = session.model().config();
+RunRow describeModel(const Model &model, int threads, const char *kind) {
+  const ModelConfig &config = model.config();
   RunRow row;
   row.uuid = newUuid();
   row.startedUtc = utcNow();
   row.kind = kind;
-  row.title = fmt::format(
-      "{}, {}, {} x {} tokens, state {}{}", config.name, session.text().name, windows, experiment.window,
-      stateName(experiment.state),
-      experiment.protocol == Protocol::Paper ? "" : fmt::format(", protocol {}", protocolName(experiment.protocol)));
-  row.model = config.name, row.modelHash = session.model().hash();
+  row.model = config.name, row.modelHash = model.hash();
   row.architecture = config.architecture, row.weightTypes = config.weightTypes;
   row.layers = config.shape.layers, row.d = config.shape.d, row.heads = config.shape.heads;
   row.kvHeads = config.shape.kvHeads, row.dh = config.shape.dh, row.vocab = config.vocab, row.ffn = config.ffn;
+  row.backend = model.backend().name(), row.device = model.backend().device(), row.machine = machineName();
+  row.threads = threads;
+  row.version = XQS_VERSION, row.libraries = libraryVersions();
+  return row;
+}
+
+RunRow describeRun(const Session &session, const Experiment &experiment, Index windows, const char *kind) {
+  RunRow row = describeModel(session.model(), session.threads(), kind);
+  row.title = fmt::format(
+      "{}, {}, {} x {} tokens, state {}{}", row.model, session.text().name, windows, experiment.window,
+      stateName(experiment.state),
+      experiment.protocol == Protocol::Paper ? "" : fmt::format(", protocol {}", protocolName(experiment.protocol)));
   row.text = session.text().name, row.textHash = session.text().sha256;
   row.textTokens = static_cast<std::int64_t>(session.tokens().size()), row.tokensHash = session.tokensHash();
   row.window = experiment.window, row.firstWindow = experiment.firstWindow, row.windows = windows;
   row.state = stateName(experiment.state);
   row.protocol = protocolSentence(experiment);
-  row.backend = session.backend().name(), row.device = session.backend().device(), row.machine = machineName();
-  row.threads = session.threads(), row.seed = experiment.seed;
-  row.version = XQS_VERSION, row.libraries = libraryVersions();
+  row.seed = experiment.seed;
   row.spec = toJson(experiment).dump();
   const RunInputs &inputs = session.inputs();
   row.calibrationText = inputs.calibrationText().name, row.calibrationTextHash = inputs.calibrationText().sha256;

@@ -6,6 +6,7 @@
 #include "model/weights.h"
 #include "run/experiment.h"
 #include "run/generation.h"
+#include "run/machine.h"
 #include "run/session.h"
 
 #include <fmt/format.h>
@@ -38,6 +39,11 @@ Index chunkBytes(const ModelShape &shape, Index tokens) {
 }
 
 } // namespace
+
+Index freeMemory(const Backend &backend) {
+  const Index free = backend.freeBytes();
+  return free < 0 && backend.hostVisible() ? availableMemory() : free;
+}
 
 Index weightBytes(const ModelConfig &config, DType type) {
   Index sum = 0;

@@ -22,6 +22,8 @@ public:
   explicit MemoryRefusal(const std::string &message) : Error(Code::OutOfMemory, message) {}
 };
 
+/// Bytes that a backend can still take, the host's memory where it computes there; < 0: not known.
+Index freeMemory(const Backend &backend);
 /// Of all weights, matrices as `type`, vectors as FP32.
 Index weightBytes(const ModelConfig &config, DType type);
 /// Of the engine's activations for `rows` rows: tokens of all lanes together.

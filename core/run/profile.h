@@ -47,8 +47,13 @@ struct ProfileHooks : RunHooks {
 ProfileResult runProfile(const ProfileTarget &target, const ProfileRequest &request, RunStore &store,
                          const ProfileHooks &hooks);
 
+/// The same for the request's shape, which is loaded for it. `threads`: that the backend was asked to use. Throws what
+/// LoadedShape throws, too.
+ProfileResult profileShape(Backend &backend, int threads, const ProfileRequest &request, RunStore &store,
+                           const ProfileHooks &hooks);
+
 /// The same for the session's model, or for a shape that is loaded beside it on the session's backend: the command of the
 /// window. The session's model, backend and threads are those that count.
-ProfileResult runProfile(Session &session, const ProfileRequest &request, RunStore &store, const ProfileHooks &hooks);
+ProfileResult profileSession(Session &session, const ProfileRequest &request, RunStore &store, const ProfileHooks &hooks);
 
 } // namespace xqs

@@ -3,7 +3,7 @@
 
 #include "engine/seconds.h"
 #include "model/random.h"
-#include "run/machine.h"
+#include "run/memory_fit.h"
 
 #include <fmt/format.h>
 
@@ -48,8 +48,7 @@ private:
 
   /// False where `bytes` are more than a quarter of what is free.
   bool fits(Index bytes) const {
-    Index free = m_backend.freeBytes();
-    if (free < 0 && m_backend.hostVisible()) free = availableMemory();
+    const Index free = freeMemory(m_backend);
     return free < 0 || bytes <= free / 4;
   }
 

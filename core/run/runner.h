@@ -67,6 +67,8 @@ private:
   RunPlan m_plan;
 };
 
+/// What every run says: when, with which model, on which machine, by which program.
+RunRow describeModel(const Model &model, int threads, const char *kind);
 /// The row that makes a run repeatable; `kind`: "eval", "layers" or "preview".
 RunRow describeRun(const Session &session, const Experiment &experiment, Index windows, const char *kind);
 /// SHA-256 of everything that moves a run's figures, given its policies and windows; hex.

@@ -5,6 +5,7 @@
 #include "run/generation.h"
 #include "run/memory_fit.h"
 #include "run/preview.h"
+#include "run/profile.h"
 #include "run/run_events.h"
 #include "run/runner.h"
 #include "run/serve_study.h"
@@ -90,6 +91,7 @@ private:
   void run(const json &arguments, std::stop_token stop);
   void study(const CommandQueue::Command &command);
   void generate(const json &arguments, std::stop_token stop);
+  void profile(const json &arguments, std::stop_token stop);
   void tellRun(std::stop_token stop, const std::function<void(const RunHooks &)> &compute);
   void preview(const json &arguments, std::stop_token stop);
   bool isFault(Code code, bool refused) const;
@@ -148,6 +150,7 @@ void Server::handle(const CommandQueue::Command &command) {
   if (command.name == "run") return run(command.arguments, command.stop);
   if (command.name == "study" || command.name == "estimate") return study(command);
   if (command.name == "generate") return generate(command.arguments, command.stop);
+  if (command.name == "profile") return profile(command.arguments, command.stop);
   if (command.name == "preview") return preview(command.arguments, command.stop);
   XQS_ASSERT(command.name == "dropped");
   for (int i = 0; i < command.arguments.get<int>(); ++i)
@@ -213,6 +216,13 @@ void Server::generate(const json &arguments, std::stop_token stop) {
   if (!arguments.contains("spec")) throw Error(Code::Usage, "generate: 'spec' is missing; give prompt and policies");
   const GenerationRequest request = generationFromJson(arguments["spec"]);
   tellRun(std::move(stop), [&](const RunHooks &hooks) { runGeneration(*m_session, request, *m_store, hooks); });
+}
+
+void Server::profile(const json &arguments, std::stop_token stop) {
+  requireSession();
+  if (!arguments.contains("spec")) throw Error(Code::Usage, "profile: 'spec' is missing; {} profiles the open model");
+  const ProfileRequest request = profileFromJson(arguments["spec"]);
+  tellRun(std::move(stop), [&](const RunHooks &hooks) { profileSession(*m_session, request, *m_store, {hooks, {}}); });
 }
 
 /// Events and previews of whatever computes one run.
@@ -318,6 +328,8 @@ std::string serveHelp() {
   {"cmd":"estimate","study":"{...} or NAME","name":"N","store":"F.xqs","tag":1}   what it would take
   {"cmd":"generate","spec":{"prompt":"...","policies":["SPEC"],"tokens":128,"raw":false,"system":"","temperature":0,"top_k":0,
    "top_p":1,"seed":1,"noise_floor":true}}   token by token beside the exact model; told as a run is
+  {"cmd":"profile","spec":{"contexts":[2048],"batches":[1],"policies":["SPEC"]}}   what decoding moves and how long it takes, see
+   profile --help; the open model, or "shape":"NAME" beside it; told as a run is
   {"cmd":"pause"} {"cmd":"resume"} {"cmd":"cancel"}
   {"cmd":"preview","policy":"SPEC"} open loop on the text's first tokens; a newer one replaces one that waits
   {"cmd":"quit"}                    the end of the input does the same

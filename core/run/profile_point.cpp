@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/profile_point.h"
+
+#include "analysis/statistics.h"
+#include "engine/seconds.h"
+#include "error.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace xqs {
+
+namespace {
+
+constexpr Index kTurns = 4;         ///< steps with an instrument, and without it, that its cost is the difference of
+constexpr Index kCountedSteps = 16; ///< at most: three counts of two passes, each tried twice, and a few in reserve
+/// Counters refuse some thousands of ranges in one pass; layers are then told as a whole.
+constexpr Index kMostRanges = 1500;
+
+/// Switches an instrument off, also where an exception comes between: then that is the error to tell.
+class SwitchOff {
+public:
+  explicit SwitchOff(std::function<void()> off) : m_off(std::move(off)) {}
+  ~SwitchOff() {
+    try {
+      now();
+    } catch (const Error &) {
+    }
+  }
+  SwitchOff(const SwitchOff &) = delete;
+  SwitchOff &operator=(const SwitchOff &) = delete;
+  void now() {
+    if (const auto off = std::exchange(m_off, nullptr)) off();
+  }
+
+private:
+  std::function<void()> m_off;
+};
+
+} // namespace
+
+std::vector<InstrumentRow> ProfileInstruments::rows(RowId run, bool dropping) const {
+  std::vector<InstrumentRow> rows;
+  for (const InstrumentStatus &status : m_status) {
+    const std::int64_t dropped = dropping ? m_dropped[at(status.instrument)] : 0;
+    if (!dropping || dropped > 0) rows.push_back(instrumentRow(run, status, dropped));
+  }
+  return rows;
+}
+
+std::vector<double> timeSteps(DecodeSequences &sequences, Index steps, const std::stop_token &stop, Index warmUp) {
+  std::vector<double> seconds;
+  for (Index i = 0; i < warmUp + steps; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    sequences.step(stop);
+    if (i >= warmUp) seconds.push_back(secondsSince(start));
+  }
+  return seconds;
+}
+
+Index profiledSteps(const ProfileRequest &request) {
+  return kWarmUp + 2 * request.steps + 1 + kCountedSteps + (request.costs ? 3 * 2 * kTurns : 0);
+}
+
+PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
+                             const PointKey &key, const std::stop_token &stop,
+                             const std::function<void(const std::string &)> &report)
+    : m_sequences(sequences), m_request(request), m_instruments(instruments), m_key(key), m_stop(stop), m_report(report) {
+  StepRow &step = m_rows.step = key.row<StepRow>();
+  step.cacheBytes = sequences.front().bytes().formatBytes();
+  step.timelineCost = step.countersCost = step.samplingCost = step.measuredRead = step.measuredWrite = kNotMeasured;
+}
+
+PointRows PointProfiler::measure() {
+  measureTimes();
+  use(Instrument::Timeline, "tracing a step", [&] { trace(); });
+  if (m_request.counters) use(Instrument::Counters, "counting bytes", [&] { countBytes(); });
+  if (m_request.hitRate) use(Instrument::Counters, "counting hits", [&] { countHitRates(); });
+  if (m_request.samplingMicroseconds > 0) use(Instrument::Sampling, "sampling", [&] { sample(); });
+  if (m_request.costs) measureCosts();
+  return std::move(m_rows);
+}
+
+/// An instrument that has worked and refuses now (another profiler took it) is not asked again in this run.
+template <class Work> void PointProfiler::use(Instrument instrument, const char *doing, const Work &work) {
+  if (!m_instruments.usable(instrument)) return;
+  m_report(doing);
+  try {
+    work();
+  } catch (const Error &error) {
+    if (error.code() != Code::Unsupported) throw;
+    m_instruments.lose(instrument);
+    problem("instrument-lost", fmt::format("{} failed, and is not tried again in this run: {}", doing, error.what()));
+  }
+}
+
+double PointProfiler::timedStep() { return timeSteps(m_sequences, 1, m_stop, 0).front(); }
+
+void PointProfiler::measureTimes() {
+  m_report("timing steps");
+  const std::vector<double> seconds = timeSteps(m_sequences, m_request.steps, m_stop);
+  StepRow &step = m_rows.step;
+  step.steps = m_request.steps, step.seconds = quantileOf(seconds, 0.5);
+  step.lowSeconds = quantileOf(seconds, 0.25), step.highSeconds = quantileOf(seconds, 0.75);
+}
+
+Instruments::Timeline PointProfiler::tracedStep(double &seconds) {
+  Instruments::Timeline timeline;
+  m_instruments.get().startTimeline();
+  SwitchOff off([&] { timeline = m_instruments.get().stopTimeline(); });
+  seconds = timedStep();
+  off.now();
+  return timeline;
+}
+
+void PointProfiler::trace() {
+  double seconds = 0;
+  const Instruments::Timeline timeline = tracedStep(seconds);
+  m_rows.traffic = trafficRows(m_key, timeline.records);
+  if (m_request.kernels) m_rows.kernels = kernelRows(m_key, timeline.records);
+  for (const KernelRecord &record : timeline.records)
+    m_rows.step.countedBytes += record.bytes, m_rows.step.countedFlops += record.flops;
+  if (timeline.dropped == 0) return;
+  m_instruments.drop(Instrument::Timeline, timeline.dropped);
+  problem("records-dropped", fmt::format("{} launches are missing in the timeline: sums over it, the counted ones too, are "
+                                         "too small",
+                                         timeline.dropped));
+}
+
+/// As many ranges as one step has by operation: prefetch, projections, output, feed forward; of each lane projections,
+/// cache, attention.
+bool PointProfiler::tooManyRanges() const {
+  return m_sequences.model().shape().layers * (4 + 3 * m_key.batch) + 4 > kMostRanges;
+}
+
+/// Counts one step. A second pass runs it again: on caches that are cut back, or where they cannot be (the window of FP16
+/// tokens has moved on), on one token more, which takes the same operations unless a group of tokens closes: then once more.
+Instruments::Counted PointProfiler::count(CounterSet set, RangeBy by) {
+  const Backend &backend = m_sequences.model().backend();
+  for (int attempt = 0;; ++attempt) {
+    const Index tokens = m_sequences.tokens();
+    std::vector<std::uint64_t> operations; // of each pass
+    const auto pass = [&] {
+      if (!operations.empty()) m_sequences.rewind(tokens);
+      const std::uint64_t before = backend.operations();
+      m_sequences.step(m_stop);
+      operations.push_back(backend.operations() - before);
+    };
+    Instruments::Counted counted = m_instruments.get().count(set, by, pass);
+    const bool same = std::all_of(operations.begin(), operations.end(), [&](auto n) { return n == operations.front(); });
+    if (same && counted.dropped == 0) return counted;
+    if (attempt == 0 && !same) continue;
+    m_instruments.drop(Instrument::Counters, counted.dropped);
+    problem("ranges-dropped",
+            counted.dropped > 0
+                ? fmt::format("{} ranges of a step were dropped: its bytes are not told as measured", counted.dropped)
+                : "the passes of a counted step ran different operations: its figures are left out");
+    return {};
+  }
+}
+
+void PointProfiler::countBytes() {
+  const bool byLayer = tooManyRanges();
+  Instruments::Counted parts = count(CounterSet::Traffic, byLayer ? RangeBy::Layer : RangeBy::Operation);
+  addCounted(m_rows.traffic, m_key, parts.ranges);
+  // The whole step is counted by itself, with fewer cuts: sums of the parts can be compared with it.
+  const StepBytes whole = stepBytes(byLayer ? parts.ranges : count(CounterSet::Traffic, RangeBy::Layer).ranges);
+  m_rows.step.measuredRead = whole.read, m_rows.step.measuredWrite = whole.write;
+  m_counted = std::move(parts.ranges);
+}
+
+void PointProfiler::countHitRates() {
+  const RangeBy by = tooManyRanges() ? RangeBy::Layer : RangeBy::Operation;
+  addHitRates(m_rows.traffic, count(CounterSet::HitRate, by).ranges, m_counted);
+}
+
+void PointProfiler::sample() {
+  Instruments &instruments = m_instruments.get();
+  instruments.startSampling(m_request.samplingMicroseconds * 1000);
+  SwitchOff off([&] { instruments.stopSampling(); });
+  std::vector<ThroughputSample> samples;
+  const auto take = [&] {
+    for (const ThroughputSample &s : instruments.takeSamples()) samples.push_back(s);
+  };
+  for (Index i = 0; i < m_request.steps; ++i) m_sequences.step(m_stop), take();
+  off.now();
+  take();
+  if (!samples.empty())
+    m_rows.throughput = throughputRows(m_key, samples, m_instruments.firstSample(samples.front().startNs));
+}
+
+/// Steps with an instrument and without it in turns. What it takes to switch it on and off is no part of a step.
+void PointProfiler::measureCosts() {
+  Instruments &instruments = m_instruments.get();
+  const auto off = [&] { return timedStep(); };
+  StepRow &step = m_rows.step;
+  const auto traced = [&] {
+    double seconds = 0;
+    tracedStep(seconds);
+    return seconds;
+  };
+  use(Instrument::Timeline, "what the timeline costs", [&] { step.timelineCost = costInTurns(kTurns, traced, off); });
+  const auto counted = [&] {
+    double seconds = 0; // of the last pass
+    instruments.count(CounterSet::Traffic, tooManyRanges() ? RangeBy::Layer : RangeBy::Operation,
+                      [&] { seconds = timedStep(); });
+    return seconds;
+  };
+  if (m_request.counters)
+    use(Instrument::Counters, "what counters cost", [&] { step.countersCost = costInTurns(kTurns, counted, off); });
+  const auto sampled = [&] {
+    instruments.startSampling(m_request.samplingMicroseconds * 1000);
+    SwitchOff samplingOff([&] { instruments.stopSampling(); });
+    const double seconds = timedStep();
+    samplingOff.now();
+    instruments.takeSamples();
+    return seconds;
+  };
+  if (m_request.samplingMicroseconds > 0)
+    use(Instrument::Sampling, "what sampling costs", [&] { step.samplingCost = costInTurns(kTurns, sampled, off); });
+}
+
+void PointProfiler::problem(const char *code, std::string text) {
+  ProblemRow &row = m_rows.problems.emplace_back();
+  row.run = m_key.run, row.policy = m_key.policy, row.code = code;
+  row.text = fmt::format("{} tokens x {}: {}", m_key.context, m_key.batch, text);
+}
+
+} // namespace xqs
