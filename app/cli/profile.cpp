@@ -4,6 +4,7 @@
 #include "analysis/traffic.h"
 #include "model/input_file.h"
 #include "model/json_text.h"
+#include "run/machine.h"
 #include "run/profile.h"
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <fstream>
 
 namespace xqs::cli {
 
@@ -146,7 +148,14 @@ ProfileResult profileIt(const ProfileRequest &request, RunStore &store, Progress
   }
   LoadedShape::open(request.shape, request.layers, request.seed); // what is wrong with it is said before a device starts
   const BackendPtr backend = createBackend(backends(), chooseBackend(backends(), request.backend).name, request.threads);
-  return profileShape(*backend, request.threads, request, store, hooks);
+  return profileShape(*backend, request.threads > 0 ? request.threads : coreCount(), request, store, hooks);
+}
+
+/// What cannot be written is said before anything is measured.
+void requireWritable(const std::string &path, const char *what) {
+  if (!path.empty() && !std::ofstream(path, std::ios::app))
+    throw Error(Code::StoreUnwritable,
+                fmt::format("{} '{}' cannot be written; check the folder, its permissions and the disk", what, path));
 }
 
 void profile(const Options &options) {
@@ -164,8 +173,7 @@ void profile(const Options &options) {
     table.show(result);
     writeJson(result);
   };
-  writeJson({}); // what cannot be written is said before anything is measured
-  if (!options.report.empty()) writeTextFile(options.report, "", "report");
+  requireWritable(options.json, "figures"), requireWritable(options.report, "report");
   profileIt(request, store, line, hooks);
   store.close();
   print(kLegend);

@@ -4,6 +4,7 @@
 #include "cache/work.h"
 #include "error.h"
 #include "report_charts.h"
+#include "report_profile.h"
 #include "report_style.h"
 #include "run_shape.h"
 #include "svg.h"
@@ -60,7 +61,8 @@ std::string heading(const ReportRows &rows, const RunRow &run) {
       {"eval", "closed loop: errors add up from layer to layer"},
       {"layers", "open loop: every layer gets the exact input"},
       {"preview", "preview"},
-      {"generate", "text drawn token by token"}};
+      {"generate", "text drawn token by token"},
+      {"profile", "decoding, timed, traced and counted"}};
   std::string kind = run.kind;
   for (const auto &[name, meaning] : kKinds)
     if (run.kind == name) kind = meaning;
@@ -178,8 +180,10 @@ std::string facts(const RunRow &run) {
   fact("shape", fmt::format("{}: {} layers, d = {}, {} heads, {} KV heads, dh = {}, vocabulary {}, FFN {}", run.architecture,
                             run.layers, run.d, run.heads, run.kvHeads, run.dh, run.vocab, run.ffn));
   fact("weights", run.weightTypes), fact("text", run.text), fact("SHA-256 of the text", run.textHash);
-  fact("tokens", std::to_string(run.textTokens)), fact("SHA-256 of the tokens", run.tokensHash);
-  fact("windows", fmt::format("{} of {} tokens, from window {}", run.windows, run.window, run.firstWindow));
+  if (run.kind != "profile") {
+    fact("tokens", std::to_string(run.textTokens)), fact("SHA-256 of the tokens", run.tokensHash);
+    fact("windows", fmt::format("{} of {} tokens, from window {}", run.windows, run.window, run.firstWindow));
+  }
   fact("cache state", run.state), fact("backend", run.backend), fact("device", run.device), fact("machine", run.machine);
   if (!run.calibrationText.empty())
     fact("calibration", fmt::format("{}, {} windows, SHA-256 of the tokens {}", run.calibrationText, run.calibrationWindows,
@@ -224,6 +228,8 @@ std::string section(const ReportRows &rows, const RunRow &run, const std::vector
   const auto windows = ofRun(rows.windows, run.id);
   const auto points = curvePoints(policies, windows);
   std::string out = "<section>" + heading(rows, run) + generationTable(policies, ofRun(rows.generated, run.id)) +
+                    profileSection({policies, ofRun(rows.steps, run.id), ofRun(rows.traffic, run.id),
+                                    ofRun(rows.instruments, run.id), ofRun(rows.peaks, run.id)}) +
                     curveSection(points, behind(published, run)) + qualityTable(policies, points, windows) +
                     statisticsTable(policies, ofRun(rows.statistics, run.id)) +
                     noiseTable(policies, ofRun(rows.noise, run.id)) + ledger(run, policies) +
@@ -249,6 +255,8 @@ ReportRows readReportRows(RunReader &reader) {
   rows.problems = reader.rowsAfter<ProblemRow>(0), rows.logs = reader.rowsAfter<LogRow>(0);
   rows.noise = reader.rowsAfter<NoiseRow>(0), rows.operations = reader.rowsAfter<OperationRow>(0);
   rows.generated = reader.rowsAfter<GeneratedRow>(0);
+  rows.steps = reader.rowsAfter<StepRow>(0), rows.traffic = reader.rowsAfter<TrafficRow>(0);
+  rows.instruments = reader.rowsAfter<InstrumentRow>(0), rows.peaks = reader.rowsAfter<PeakRow>(0);
   rows.statistics = readStatistics(reader);
   for (const RunRow &run : rows.runs)
     if (reader.crashed(run.id)) rows.crashed.push_back(run.id);

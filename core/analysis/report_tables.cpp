@@ -183,12 +183,12 @@ std::string quotedForShell(const std::string &text) {
 
 std::string repeatCommands(const RunRow &run) {
   if (run.spec.empty()) return "";
+  const char *const program = run.kind == "profile" ? "xqscope-cli profile --spec" : "xqscope-cli run";
   const std::string commands =
       run.kind == "generate"
           ? generationCommand(run)
-          : fmt::format("printf '%s' {} > run.json\nxqscope-cli run run.json --store repeated.xqs --report "
-                        "repeated.html\n",
-                        quotedForShell(run.spec));
+          : fmt::format("printf '%s' {} > run.json\n{} run.json --store repeated.xqs --report repeated.html\n",
+                        quotedForShell(run.spec), program);
   const std::string same =
       run.kind == "eval" ? fmt::format("xqscope-cli compare {}#{} repeated.xqs\n", "STORE.xqs", run.id) : std::string();
   return fmt::format("<details><summary>Commands that repeat it</summary><pre>{}{}</pre></details>", escape(commands),

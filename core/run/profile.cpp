@@ -251,7 +251,9 @@ void Profile::checkDrift() {
 void Profile::endInstruments() {
   if (!m_instruments) return;
   m_rows.clear(); // of a point that did not finish
-  for (InstrumentRow &row : m_instruments->rows(m_result.run.id, true)) add(std::move(row), m_result.instruments);
+  const std::vector<InstrumentRow> dropped = m_instruments->rows(m_result.run.id, true);
+  if (dropped.empty()) return;
+  for (const InstrumentRow &row : dropped) add(row, m_result.instruments);
   commit();
 }
 

@@ -66,8 +66,9 @@ Index profiledSteps(const ProfileRequest &request) {
 
 PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
                              const PointKey &key, const std::stop_token &stop,
-                             const std::function<void(const std::string &)> &report)
-    : m_sequences(sequences), m_request(request), m_instruments(instruments), m_key(key), m_stop(stop), m_report(report) {
+                             std::function<void(const std::string &)> report)
+    : m_sequences(sequences), m_request(request), m_instruments(instruments), m_key(key), m_stop(stop),
+      m_report(std::move(report)) {
   StepRow &step = m_rows.step = key.row<StepRow>();
   step.cacheBytes = sequences.front().bytes().formatBytes();
   step.timelineCost = step.countersCost = step.samplingCost = step.measuredRead = step.measuredWrite = kNotMeasured;

@@ -80,7 +80,7 @@ private:
   ProfileInstruments &m_instruments;
   PointKey m_key;
   const std::stop_token &m_stop;
-  const std::function<void(const std::string &)> &m_report;
+  std::function<void(const std::string &)> m_report;
   PointRows m_rows;
   std::vector<RangeRecord> m_counted; ///< by operation: what hit rates are weighted with
 };

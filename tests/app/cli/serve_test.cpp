@@ -127,6 +127,42 @@ TEST_F(Serve, GeneratesIntoTheStoreAndIsCancelled) {
   EXPECT_EQ(store["run_end"][1]["status"], "cancelled");
 }
 
+TEST_F(Serve, ProfilesIntoTheStoreAndIsCancelled) {
+  open();
+  json profile = {
+      {"cmd", "profile"},
+      {"spec", {{"contexts", {48}}, {"policies", {"fp16", "xquant:bits=2,group=16"}}, {"steps", 2}, {"costs", false}}}};
+  m_engine.send(profile);
+  const json started = m_engine.until("run-started");
+  ASSERT_FALSE(started.is_null());
+  const json progress = m_engine.until("progress");
+  EXPECT_EQ(progress["total"], 2);
+  EXPECT_FALSE(progress["text"].get<std::string>().empty());
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
+  profile["spec"]["shape"] = "smollm2-135m", profile["spec"]["layers"] = 1; // beside the open model
+  m_engine.send(profile);
+  const json shape = m_engine.until("run-started");
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
+  profile["spec"]["steps"] = 100000;
+  m_engine.send(profile);
+  json text;
+  do text = m_engine.until("progress")["text"];
+  while (text.is_string() && text.get<std::string>().find("timing steps") == std::string::npos);
+  m_engine.send({{"cmd", "cancel"}});
+  EXPECT_EQ(m_engine.until("run-ended")["status"], "cancelled");
+  profile["spec"]["shape"] = "gpt-2";
+  m_engine.send(profile);
+  EXPECT_NE(m_engine.until("error")["message"].get<std::string>().find("gpt-2"), std::string::npos);
+  m_engine.send({{"cmd", "profile"}});
+  EXPECT_NE(m_engine.until("error")["message"].get<std::string>().find("'spec' is missing"), std::string::npos);
+  quit();
+  const json store = stored();
+  EXPECT_EQ(count(store["step"], started["run"].get<std::int64_t>()), 2u);
+  EXPECT_EQ(count(store["step"], shape["run"].get<std::int64_t>()), 2u);
+  EXPECT_EQ(store["run"][1]["model"], store["run"][0]["model"]) << "the preview's model";
+  EXPECT_NE(store["run"][2]["model"].get<std::string>().find("smollm2"), std::string::npos);
+}
+
 TEST_F(Serve, APauseHoldsTheRunAndAnswersPreviews) {
   open("synthetic:layers=24,d=64,heads=4,kv_heads=2");
   m_engine.send(kLongRun);

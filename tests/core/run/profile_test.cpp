@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/profile.h"
+
+#include "analysis/traffic.h"
+#include "cpu_backend.h"
+#include "run/profile_point.h"
+#include "support/model_files.h"
+#include "support/refusal.h"
+#include "support/small_model.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+using namespace xqs;
+using nlohmann::json;
+using testing::HasSubstr;
+
+namespace {
+
+/// Instruments that count what the trace says: reads 3/4 of it, times `ratio`. What goes wrong is set by a test.
+class FakeInstruments final : public Instruments {
+public:
+  using Instruments::Instruments;
+  InstrumentState counters = InstrumentState::Ready;
+  double ratio = 1.25;
+  int passes = 1;
+  std::int64_t droppedRanges = 0, droppedRecords = 0;
+  int refuseAfter = -1; ///< counts that work before another profiler takes the counters; < 0: all
+  int counts = 0, sampling = 0;
+  std::vector<RangeBy> cuts;
+
+  std::vector<InstrumentStatus> status() override {
+    return {{Instrument::Timeline, InstrumentState::Ready, "launches are timed", "fake", {}},
+            {Instrument::Counters, counters, "bytes are what the trace says", "fake counters", "read write", 100, 101},
+            {Instrument::Sampling, counters, "samples are made up", "fake counters", {}}};
+  }
+  Timeline stopTimeline() override {
+    Timeline timeline = Instruments::stopTimeline();
+    timeline.dropped = droppedRecords;
+    return timeline;
+  }
+  Counted count(CounterSet set, RangeBy by, const std::function<void()> &work) override {
+    if (refuseAfter >= 0 && counts >= refuseAfter) throw Error(Code::Unsupported, "another profiler has the counters");
+    ++counts;
+    cuts.push_back(by);
+    Counted counted;
+    for (int pass = 0; pass < passes; ++pass) {
+      counted.ranges.clear();
+      m_backend.setTrace([&](const KernelRecord &record) { add(counted.ranges, record, set, by); });
+      work();
+      m_backend.setTrace({});
+    }
+    counted.dropped = droppedRanges, counted.passes = passes;
+    return counted;
+  }
+  void startSampling(std::int64_t intervalNs) override { m_interval = intervalNs, ++sampling; }
+  std::vector<ThroughputSample> takeSamples() override {
+    if (sampling == 0) return {};
+    m_now += m_interval;
+    return {{m_now - m_interval, m_now, 100, 50}};
+  }
+  void stopSampling() override { --sampling; }
+
+private:
+  void add(std::vector<RangeRecord> &ranges, const KernelRecord &record, CounterSet set, RangeBy by) const {
+    Tag tag = record.tag;
+    if (by == RangeBy::Layer) tag = {tag.layer, -1, ""};
+    if (ranges.empty() || ranges.back().tag.layer != tag.layer || std::strcmp(ranges.back().tag.op, tag.op) != 0) {
+      CounterFigures &figures = ranges.emplace_back(RangeRecord{tag, {}, {}}).figures;
+      if (set == CounterSet::HitRate)
+        figures.cacheHitRate = 0.25;
+      else
+        figures.dramRead = figures.dramWrite = figures.cacheAccesses = 0;
+    }
+    CounterFigures &figures = ranges.back().figures;
+    figures.dramRead += 0.75 * ratio * record.bytes, figures.dramWrite += 0.25 * ratio * record.bytes;
+    figures.cacheAccesses += record.bytes / 32;
+  }
+  std::int64_t m_interval = 0, m_now = 1'000'000;
+};
+
+/// The CPU, with an amount of memory, so that limits are measured on small blocks and refusals are the test's.
+class FakeBackend final : public CpuBackend {
+public:
+  FakeBackend() : CpuBackend(2) {}
+  Index freeBytes() const override { return free; }
+  FakeInstruments &instruments() override { return fake; }
+  Index free = Index{64} << 20;
+  FakeInstruments fake{*this};
+};
+
+/// Rows of a store with one profile.
+struct Stored {
+  RunRow run;
+  std::vector<RunEndRow> ends;
+  std::vector<PolicyRow> policies;
+  std::vector<StepRow> steps;
+  std::vector<KernelRow> kernels;
+  std::vector<TrafficRow> traffic;
+  std::vector<ThroughputRow> throughput;
+  std::vector<InstrumentRow> instruments;
+  std::vector<PeakRow> peaks;
+  std::vector<ProblemRow> problems;
+  std::vector<LogRow> log;
+};
+
+struct Loaded {
+  explicit Loaded(Backend &backend)
+      : model(Model::load(*openModel(test::kGqaModel), backend)), calibration(*model, std::filesystem::path()) {}
+  std::unique_ptr<Model> model;
+  Calibration calibration;
+};
+
+class ProfileTest : public testing::Test {
+protected:
+  ProfileTest() { request("fp16", "xquant:bits=2,group=32", "kivi:bits=2,group=16,residual=32"); }
+
+  template <class... Policy> void request(const Policy &...policy) {
+    m_request.policies = {PolicySpec::parse(policy)...};
+    m_request.contexts = {96}, m_request.steps = 3, m_request.costs = false, m_request.samplingMicroseconds = 0;
+  }
+  Stored run(const ProfileHooks &hooks = {}, std::optional<Code> error = {}) {
+    RunStore store(m_dir / "run.xqs");
+    try {
+      m_result = runProfile({*m_loaded.model, m_loaded.calibration, 2}, m_request, store, hooks);
+      EXPECT_FALSE(error) << "nothing thrown";
+    } catch (const Error &e) {
+      EXPECT_EQ(e.code(), error.value_or(Code::Internal)) << e.what();
+    }
+    store.close();
+    RunReader reader(m_dir / "run.xqs");
+    return {reader.rowsAfter<RunRow>(0).at(0),  reader.rowsAfter<RunEndRow>(0),     reader.rowsAfter<PolicyRow>(0),
+            reader.rowsAfter<StepRow>(0),       reader.rowsAfter<KernelRow>(0),     reader.rowsAfter<TrafficRow>(0),
+            reader.rowsAfter<ThroughputRow>(0), reader.rowsAfter<InstrumentRow>(0), reader.rowsAfter<PeakRow>(0),
+            reader.rowsAfter<ProblemRow>(0),    reader.rowsAfter<LogRow>(0)};
+  }
+
+  test::TempDir m_dir;
+  FakeBackend m_backend;
+  Loaded m_loaded{m_backend};
+  ProfileRequest m_request;
+  ProfileResult m_result;
+};
+
+TEST_F(ProfileTest, EveryPointHasItsRowsAndPartsMakeUpTheStep) {
+  m_request.contexts = {96, 40}, m_request.batches = {2, 1};
+  const Stored s = run();
+  EXPECT_EQ(s.run.kind, "profile");
+  EXPECT_EQ(s.ends.at(0).status, "finished");
+  ASSERT_EQ(s.steps.size(), 2u * 2u * 3u);
+  EXPECT_EQ(s.steps[0].context, 40) << "short contexts first: a whole comparison stands early";
+  EXPECT_EQ(s.policies.size(), 3u);
+  EXPECT_EQ(s.instruments.size(), 3u);
+  EXPECT_EQ(s.problems.size(), 0u);
+  EXPECT_NE(peakOf(s.peaks, "copy"), nullptr);
+  EXPECT_GT(peakOf(s.peaks, "matmul")->value, 1e6);
+  EXPECT_EQ(peakOf(s.peaks, "host-copy"), nullptr) << "the CPU has no memory of its own";
+  for (const StepRow &step : s.steps) {
+    SCOPED_TRACE(testing::Message() << step.policy << " " << step.context << " x " << step.batch);
+    EXPECT_EQ(step.steps, 3);
+    EXPECT_GT(step.seconds, 0);
+    EXPECT_LE(step.lowSeconds, step.seconds);
+    EXPECT_LE(step.seconds, step.highSeconds);
+    const PolicySpec &policy = m_request.policies[static_cast<std::size_t>(step.policy)];
+    DecodePoint point;
+    point.context = step.context;
+    EXPECT_EQ(step.cacheBytes, filledBytes(point, policy, m_loaded.model->shape()).formatBytes());
+    double kernels = 0, flops = 0, layers = 0, parts = 0;
+    for (const KernelRow &row : s.kernels)
+      if (profileKey(row) == profileKey(step)) kernels += row.bytes, flops += row.flops;
+    for (const auto &[layer, sum] : trafficByLayer(s.traffic, profileKey(step))) layers += sum.countedBytes;
+    for (const auto &[part, sum] : trafficByPart(s.traffic, profileKey(step))) parts += sum.countedBytes;
+    EXPECT_GT(step.countedBytes, static_cast<double>(step.batch * step.cacheBytes));
+    for (const double sum : {kernels, layers, parts}) EXPECT_NEAR(sum, step.countedBytes, 1e-9 * step.countedBytes);
+    EXPECT_NEAR(flops, step.countedFlops, 1e-9 * flops);
+    EXPECT_EQ(trafficByLayer(s.traffic, profileKey(step)).size(), 1u + 5u);
+  }
+  EXPECT_EQ(m_result.steps.size(), s.steps.size());
+  EXPECT_THAT(s.log.at(0).text, HasSubstr("timed again"));
+}
+
+TEST_F(ProfileTest, TheRunSaysWhatRepeatsIt) {
+  m_request.form = DecodeForm::Chunked, m_request.kernels = false, m_request.seed = 7;
+  const Stored s = run();
+  EXPECT_EQ(s.kernels.size(), 0u) << "no rows of launches were asked for";
+  EXPECT_FALSE(s.traffic.empty());
+  const ProfileRequest again = profileFromJson(json::parse(s.run.spec));
+  EXPECT_EQ(again.form, DecodeForm::Chunked);
+  EXPECT_EQ(again.seed, 7u);
+  EXPECT_EQ(again.contexts, m_request.contexts);
+  EXPECT_EQ(again.backend, "cpu");
+  EXPECT_EQ(again.threads, 2);
+  EXPECT_EQ(s.run.window, 96);
+  EXPECT_EQ(s.run.state, "stream");
+  EXPECT_THAT(s.run.protocol, HasSubstr("chunked"));
+  for (const std::string &text : {s.run.uuid, s.run.modelHash, s.run.machine, s.run.device, s.run.version, s.run.libraries})
+    EXPECT_FALSE(text.empty());
+}
+
+TEST_F(ProfileTest, WhatTheDeviceMeasuresStandsBesideWhatIsCounted) {
+  m_request.batches = {1, 2};
+  const Stored s = run();
+  for (const StepRow &step : s.steps) {
+    SCOPED_TRACE(testing::Message() << step.policy << " x " << step.batch);
+    // The step that is counted is one token further than the one that was traced.
+    EXPECT_NEAR(step.measuredRead + step.measuredWrite, 1.25 * step.countedBytes, 0.02 * step.countedBytes);
+    EXPECT_NEAR(step.measuredRead, 3 * step.measuredWrite, 1e-6 * step.measuredRead);
+    EXPECT_NEAR(layersBesideStep(step, s.traffic), 0, 0.01);
+    for (const auto &[layer, sum] : trafficByLayer(s.traffic, profileKey(step))) EXPECT_NEAR(sum.ratio(), 1.25, 0.03);
+    const TrafficSum cache = cacheTraffic(s.traffic, profileKey(step));
+    EXPECT_NEAR(cache.ratio(), 1.25, 0.05);
+    for (const double cost : {step.timelineCost, step.countersCost, step.samplingCost}) EXPECT_TRUE(std::isnan(cost));
+  }
+  for (const TrafficRow &row : s.traffic) EXPECT_TRUE(std::isnan(row.cacheHitRate)) << "not asked for";
+  EXPECT_THAT(m_backend.fake.cuts, testing::Contains(RangeBy::Layer)) << "the whole step is measured by itself";
+  EXPECT_THAT(m_backend.fake.cuts, testing::Contains(RangeBy::Operation));
+}
+
+TEST_F(ProfileTest, HitRatesSamplesAndCostsComeWhereTheyAreAskedFor) {
+  m_request.hitRate = m_request.costs = true, m_request.samplingMicroseconds = 250;
+  m_backend.fake.passes = 2; // the step runs twice: on caches that are cut back, or a token further on
+  const Stored s = run();
+  EXPECT_EQ(s.problems.size(), 0u) << s.problems.at(0).text;
+  for (const StepRow &step : s.steps)
+    for (const double cost : {step.timelineCost, step.countersCost, step.samplingCost})
+      EXPECT_TRUE(std::isfinite(cost) && cost > -1) << cost;
+  for (const TrafficRow &row : s.traffic) EXPECT_NEAR(row.cacheHitRate, 0.25, 1e-12) << row.layer << row.part;
+  ASSERT_EQ(s.throughput.size(), s.steps.size());
+  EXPECT_EQ(s.throughput[0].startNs, 0);
+  EXPECT_EQ(s.throughput[0].intervalNs, 250'000);
+  EXPECT_EQ(s.throughput[0].read.size(), (3 + 1) * sizeof(float)) << "one after each step, the rest at the end";
+  EXPECT_EQ(m_backend.fake.sampling, 0) << "it is off again";
+}
+
+TEST_F(ProfileTest, AGroupThatClosesBetweenTwoPassesIsCountedAgain) {
+  request("kivi:bits=2,group=16,residual=32");
+  m_request.contexts = {121}, m_backend.fake.passes = 2; // counted at 127, where the step closes 32 tokens of K, and at 128
+  const Stored s = run();
+  EXPECT_EQ(s.problems.size(), 0u);
+  EXPECT_EQ(m_backend.fake.counts, 2 * 2 + 1) << "FP16 twice, KIVI once more";
+  EXPECT_NEAR(layersBesideStep(s.steps.at(1), s.traffic), 0, 0.01);
+}
+
+TEST_F(ProfileTest, WithoutCountersThatIsSaidAndBytesAreCounted) {
+  m_backend.fake.counters = InstrumentState::NoPermission;
+  m_request.hitRate = m_request.costs = true, m_request.samplingMicroseconds = 250;
+  const Stored s = run();
+  EXPECT_EQ(m_backend.fake.counts, 0) << "what is not usable is not asked";
+  EXPECT_EQ(s.instruments.at(1).state, "no-permission");
+  EXPECT_EQ(s.instruments[1].sentence, "bytes are what the trace says");
+  EXPECT_EQ(s.throughput.size(), 0u);
+  for (const StepRow &step : s.steps) {
+    EXPECT_TRUE(std::isnan(step.measuredRead) && std::isnan(step.countersCost) && std::isnan(step.samplingCost));
+    EXPECT_TRUE(std::isfinite(step.timelineCost));
+    EXPECT_GT(step.countedBytes, 0);
+  }
+}
+
+TEST_F(ProfileTest, CountersThatAreTakenAwayAreAProblemAndTheProfileGoesOn) {
+  m_backend.fake.refuseAfter = 1;
+  const Stored s = run();
+  EXPECT_EQ(s.ends.at(0).status, "finished");
+  EXPECT_EQ(s.steps.size(), 3u);
+  ASSERT_EQ(s.problems.size(), 1u) << "said once, not at every point";
+  EXPECT_EQ(s.problems[0].code, "instrument-lost");
+  EXPECT_THAT(s.problems[0].text, HasSubstr("another profiler"));
+  EXPECT_TRUE(std::isnan(s.steps.back().measuredRead));
+}
+
+TEST_F(ProfileTest, WhatWasDroppedIsNeverHidden) {
+  m_backend.fake.droppedRanges = 2, m_backend.fake.droppedRecords = 5;
+  const Stored s = run();
+  for (const StepRow &step : s.steps) EXPECT_TRUE(std::isnan(step.measuredRead)) << "a sum without its parts";
+  for (const TrafficRow &row : s.traffic) EXPECT_TRUE(std::isnan(row.measuredRead));
+  std::map<std::string, int> codes;
+  for (const ProblemRow &row : s.problems) ++codes[row.code];
+  EXPECT_EQ(codes["records-dropped"], 3);
+  EXPECT_EQ(codes["ranges-dropped"], 6) << "by operation and by layer";
+  const std::vector<InstrumentRow> last = lastInstruments(s.instruments);
+  ASSERT_EQ(last.size(), 3u);
+  EXPECT_EQ(last[0].dropped, 3 * 5);
+  EXPECT_EQ(last[1].dropped, 6 * 2);
+  EXPECT_EQ(last[2].dropped, 0);
+}
+
+TEST_F(ProfileTest, WhatDoesNotFitIsAProblemAndTheOthersGoOn) {
+  request("fp16", "low-rank:rank=999", "kivi:bits=2,group=16,residual=32");
+  m_request.contexts = {64, 200'000}; // FP16 of 200000 tokens: 128 MB
+  const Stored s = run();
+  EXPECT_EQ(s.ends.at(0).status, "finished");
+  std::vector<std::pair<std::int64_t, std::int64_t>> points;
+  for (const StepRow &step : s.steps) points.emplace_back(step.policy, step.context);
+  EXPECT_THAT(points, testing::ElementsAre(std::pair(0, 64), std::pair(2, 64), std::pair(2, 200'000)));
+  ASSERT_EQ(s.problems.size(), 2u);
+  EXPECT_EQ(s.problems[0].code, "misfit");
+  EXPECT_EQ(s.problems[0].policy, 1);
+  EXPECT_THAT(s.problems[0].text, HasSubstr("rank=999"));
+  EXPECT_EQ(s.problems[1].code, "out-of-memory");
+  EXPECT_THAT(s.problems[1].text, testing::AllOf(HasSubstr("fp16, 200000 tokens x 1"), HasSubstr("GB are free")));
+  EXPECT_EQ(s.policies.size(), 2u);
+}
+
+TEST_F(ProfileTest, WhereNothingFitsTheRunHasFailed) {
+  m_request.contexts = {1 << 24};
+  const Stored s = run({}, Code::OutOfMemory);
+  EXPECT_EQ(s.ends.at(0).status, "failed");
+  EXPECT_THAT(s.ends[0].message, HasSubstr("GB are needed"));
+  EXPECT_EQ(s.problems.size(), 3u);
+}
+
+TEST_F(ProfileTest, AStopKeepsFinishedPoints) {
+  std::stop_source stop;
+  ProfileHooks hooks;
+  hooks.stop = stop.get_token();
+  hooks.progress = [&](const RunProgress &p) {
+    EXPECT_EQ(p.total, 3);
+    if (p.done == 2 && p.text.ends_with("timing steps")) stop.request_stop();
+  };
+  const Stored s = run(hooks, Code::Cancelled);
+  EXPECT_EQ(s.ends.at(0).status, "cancelled");
+  EXPECT_EQ(s.steps.size(), 2u);
+  for (const TrafficRow &row : s.traffic) EXPECT_LT(row.policy, 2) << "no half of a point";
+  EXPECT_EQ(m_backend.allocated(Purpose::CacheCodes), 0);
+}
+
+/// A device that breaks is not a point that does not fit.
+TEST_F(ProfileTest, ABrokenDeviceEndsTheRun) {
+  ProfileHooks hooks;
+  hooks.progress = [](const RunProgress &p) {
+    if (p.done == 1 && p.text.ends_with("filling caches")) throw Error(Code::BackendUnusable, "the device is gone");
+  };
+  const Stored s = run(hooks, Code::BackendUnusable);
+  EXPECT_EQ(s.ends.at(0).status, "failed");
+  EXPECT_EQ(s.ends[0].message, "the device is gone");
+  EXPECT_EQ(s.steps.size(), 1u);
+}
+
+TEST_F(ProfileTest, RowsAreGrownPointByPoint) {
+  std::vector<std::size_t> steps;
+  ProfileHooks hooks;
+  hooks.grown = [&](const ProfileResult &result) { steps.push_back(result.steps.size()); };
+  run(hooks);
+  EXPECT_THAT(steps, testing::ElementsAre(0, 0, 1, 2, 3)) << "policies, limits, points";
+}
+
+TEST(ProfileJson, SurvivesAndRefuses) {
+  ProfileRequest request;
+  request.shape = "llama-2-7b", request.layers = 2, request.contexts = {512, 1024}, request.batches = {1, 8};
+  request.policies = {PolicySpec::parse("xquant:bits=2")}, request.form = DecodeForm::Pipelined;
+  request.placement = Placement::Host, request.steps = 9, request.backend = "cpu", request.threads = 3, request.seed = 11;
+  request.kernels = request.counters = request.costs = false, request.hitRate = true, request.samplingMicroseconds = 50;
+  const json written = toJson(request);
+  EXPECT_EQ(toJson(profileFromJson(written)), written);
+  const json defaults = toJson(profileFromJson(json::object()));
+  for (const auto &[key, value] : written.items())
+    if (key != "model") EXPECT_NE(defaults.at(key), value) << key << " was not tried";
+  const auto refused = [](const char *text) { return test::usageMessageOf([&] { profileFromJson(json::parse(text)); }); };
+  EXPECT_THAT(refused("[]"), HasSubstr("one object"));
+  EXPECT_THAT(refused(R"({"context": [1]})"), HasSubstr("valid keys are model, shape, layers, contexts"));
+  EXPECT_THAT(refused(R"({"contexts": 512})"), HasSubstr("'contexts' must be a list"));
+  EXPECT_THAT(refused(R"({"contexts": [0]})"), HasSubstr("from 1 to 16777216"));
+  EXPECT_THAT(refused(R"({"batches": [1.5]})"), HasSubstr("whole number"));
+  EXPECT_THAT(refused(R"({"steps": 18446744073709551615})"), HasSubstr("from 0 to"));
+  EXPECT_THAT(refused(R"({"form": "melted"})"), HasSubstr("separate, chunked, fused, pipelined"));
+  EXPECT_THAT(refused(R"({"placement": "moon"})"), HasSubstr("neither device nor host"));
+  EXPECT_THAT(refused(R"({"kernels": 1})"), HasSubstr("true or false"));
+  EXPECT_THAT(refused(R"({"policies": ["xquant:bits=7"]})"), HasSubstr("bits"));
+}
+
+TEST(ProfileJson, WhatIsNotSaidSuitsTheModel) {
+  ModelConfig config = shapeConfig(builtInShape("smollm2-135m"));
+  const ProfileRequest host = completeProfile({}, config, true), device = completeProfile({}, config, false);
+  EXPECT_THAT(host.contexts, testing::ElementsAre(512, 1024, 2048));
+  EXPECT_THAT(device.contexts, testing::ElementsAre(2048, 8192)) << "it was trained for 8192";
+  EXPECT_LT(host.steps, device.steps);
+  std::map<std::string, int> methods;
+  for (const PolicySpec &policy : device.policies) ++methods[policy.method().name];
+  const std::map<std::string, int> all = {{"fp16", 1},   {"kivi", 2},      {"kivi-star", 2},
+                                          {"xquant", 2}, {"xquant-cl", 2}, {"low-rank", 1}};
+  EXPECT_EQ(methods, all);
+  EXPECT_EQ(device.policies.front().canonical(), "fp16");
+  config.contextLength = 100;
+  EXPECT_THAT(completeProfile({}, config, true).contexts, testing::ElementsAre(100));
+
+  ProfileRequest twice;
+  twice.contexts = {8, 4, 8}, twice.batches = {2, 2},
+  twice.policies = {PolicySpec::parse("kivi:bits=2"), PolicySpec::parse("fp16")};
+  twice = completeProfile(twice, config, true);
+  EXPECT_THAT(twice.contexts, testing::ElementsAre(4, 8));
+  EXPECT_THAT(twice.batches, testing::ElementsAre(2));
+  ASSERT_EQ(twice.policies.size(), 2u);
+  EXPECT_EQ(twice.policies[0].canonical(), "fp16");
+  twice.layers = 3;
+  EXPECT_THAT(test::usageMessageOf([&] { completeProfile(twice, config, true); }), HasSubstr("built-in shape"));
+}
+
+} // namespace
