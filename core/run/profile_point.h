@@ -57,7 +57,7 @@ class PointProfiler {
 public:
   /// `report` is told what is done, as "timing steps". All references must outlive this.
   PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments, Backend &backend,
-                const PointKey &key, const std::stop_token &stop, const std::function<void(const std::string &)> &report);
+                const PointKey &key, const std::stop_token &stop, std::function<void(const std::string &)> report);
   /// Throws Cancelled and what a device breaks with.
   PointRows measure();
 
