@@ -56,7 +56,7 @@ struct PointRows {
 class PointProfiler {
 public:
   /// `report` is told what is done, as "timing steps". All references must outlive this.
-  PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments, Backend &backend,
+  PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
                 const PointKey &key, const std::stop_token &stop, std::function<void(const std::string &)> report);
   /// Throws Cancelled and what a device breaks with.
   PointRows measure();
