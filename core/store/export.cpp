@@ -27,7 +27,8 @@ struct BlobLayout {
 };
 constexpr BlobLayout kBlobLayouts[] = {
     {"histogram", true, true, false}, {"top_channels", true, false, true}, {"cosine", false, false, false},
-    {"nll", false, false, false},     {"kl", false, false, false},
+    {"nll", false, false, false},     {"kl", false, false, false},         {"read", false, false, false},
+    {"write", false, false, false},
 };
 
 /// The double with the shortest decimal form that is still this float: 0.1, not 0.10000000149011612.

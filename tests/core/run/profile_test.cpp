@@ -2,6 +2,7 @@
 #include "run/profile.h"
 
 #include "analysis/traffic.h"
+#include "cache/layer_plan.h"
 #include "cpu_backend.h"
 #include "run/profile_point.h"
 #include "support/model_files.h"
@@ -181,6 +182,52 @@ TEST_F(ProfileTest, EveryPointHasItsRowsAndPartsMakeUpTheStep) {
   }
   EXPECT_EQ(m_result.steps.size(), s.steps.size());
   EXPECT_THAT(s.log.at(0).text, HasSubstr("timed again"));
+}
+
+/// What a launch of the traced step read of the cache, as it is stored. The CPU rebuilds FP32 rows in memory, which its
+/// operations count too, as they should: those rows, and the map behind them, are taken off. `q`: stored bytes of an
+/// element; `width`: channels of a stored row; `outputs`: of a row behind the map.
+double cacheRead(const KernelRow &row, double q, double width, double outputs) {
+  if (row.operation == "convert") return row.bytes * 2 / (2 + 4); // FP16 to FP32
+  if (row.operation == "dequantize") return row.bytes * q / (q + 4);
+  if (row.operation != "dequantMatmul") return 0;
+  const double map = 4 * outputs * width, rows = (row.bytes - map) / (q * width + 4 * outputs);
+  return rows * q * width;
+}
+
+/// On a backend that rebuilds, a step reads what the ledger says that the cache holds: once, and X twice, because K and V
+/// are rebuilt from it one after the other.
+TEST_F(ProfileTest, WhatAStepReadsOfTheCacheIsWhatTheLedgerSaysItHolds) {
+  request("fp16", "kivi:bits=2,group=16,residual=32", "xquant:bits=4,group=32,source=x",
+          "xquant:bits=2,group=32,source=latent", "xquant-cl:bits=2,group=32,source=x",
+          "xquant-cl:bits=2,group=32,source=latent");
+  m_request.contexts = {600}, m_request.counters = false;
+  const Stored s = run();
+  const ModelShape &shape = m_loaded.model->shape();
+  const Index tokens = 600 + kWarmUp + m_request.steps + 1; // the traced step's own is the last
+  for (const StepRow &step : s.steps) {
+    const PolicySpec &policy = m_request.policies[static_cast<std::size_t>(step.policy)];
+    SCOPED_TRACE(policy.canonical());
+    const CacheLayout layout = cacheLayout(policy, shape);
+    double read = 0, held = 0;
+    for (std::size_t layer = 0; layer < layout.layers.size(); ++layer) {
+      const LayerPlan plan = layerPlan(policy, shape, static_cast<Index>(layer));
+      double bytes = 0, elements = 0, width = 0;
+      for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
+        const TensorSpec &spec = plan.tensors[i].spec;
+        const double stored =
+            static_cast<double>(formatBits(spec, tokens, spec.closedAt(tokens, State::Stream)).formatBytes());
+        const int at = static_cast<int>(i), sides = (plan.k.tensor == at) + (plan.v.tensor == at);
+        bytes += stored, elements += static_cast<double>(tokens * spec.width), width = static_cast<double>(spec.width);
+        held += plan.chain ? stored : sides * stored; // a chain's links are added up once
+      }
+      const double outputs = static_cast<double>(plan.chain ? shape.d : shape.dkv());
+      for (const KernelRow &row : s.kernels)
+        if (row.policy == step.policy && row.layer == static_cast<std::int64_t>(layer) && isCachePart(row.part))
+          read += cacheRead(row, bytes / elements, width, outputs);
+    }
+    EXPECT_NEAR(read, held, 0.05 * held);
+  }
 }
 
 TEST_F(ProfileTest, TheRunSaysWhatRepeatsIt) {

@@ -171,6 +171,10 @@ TEST(Store, ExportsCsvAndJson) {
     token.run = run, token.step = 4, token.token = 9, token.text = "\"a\",\nb", token.logProbability = -0.5;
     token.cacheTokens = 12, token.formatBytes = 345;
     store.append(token);
+    ThroughputRow throughput;
+    throughput.run = run, throughput.context = 512, throughput.intervalNs = 100'000;
+    throughput.read = {0xcd, 0xcc, 0xcc, 0x3d}, throughput.write = {0, 0, 0x80, 0x3f};
+    store.append(throughput);
     store.close();
   }
   exportCsv(folder / "a.xqs", folder / "out/csv");
@@ -182,6 +186,8 @@ TEST(Store, ExportsCsvAndJson) {
             "id,run,policy_index,step,token,text,ends,log_probability,same_as_exact,same_as_perturbed,cache_tokens,"
             "format_bytes,allocated_bytes,accumulator_bytes,seconds\n"
             "1,1,-1,4,9,\"\"\"a\"\",\nb\",0,-0.5,1,-1,12,345,0,0,0\n");
+  EXPECT_EQ(contentOf(folder / "out/csv/throughput.csv"),
+            "id,run,policy_index,context,batch,start_ns,interval_ns,read,write\n1,1,0,512,1,0,100000,0.1,1.0\n");
   EXPECT_TRUE(std::filesystem::exists(folder / "out/csv/problem.csv"));
   const auto json = nlohmann::json::parse(exportJson(folder / "a.xqs"));
   EXPECT_TRUE(json["window_result"][0]["mean_nll"].is_null());
