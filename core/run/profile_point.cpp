@@ -14,7 +14,8 @@ namespace xqs {
 
 namespace {
 
-constexpr Index kTurns = 4;         ///< steps with an instrument, and without it, that its cost is the difference of
+constexpr Index kTurns = 4; ///< steps with an instrument, and without it, that its cost is the difference of
+constexpr Index kSampledSteps = 8;
 constexpr Index kCountedSteps = 16; ///< at most: three counts of two passes, each tried twice, and a few in reserve
 /// Counters refuse some thousands of ranges in one pass; layers are then told as a whole.
 constexpr Index kMostRanges = 1500;
@@ -61,7 +62,7 @@ std::vector<double> timeSteps(DecodeSequences &sequences, Index steps, const std
 }
 
 Index profiledSteps(const ProfileRequest &request) {
-  return kWarmUp + 2 * request.steps + 1 + kCountedSteps + (request.costs ? 3 * 2 * kTurns : 0);
+  return kWarmUp + request.steps + 1 + kSampledSteps + kCountedSteps + (request.costs ? 3 * 2 * kTurns : 0);
 }
 
 PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
@@ -185,7 +186,7 @@ void PointProfiler::sample() {
   const auto take = [&] {
     for (const ThroughputSample &s : instruments.takeSamples()) samples.push_back(s);
   };
-  for (Index i = 0; i < m_request.steps; ++i) m_sequences.step(m_stop), take();
+  for (Index i = 0; i < std::min(m_request.steps, kSampledSteps); ++i) m_sequences.step(m_stop), take();
   off.now();
   take();
   if (!samples.empty())

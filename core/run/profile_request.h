@@ -29,7 +29,7 @@ struct ProfileRequest {
   bool counters = true;                     ///< bytes measured, where the device has counters
   bool hitRate = false;                     ///< the true L2 hit rate too: the step runs twice more
   bool costs = true;                        ///< what each instrument costs a step
-  std::int64_t samplingMicroseconds = 1000; ///< between samples of the device's traffic; 0: none
+  std::int64_t samplingMicroseconds = 100; ///< between samples of the device's traffic; 0: none
 };
 
 /// Reads a request; missing keys take their defaults, and empty lists, or 0 steps, what suits model and backend
