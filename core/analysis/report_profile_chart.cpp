@@ -15,6 +15,7 @@ namespace {
 
 constexpr double kLeft = 64, kRight = 876, kTop = 18, kBottom = 360, kWidth = 900, kHeight = 412;
 constexpr double kShownWidth = 1060; ///< CSS pixels; the numbers above are the viewBox
+constexpr double kTickRoom = 34;     ///< of one label
 constexpr double kRadius = 6.2;      ///< of a marker, which holds the width of the codes
 
 /// A point that can be drawn: it has FP16's beside it.
@@ -54,7 +55,10 @@ Frame frameOf(const std::vector<Dot> &dots) {
 
 std::string axes(const Frame &f) {
   std::string out;
+  double last = 0;
   for (const double tick : f.x.ticks(10)) {
+    if (f.x(tick) - last < kTickRoom) continue;
+    last = f.x(tick);
     out += svg::line(f.x(tick), kTop, f.x(tick), kBottom, "class='grid'");
     out += svg::text(f.x(tick), kBottom + 17, "class='tick' text-anchor='middle'", fmt::format("{:g}", tick));
   }

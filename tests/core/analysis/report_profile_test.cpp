@@ -89,8 +89,8 @@ TEST(ProfileReport, EveryFigureOfBytesSaysWhereItComesFrom) {
   const std::regex bytes("<th[^>]*>([^<]*(<br>)?[^<]*)</th>");
   for (std::sregex_iterator it(section.begin(), section.end(), bytes), end; it != end; ++it) {
     const std::string head = (*it)[1];
-    if (head.find("MB") != std::string::npos || head.find("GB") != std::string::npos)
-      EXPECT_TRUE(head.find("counted") != std::string::npos || head.find("measured") != std::string::npos) << head;
+    if (head.find("MB") == std::string::npos && head.find("GB") == std::string::npos) continue;
+    EXPECT_TRUE(head.find("counted") != std::string::npos || head.find("measured") != std::string::npos) << head;
   }
 }
 
