@@ -60,7 +60,6 @@ public:
   }
   void startSampling(std::int64_t intervalNs) override { m_interval = intervalNs, ++sampling; }
   std::vector<ThroughputSample> takeSamples() override {
-    if (sampling == 0) return {};
     m_now += m_interval;
     return {{m_now - m_interval, m_now, 100, 50}};
   }
@@ -212,14 +211,15 @@ TEST_F(ProfileTest, WhatAStepReadsOfTheCacheIsWhatTheLedgerSaysItHolds) {
     double read = 0, held = 0;
     for (std::size_t layer = 0; layer < layout.layers.size(); ++layer) {
       const LayerPlan plan = layerPlan(policy, shape, static_cast<Index>(layer));
-      double bytes = 0, elements = 0, width = 0;
+      double bytes = 0, elements = 0, width = 0; // packed: of closed tokens alone
       for (std::size_t i = 0; i < plan.tensors.size(); ++i) {
         const TensorSpec &spec = plan.tensors[i].spec;
-        const double stored =
-            static_cast<double>(formatBits(spec, tokens, spec.closedAt(tokens, State::Stream)).formatBytes());
+        const Index closed = spec.closedAt(tokens, State::Stream);
         const int at = static_cast<int>(i), sides = (plan.k.tensor == at) + (plan.v.tensor == at);
-        bytes += stored, elements += static_cast<double>(tokens * spec.width), width = static_cast<double>(spec.width);
+        const auto stored = static_cast<double>(formatBits(spec, tokens, closed).formatBytes());
         held += plan.chain ? stored : sides * stored; // a chain's links are added up once
+        bytes += static_cast<double>(formatBits(spec, closed, closed).formatBytes());
+        elements += static_cast<double>(closed * spec.width), width = static_cast<double>(spec.width);
       }
       const double outputs = static_cast<double>(plan.chain ? shape.d : shape.dkv());
       for (const KernelRow &row : s.kernels)
