@@ -65,8 +65,9 @@ std::string columns(const ProfileResult &r) {
   std::string text;
   for (const PeakRow &peak : r.peaks)
     text += fmt::format("  limit {}: {:.4g} a second ({})\n", peak.name, peak.value, peak.text);
-  return text + fmt::format("\n{:<34} {:>8} {:>5} {:>26} {:>13} {:>13} {:>13} {:>8}  {}\n", "policy", "context", "batch",
-                            "ms/step (quartiles)", "cache MB read", "counted GB/s", "measured GB/s", "rebuild", "bytes");
+  return text + fmt::format("\n{:<34} {:>8} {:>5} {:>26} {:>13} {:>13} {:>13} {:>12}  {}\n", "policy", "context", "batch",
+                            "ms/step (quartiles)", "cache MB read", "counted GB/s", "measured GB/s", "rebuild+read",
+                            "bytes");
 }
 
 /// Where the bytes of a step come from.
@@ -83,7 +84,7 @@ std::string row(const ProfileResult &r, const StepRow &step) {
     const std::string measured = std::isnan(p.measuredRate()) ? "-" : fmt::format("{:.1f}", 1e-9 * p.measuredRate());
     const std::string share = std::isnan(p.cacheShare) ? "-" : fmt::format("{:.1f} %", 100 * p.cacheShare);
     text += fmt::format(
-        "{:<34} {:>8} {:>5} {:>26} {:>13.2f} {:>13.1f} {:>13} {:>8}  {}\n", p.policy, step.context, step.batch,
+        "{:<34} {:>8} {:>5} {:>26} {:>13.2f} {:>13.1f} {:>13} {:>12}  {}\n", p.policy, step.context, step.batch,
         fmt::format("{:.2f} ({:.2f} to {:.2f})", 1e3 * step.seconds, 1e3 * step.lowSeconds, 1e3 * step.highSeconds),
         1e-6 * p.cacheBytes, 1e-9 * p.countedRate(), measured, share, sourceOf(r, step));
   }
@@ -114,7 +115,7 @@ constexpr const char *kLegend =
     "\ncache MB read: counted, the format bytes of all caches, once a step. counted GB/s: all bytes that operations read "
     "and\n"
     "write, from shapes, over the step's time; measured GB/s: bytes between memory and chip, from the device's counters.\n"
-    "rebuild: share of a traced step's time in which the cache is written, rebuilt and read.\n";
+    "rebuild+read: share of a traced step's time in which the cache is written, rebuilt and read.\n";
 
 // JSON ------------------------------------------------------------------------------------------------------------------
 

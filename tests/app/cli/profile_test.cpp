@@ -4,6 +4,7 @@
 #include "support/model_files.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -62,6 +63,28 @@ TEST_F(Profile, OneCommandGivesTableStoreReportAndJson) {
   // A report of the store later is the same page.
   ASSERT_EQ(runCli({"report", m_dir / "out.xqs", "-o", m_dir / "again.html"}).exitCode, 0);
   EXPECT_EQ(contentOf("again.html"), contentOf("page.html"));
+}
+
+/// The CUDA backend as it is, on the emulator: what only a device can say is not told, and nothing else is missing.
+TEST_F(Profile, RunsOnACudaDevice) {
+  setenv("XQSCOPE_BACKEND_PATH", XQS_EMULATED_FOLDER, 1);
+  const Outcome outcome =
+      runCli(arguments({"--model", "synthetic:layers=2,d=32,heads=2,kv_heads=1,vocab=256", "--context", "40", "--batch", "2",
+                        "--policy", "xquant:bits=2,group=32", "--policy", "kivi:bits=2,group=16,residual=16", "--steps", "2",
+                        "--placement", "host", "--hit-rate", "--backend", "cuda"}));
+  unsetenv("XQSCOPE_BACKEND_PATH");
+  ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
+  const json store = stored();
+  EXPECT_EQ(store["run"][0].at("backend"), "cuda");
+  ASSERT_EQ(store.at("step").size(), 3u) << outcome.out;
+  std::vector<std::string> peaks;
+  for (const json &row : store.at("peak")) peaks.push_back(row.at("name"));
+  EXPECT_EQ(peaks, (std::vector<std::string>{"copy", "matmul", "host-copy"}));
+  for (const json &step : store.at("step")) {
+    EXPECT_GT(step.at("counted_bytes"), step.at("cache_bytes"));
+    EXPECT_FALSE(step.at("timeline_cost").is_null());
+  }
+  for (const json &row : store.at("kernel")) EXPECT_GE(row.at("duration_ns"), 0);
 }
 
 TEST_F(Profile, ASpecIsRepeatedAndOptionsBesideItCount) {
