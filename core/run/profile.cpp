@@ -1,29 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/profile.h"
 
-#include "analysis/statistics.h"
 #include "engine/seconds.h"
 #include "run/machine.h"
-#include "run/profile_peaks.h"
-#include "run/profile_point.h"
+#include "run/profile_pass.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <exception>
 #include <new>
 
 namespace xqs {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-constexpr const char *kStopped = "stopped before the end; points that were finished are in the store";
 
 RunRow describeProfile(const ProfileTarget &target, const ProfileRequest &request) {
   RunRow row = describeModel(target.model, target.threads, "profile");
@@ -34,227 +25,11 @@ RunRow describeProfile(const ProfileTarget &target, const ProfileRequest &reques
   row.seed = static_cast<std::int64_t>(request.seed);
   row.protocol = fmt::format(
       "Caches filled with random rows, as a prefill stores them, at {}; a step is one token of every sequence with its "
-      "logits, without sampling. K comes to be {}; caches in the {}'s memory. {} steps timed with all instruments off, then "
-      "one traced and one counted, each a token further on.",
+      "logits, without sampling. Form of attention: {}; caches in the {}'s memory. {} steps timed with all instruments "
+      "off, then one traced and one counted, each a token further on.",
       at, decodeFormName(request.form), placementName(request.placement), request.steps);
   row.spec = toJson(request).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return row;
-}
-
-/// Ends the run, not the point: what the next point would meet too.
-bool endsTheRun(const Error &error) {
-  return error.code() != Code::OutOfMemory && error.code() != Code::Usage && error.code() != Code::Unsupported;
-}
-
-/// Lets decompositions be stopped while it lives.
-class StopsWith {
-public:
-  StopsWith(Calibration &calibration, const std::stop_token &stop) : m_calibration(calibration) {
-    calibration.setStop(stop);
-  }
-  ~StopsWith() { m_calibration.setStop({}); }
-  StopsWith(const StopsWith &) = delete;
-  StopsWith &operator=(const StopsWith &) = delete;
-
-private:
-  Calibration &m_calibration;
-};
-
-/// One profile in progress.
-class Profile {
-public:
-  Profile(const ProfileTarget &target, const ProfileRequest &request, RunStore &store, const ProfileHooks &hooks,
-          ProfileResult &result)
-      : m_model(target.model), m_calibration(target.calibration), m_request(request), m_store(store), m_hooks(hooks),
-        m_result(result) {}
-
-  /// Throws Cancelled and what went wrong.
-  void execute();
-  /// What instruments have dropped, where they have.
-  void endInstruments();
-
-private:
-  struct Place {
-    std::int64_t policy = 0; ///< index
-    Index context = 0, batch = 1;
-  };
-  void begin();
-  void describePolicies();
-  void tryPoint(const Place &place);
-  PointRows measure(const Place &place);
-  void keep(PointRows point);
-  void checkDrift();
-  DecodePoint decodePoint(const Place &place) const;
-  const PolicySpec &policyOf(const Place &place) const { return m_request.policies[static_cast<std::size_t>(place.policy)]; }
-  std::string nameOf(const Place &place) const;
-  void report(const std::string &text);
-  void problem(std::int64_t policy, const char *code, const std::string &text);
-  template <class Row> void add(Row row, std::vector<Row> &to);
-  void commit();
-
-  const Model &m_model;
-  Calibration &m_calibration;
-  const ProfileRequest &m_request;
-  RunStore &m_store;
-  const ProfileHooks &m_hooks;
-  ProfileResult &m_result;
-  std::optional<ProfileInstruments> m_instruments;
-  std::vector<bool> m_fits; ///< policies whose settings fit the model
-  std::vector<Record> m_rows;
-  std::exception_ptr m_firstFailure;
-  Index m_done = 0, m_total = 0;
-  Clock::time_point m_started = Clock::now();
-};
-
-template <class Row> void Profile::add(Row row, std::vector<Row> &to) {
-  row.run = m_result.run.id;
-  m_rows.emplace_back(row);
-  to.push_back(std::move(row));
-}
-
-/// Together, and told.
-void Profile::commit() {
-  m_store.append(std::exchange(m_rows, {}));
-  m_store.flush();
-  if (m_hooks.grown) m_hooks.grown(m_result);
-}
-
-void Profile::report(const std::string &text) {
-  if (!m_hooks.progress) return;
-  RunProgress progress{m_done, m_total, 0, 0, text};
-  if (m_done > 0 && m_done < m_total)
-    progress.secondsLeft = secondsSince(m_started) / static_cast<double>(m_done) * static_cast<double>(m_total - m_done);
-  if (!m_result.steps.empty())
-    progress.tokensPerSecond = static_cast<double>(m_result.steps.back().batch) / m_result.steps.back().seconds;
-  m_hooks.progress(progress);
-}
-
-void Profile::problem(std::int64_t policy, const char *code, const std::string &text) {
-  ProblemRow row;
-  row.policy = policy, row.code = code, row.text = text;
-  add(std::move(row), m_result.problems);
-}
-
-std::string Profile::nameOf(const Place &place) const {
-  return fmt::format("{}, {} tokens x {}", policyOf(place).canonical(), place.context, place.batch);
-}
-
-void Profile::execute() {
-  const StopsWith stops(m_calibration, m_hooks.stop);
-  m_total = std::ssize(m_request.contexts) * std::ssize(m_request.batches) * std::ssize(m_request.policies);
-  begin();
-  for (const Index context : m_request.contexts)
-    for (const Index batch : m_request.batches)
-      for (std::size_t i = 0; i < m_request.policies.size(); ++i) {
-        if (m_hooks.between) m_hooks.between();
-        if (m_hooks.stop.stop_requested()) throw Error(Code::Cancelled, kStopped);
-        if (m_fits[i]) tryPoint({static_cast<std::int64_t>(i), context, batch});
-        ++m_done;
-      }
-  if (m_result.steps.empty()) std::rethrow_exception(m_firstFailure); // FP16 fits every model: something did not fit
-  checkDrift();
-  report("finished");
-}
-
-void Profile::begin() {
-  report("asking the instruments");
-  m_instruments.emplace(m_model.backend());
-  for (InstrumentRow &row : m_instruments->rows(m_result.run.id, false)) add(std::move(row), m_result.instruments);
-  describePolicies();
-  commit();
-  report("measuring the machine's limits");
-  for (PeakRow &row : measurePeaks(m_model.backend(), m_hooks.stop)) add(std::move(row), m_result.peaks);
-  commit();
-}
-
-void Profile::describePolicies() {
-  for (std::size_t i = 0; i < m_request.policies.size(); ++i) {
-    const auto index = static_cast<std::int64_t>(i);
-    const PolicySpec &policy = m_request.policies[i];
-    try {
-      add(describePolicy(policy, m_model.shape(), m_request.contexts.back(), State::Stream, index), m_result.policies);
-      m_fits.push_back(true);
-    } catch (const Error &error) {
-      if (error.code() != Code::Usage) throw;
-      m_fits.push_back(false);
-      problem(index, "misfit", error.what());
-    }
-  }
-}
-
-/// What a point fails with is a row, where the next one may fare better.
-void Profile::tryPoint(const Place &place) {
-  const char *code = "out-of-memory";
-  std::string message = "not enough memory";
-  try {
-    return keep(measure(place));
-  } catch (const Error &error) {
-    if (endsTheRun(error)) throw;
-    if (error.code() != Code::OutOfMemory) code = "failed";
-    message = error.what();
-    if (!m_firstFailure) m_firstFailure = std::current_exception();
-  } catch (const std::bad_alloc &) {
-    if (!m_firstFailure) m_firstFailure = std::current_exception();
-  }
-  m_rows.clear();
-  problem(place.policy, code, nameOf(place) + ": " + message);
-  commit();
-}
-
-DecodePoint Profile::decodePoint(const Place &place) const {
-  return {place.context, place.batch, profiledSteps(m_request), m_request.form, m_request.placement, m_request.seed};
-}
-
-PointRows Profile::measure(const Place &place) {
-  const auto doing = [&](const std::string &text) { report(nameOf(place) + ": " + text); };
-  const DecodePoint point = decodePoint(place);
-  DecodeMemory need = decodeMemory(point, policyOf(place), m_model.config(), m_model.backend().weightType());
-  const Index weights = std::exchange(need.weights, 0); // they are there
-  requireMemory(need, point, m_model.backend());
-  doing("preparing");
-  const auto method = prepareMethod(policyOf(place), m_model, m_calibration);
-  doing("filling caches");
-  DecodeSequences sequences(*method, point, m_hooks.stop);
-  const PointKey key{m_result.run.id, place.policy, place.context, place.batch};
-  PointRows rows = PointProfiler(sequences, m_request, *m_instruments, key, m_hooks.stop, doing).measure();
-  rows.step.weightBytes = weights + need.maps;
-  return rows;
-}
-
-void Profile::keep(PointRows point) {
-  for (TrafficRow &row : point.traffic) add(std::move(row), m_result.traffic);
-  for (KernelRow &row : point.kernels) m_rows.emplace_back(std::move(row));
-  for (ThroughputRow &row : point.throughput) m_rows.emplace_back(std::move(row));
-  for (ProblemRow &row : point.problems) add(std::move(row), m_result.problems);
-  add(std::move(point.step), m_result.steps); // last: a point is there once its step is
-  commit();
-}
-
-/// The first point's steps once more: what instruments leave behind when they are off again, or a machine that has become
-/// slower, is in all times but the first.
-void Profile::checkDrift() {
-  const StepRow &first = m_result.steps.front();
-  const Place place{first.policy, first.context, first.batch};
-  report(nameOf(place) + ": timing it again");
-  const auto method = prepareMethod(policyOf(place), m_model, m_calibration);
-  DecodeSequences sequences(*method, decodePoint(place), m_hooks.stop);
-  const double drift = quantileOf(timeSteps(sequences, m_request.steps, m_hooks.stop), 0.5) / first.seconds - 1;
-  constexpr double kSteady = 0.05;
-  LogRow row;
-  row.run = m_result.run.id, row.utc = utcNow(), row.level = std::abs(drift) > kSteady ? "warning" : "info";
-  row.text = fmt::format("the first point, timed again at the end, took {:+.1f} % of its time: what instruments and a warm "
-                         "machine do to all times but the first",
-                         100 * drift);
-  m_store.append(row);
-}
-
-void Profile::endInstruments() {
-  if (!m_instruments) return;
-  m_rows.clear(); // of a point that did not finish
-  const std::vector<InstrumentRow> dropped = m_instruments->rows(m_result.run.id, true);
-  if (dropped.empty()) return;
-  for (const InstrumentRow &row : dropped) add(row, m_result.instruments);
-  commit();
 }
 
 } // namespace
@@ -267,10 +42,10 @@ ProfileResult runProfile(const ProfileTarget &target, const ProfileRequest &want
   result.run = describeProfile(target, request);
   result.run.id = store.beginRun(result.run);
   if (hooks.started) hooks.started(result.run.id);
-  const auto started = Clock::now();
-  Profile profile(target, request, store, hooks, result);
+  const auto started = std::chrono::steady_clock::now();
+  ProfilePass pass(target, request, store, hooks, result);
   const auto end = [&](const char *status, const std::string &message) {
-    profile.endInstruments();
+    pass.endInstruments();
     RunEndRow row;
     row.run = result.run.id, row.endedUtc = utcNow(), row.status = status, row.message = message;
     row.seconds = secondsSince(started);
@@ -284,12 +59,12 @@ ProfileResult runProfile(const ProfileTarget &target, const ProfileRequest &want
     }
   };
   try {
-    profile.execute();
+    pass.execute();
     end("finished", "");
   } catch (const Error &error) {
     const bool cancelled = error.code() == Code::Cancelled;
-    endAfter(cancelled ? "cancelled" : "failed", cancelled ? kStopped : error.what());
-    if (cancelled) throw Error(Code::Cancelled, kStopped);
+    endAfter(cancelled ? "cancelled" : "failed", cancelled ? kProfileStopped : error.what());
+    if (cancelled) throw Error(Code::Cancelled, kProfileStopped);
     throw;
   } catch (const std::bad_alloc &) {
     constexpr const char *kMessage =
@@ -308,7 +83,7 @@ ProfileResult profileShape(Backend &backend, int threads, const ProfileRequest &
   const auto reader = LoadedShape::open(request.shape, request.layers, request.seed);
   const auto loading = [&](double fraction) {
     if (hooks.progress)
-      hooks.progress({0, 0, 0, 0, fmt::format("writing weights of {}, {:.0f} %", request.shape, 100 * fraction)});
+      hooks.progress({0, 1, 0, 0, fmt::format("writing weights of {}, {:.0f} %", request.shape, 100 * fraction)});
   };
   LoadedShape shape(*reader, request.seed, backend, loading, hooks.stop);
   return runProfile({shape.model(), shape.calibration(), threads}, request, store, hooks);

@@ -25,10 +25,10 @@ struct ProfileRequest {
   std::string backend = "auto";            ///< see chooseBackend
   int threads = 0;                         ///< 0: one a core
   std::uint64_t seed = 1;
-  bool kernels = true;                      ///< a row a launch of the traced step
-  bool counters = true;                     ///< bytes measured, where the device has counters
-  bool hitRate = false;                     ///< the true L2 hit rate too: the step runs twice more
-  bool costs = true;                        ///< what each instrument costs a step
+  bool kernels = true;                     ///< a row a launch of the traced step
+  bool counters = true;                    ///< bytes measured, where the device has counters
+  bool hitRate = false;                    ///< the true L2 hit rate too: the step runs twice more
+  bool costs = true;                       ///< what each instrument costs a step
   std::int64_t samplingMicroseconds = 100; ///< between samples of the device's traffic; 0: none
 };
 

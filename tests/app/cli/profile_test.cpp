@@ -109,15 +109,16 @@ TEST_F(Profile, ASpecIsRepeatedAndOptionsBesideItCount) {
 }
 
 TEST_F(Profile, WhatDoesNotFitIsAProblemOfTheRun) {
-  const Outcome outcome = runCli(
-      arguments({"--shape", "smollm2-135m", "--layers", "1", "--quick", "--context", "32", "--policy", "xquant:bits=2",
-                 "--policy", "low-rank:rank=4096", "--batch", "1,4096", "--context", "32,16000000"}));
+  const Outcome outcome =
+      runCli(arguments({"--model", "synthetic:layers=1,d=32,heads=2,kv_heads=1,vocab=256", "--context", "8,16777216",
+                        "--batch", "4096", "--policy", "low-rank:rank=4096", "--steps", "1", "--no-costs", "--no-kernels"}));
   ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
-  EXPECT_NE(outcome.out.find("problem: "), std::string::npos) << outcome.out;
-  EXPECT_NE(outcome.out.find("rank=4096"), std::string::npos) << outcome.out;
-  bool refused = false;
-  for (const json &row : stored().at("problem")) refused |= row.at("code") == "out-of-memory";
-  EXPECT_TRUE(refused);
+  EXPECT_NE(outcome.out.find("problem: policy 'low-rank:rank=4096'"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("problem: fp16, 16777216 tokens x 4096"), std::string::npos) << outcome.out;
+  const json store = stored();
+  EXPECT_EQ(store.at("step").size(), 1u);
+  ASSERT_EQ(store.at("problem").size(), 2u);
+  EXPECT_EQ(store["problem"][1].at("code"), "out-of-memory");
 }
 
 TEST_F(Profile, SaysWhatIsWrong) {

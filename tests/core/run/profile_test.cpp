@@ -33,6 +33,7 @@ public:
   int refuseAfter = -1; ///< counts that work before another profiler takes the counters; < 0: all
   int counts = 0, sampling = 0;
   std::vector<RangeBy> cuts;
+  bool passesDiffer = false; ///< in the bytes that they moved
 
   std::vector<InstrumentStatus> status() override {
     return {{Instrument::Timeline, InstrumentState::Ready, "launches are timed", "fake", {}},
@@ -49,11 +50,16 @@ public:
     ++counts;
     cuts.push_back(by);
     Counted counted;
+    std::vector<double> moved;
     for (int pass = 0; pass < passes; ++pass) {
       counted.ranges.clear();
       m_backend.setTrace([&](const KernelRecord &record) { add(counted.ranges, record, set, by); });
       work();
       m_backend.setTrace({});
+      double bytes = 0;
+      for (const RangeRecord &range : counted.ranges) bytes += range.figures.dramRead;
+      moved.push_back(bytes);
+      passesDiffer |= bytes != moved.front();
     }
     counted.dropped = droppedRanges, counted.passes = passes;
     return counted;
@@ -281,6 +287,14 @@ TEST_F(ProfileTest, HitRatesSamplesAndCostsComeWhereTheyAreAskedFor) {
   EXPECT_EQ(s.throughput[0].intervalNs, 250'000);
   EXPECT_EQ(s.throughput[0].read.size(), (3 + 1) * sizeof(float)) << "one after each step, the rest at the end";
   EXPECT_EQ(m_backend.fake.sampling, 0) << "it is off again";
+}
+
+TEST_F(ProfileTest, ASecondPassRunsTheStepAgainWhereCachesCanBeCutBack) {
+  request("fp16", "low-rank:rank=16", "xquant:bits=2,group=32,source=x", "xquant-cl:bits=2,group=32,source=x");
+  m_request.hitRate = true, m_backend.fake.passes = 2;
+  const Stored s = run();
+  EXPECT_EQ(s.problems.size(), 0u);
+  EXPECT_FALSE(m_backend.fake.passesDiffer) << "a token more moves more bytes";
 }
 
 TEST_F(ProfileTest, AGroupThatClosesBetweenTwoPassesIsCountedAgain) {

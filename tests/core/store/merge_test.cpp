@@ -188,3 +188,44 @@ TEST(Merge, EveryRecordKindIsCopied) {
   const auto json = nlohmann::json::parse(exportJson(folder / "all.xqs"));
   for (const auto &[table, rows] : json.items()) EXPECT_TRUE(!rows.is_array() || rows.size() == 1u) << table;
 }
+
+TEST(Merge, AProfileIsCopiedWithEveryPointOnce) {
+  const TempFolder folder;
+  {
+    RunStore store(folder / "1.xqs");
+    RunRow row = exampleRun();
+    row.kind = "profile", row.uuid = "a profile";
+    const RowId run = store.beginRun(row);
+    const auto at = [&]<class T>(T point, std::int64_t context) {
+      point.run = run, point.context = context;
+      return point;
+    };
+    for (const std::int64_t context : {512, 1024}) {
+      KernelRow second = at(KernelRow{}, context);
+      second.sequence = 1;
+      TrafficRow part = at(TrafficRow{}, context);
+      part.part = "attend";
+      store.append(std::vector<Record>{at(KernelRow{}, context), second, at(TrafficRow{}, context), part,
+                                       at(ThroughputRow{}, context), at(StepRow{}, context)});
+    }
+    for (const std::int64_t dropped : {0, 3}) { // the second says what was dropped
+      InstrumentRow instrument;
+      instrument.run = run, instrument.instrument = "timeline", instrument.dropped = dropped;
+      store.append(instrument);
+    }
+    PeakRow peak;
+    peak.run = run, peak.name = "copy";
+    store.append(peak);
+  }
+  const fs::path in[] = {folder / "1.xqs"};
+  for (int time = 0; time < 2; ++time) mergeStores(folder / "all.xqs", in);
+  RunReader reader(folder / "all.xqs");
+  EXPECT_EQ(reader.rowsAfter<StepRow>(0).size(), 2u);
+  EXPECT_EQ(reader.rowsAfter<KernelRow>(0).size(), 4u);
+  EXPECT_EQ(reader.rowsAfter<TrafficRow>(0).size(), 4u);
+  EXPECT_EQ(reader.rowsAfter<ThroughputRow>(0).size(), 2u);
+  EXPECT_EQ(reader.rowsAfter<PeakRow>(0).size(), 1u);
+  const auto instruments = reader.rowsAfter<InstrumentRow>(0);
+  ASSERT_EQ(instruments.size(), 2u);
+  EXPECT_EQ(instruments.back().dropped, 3);
+}
