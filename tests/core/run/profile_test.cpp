@@ -53,11 +53,13 @@ public:
     std::vector<double> moved;
     for (int pass = 0; pass < passes; ++pass) {
       counted.ranges.clear();
-      m_backend.setTrace([&](const KernelRecord &record) { add(counted.ranges, record, set, by); });
+      double bytes = 0;
+      m_backend.setTrace([&](const KernelRecord &record) {
+        add(counted.ranges, record, set, by);
+        bytes += record.bytes;
+      });
       work();
       m_backend.setTrace({});
-      double bytes = 0;
-      for (const RangeRecord &range : counted.ranges) bytes += range.figures.dramRead;
       moved.push_back(bytes);
       passesDiffer |= bytes != moved.front();
     }
