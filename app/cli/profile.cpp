@@ -221,7 +221,9 @@ void addProfile(const Command &app) {
       "A step is one token of every sequence with its logits, over caches filled with random rows. At each context, "
       "batch and policy steps are timed with all instruments off, then one is traced and one counted. Bytes are "
       "counted from shapes; where the device's counters can be used and have passed their self test, measured "
-      "bytes stand beside them. A point that does not fit is a problem of the run, the others go on.");
+      "bytes stand beside them. A point that does not fit is a problem of the run, the others go on. The keys of a "
+      "request: " +
+      profileKeys() + ".");
   command.does([options] { profile(*options); });
 }
 

@@ -17,7 +17,7 @@ const std::string kModel = "synthetic:layers=4,d=64,heads=4,kv_heads=2,vocab=256
 
 TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
   for (const char *command : {"info", "policies", "eval", "layers", "run", "studies", "merge", "compare", "pareto", "slurm",
-                              "generate", "serve", "report", "export", "bench"}) {
+                              "generate", "serve", "report", "export", "bench", "profile"}) {
     const Outcome help = runCli({command, "--help"});
     EXPECT_EQ(help.exitCode, 0) << command;
     EXPECT_EQ(help.err, "") << command;
