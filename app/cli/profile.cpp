@@ -183,9 +183,10 @@ void profile(const Options &options) {
 
 void addSettings(const Command &command, Options &o) {
   command
-      .option("--context", o.contexts, "N,N,...", "tokens that each cache holds; 2048,8192,32768, on the CPU 512,1024,2048")
+      .option("--context,--contexts", o.contexts, "N,N,...",
+              "tokens that each cache holds; 2048,8192,32768, on the CPU 512,1024,2048")
       .range(1, 1 << 24);
-  command.option("--batch", o.batches, "N,N,...", "sequences that are decoded together; 1").range(1, 4096);
+  command.option("--batch,--batches", o.batches, "N,N,...", "sequences that are decoded together; 1").range(1, 4096);
   addPolicyOption(command, o.policies);
   command.option("--steps", o.steps, "N", "that are timed at each point; 32, on the CPU 6").range(1, 100'000);
   command.option("--form", o.form, "NAME", fmt::format("where K comes to be: {}", fmt::join(decodeFormNames(), ", ")));

@@ -86,8 +86,9 @@ std::vector<PolicySpec> defaultPolicies(const ModelShape &shape) {
   for (const char *bits : {"4", "2"})
     for (const MethodInfo &method : methodRegistry())
       if (hasWidth(method)) policies.push_back(PolicySpec::parse(method.name + ":bits=" + bits));
-  if (const Index rank = std::min(shape.d, shape.dkv()) * 5 / 6; rank > 0)
-    policies.push_back(PolicySpec::parse(fmt::format("low-rank:rank={}", rank)));
+  constexpr Index kSoonDecomposed = 1024; // full rank of Wk and Wv: at 4096 a decomposition alone takes minutes
+  const Index full = std::min(shape.d, shape.dkv()), rank = full * 5 / 6;
+  if (rank > 0 && full <= kSoonDecomposed) policies.push_back(PolicySpec::parse(fmt::format("low-rank:rank={}", rank)));
   return policies;
 }
 

@@ -41,8 +41,8 @@ std::string profileKeys();
 
 /// A request with everything said. Contexts: 2048, 8192, 32768 on a device, 512, 1024, 2048 on the CPU, those that the model
 /// was trained for; steps: 32, or 6; policies: every method of the registry that has a width, at 4 and at 2 bits, and low
-/// rank at five sixths of the KV width. Sorts lists, removes what is there twice, puts FP16 first. Throws Usage where layers
-/// are counted of a model.
+/// rank at five sixths of the KV width, where that is at most 1024. Sorts lists, removes what is there twice, puts FP16
+/// first. Throws Usage where layers are counted of a model.
 ProfileRequest completeProfile(ProfileRequest request, const ModelConfig &config, bool onHost);
 /// The smallest that still compares: one context of 512 tokens, 4 steps, FP16 beside three methods at 2 bits, no costs.
 ProfileRequest quickProfile();

@@ -89,7 +89,7 @@ TEST_F(Profile, RunsOnACudaDevice) {
 
 TEST_F(Profile, ASpecIsRepeatedAndOptionsBesideItCount) {
   const std::vector<std::string> small = {"--model",    "synthetic:layers=2,d=64,heads=4,kv_heads=2",
-                                          "--context",  "48,32",
+                                          "--contexts", "48,32",
                                           "--batch",    "1,2",
                                           "--policy",   "xquant:bits=2",
                                           "--steps",    "2",

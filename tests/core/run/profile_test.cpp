@@ -446,6 +446,8 @@ TEST(ProfileJson, WhatIsNotSaidSuitsTheModel) {
                                           {"xquant", 2}, {"xquant-cl", 2}, {"low-rank", 1}};
   EXPECT_EQ(methods, all);
   EXPECT_EQ(device.policies.front().canonical(), "fp16");
+  const std::vector<PolicySpec> wide = completeProfile({}, shapeConfig(builtInShape("llama-2-7b")), false).policies;
+  EXPECT_EQ(wide.size(), 1u + 4u * 2u) << "a decomposition of 4096 x 4096 takes longer than all of it";
   config.contextLength = 100;
   EXPECT_THAT(completeProfile({}, config, true).contexts, testing::ElementsAre(100));
 
