@@ -173,8 +173,8 @@ void ProfilePass::checkDrift() {
   constexpr double kSteady = 0.05;
   LogRow row;
   row.run = m_result.run.id, row.utc = utcNow(), row.level = std::abs(drift) > kSteady ? "warning" : "info";
-  row.text = fmt::format("the first point, timed again at the end, took {:+.1f} % of its time: what instruments and a warm "
-                         "machine do to all times but the first",
+  row.text = fmt::format("timed again at the end, a step of the first point took {:+.1f} %: so far times moved by what "
+                         "instruments leave behind, a warm machine and other programs",
                          100 * drift);
   m_store.append(row);
 }

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <filesystem>
 #include <regex>
 
 using namespace xqs;
@@ -114,4 +115,25 @@ TEST(ProfileReport, APointWithoutFp16IsInTheTableAndNotInTheChart) {
   rows.steps.clear();
   EXPECT_THAT(profileSection(rows), HasSubstr("No point was measured"));
   EXPECT_EQ(profileSection({}), "");
+}
+
+/// The file that views are tested on too: a real run of SmolLM2 on a CPU (tests/data/record_profile.py).
+TEST(ProfileReport, TheRecordedProfileIsWholeAndSmall) {
+  const std::string file = std::string(XQS_SOURCE_DIR) + "/tests/data/profile-smollm2-cpu.xqs";
+  EXPECT_LE(std::filesystem::file_size(file), 300'000u);
+  RunReader reader(file);
+  const ReportRows rows = readReportRows(reader);
+  ASSERT_EQ(rows.runs.size(), 1u);
+  EXPECT_EQ(rows.runs[0].kind, "profile");
+  EXPECT_EQ(rows.runs[0].layers, 30);
+  ASSERT_EQ(rows.steps.size(), 4u * 3u);
+  double kernels = 0;
+  for (const KernelRow &row : reader.rowsAfter<KernelRow>(0)) kernels += row.policy == 0 ? row.bytes : 0;
+  EXPECT_NEAR(kernels, rows.steps[0].countedBytes, 1e-6 * kernels) << "FP16 at 512 tokens has its whole timeline";
+  for (const StepRow &step : rows.steps) {
+    double layers = 0;
+    for (const auto &[layer, sum] : trafficByLayer(rows.traffic, profileKey(step))) layers += sum.countedBytes;
+    EXPECT_NEAR(layers, step.countedBytes, 1e-6 * layers);
+  }
+  EXPECT_THAT(htmlReport(rows, {}), HasSubstr("Bandwidth saved against rebuild cost"));
 }
