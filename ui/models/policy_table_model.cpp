@@ -137,10 +137,10 @@ int PolicyTableModel::rowOf(const QString &policy) const {
 
 std::vector<const RunData::Run *> PolicyTableModel::shownRuns() const {
   std::vector<const RunData::Run *> shown;
-  bool chosen = false; // a generation scores nothing
+  bool chosen = false; // generations and profiles score nothing
   for (const RunData::Key key : m_selection.runs()) {
     const RunData::Run *run = m_data.find(key);
-    if (run && run->row.kind == "generate") continue;
+    if (run && (run->row.kind == "generate" || run->row.kind == "profile")) continue;
     chosen = true;
     if (run) shown.push_back(run);
   }

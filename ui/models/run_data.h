@@ -79,6 +79,12 @@ private:
   QTimer *m_timer = nullptr;
 };
 
+/// Where a step of a profile was timed: `batch` sequences of `context` tokens. 0: no point.
+struct ProfilePoint {
+  std::int64_t context = 0, batch = 0;
+  friend auto operator<=>(const ProfilePoint &, const ProfilePoint &) = default;
+};
+
 /// What all views show: one object, shared (as hotspot's filter stack). Views set it on a click and follow its signal.
 class Selection : public QObject {
   Q_OBJECT
@@ -88,10 +94,12 @@ public:
   int layer() const { return m_layer; }
   QString site() const { return m_site; }     ///< siteName()
   QString policy() const { return m_policy; } ///< canonical string; empty = the exact model
+  ProfilePoint point() const { return m_point; } ///< none: the run's first
   void setRuns(std::vector<RunData::Key> runs);
   void setLayer(int layer);
   void setSite(const QString &site);
   void setPolicy(const QString &policy);
+  void setPoint(ProfilePoint point);
 
 Q_SIGNALS:
   void changed();
@@ -101,6 +109,7 @@ private:
   int m_layer = 0;
   QString m_site = QStringLiteral("x");
   QString m_policy;
+  ProfilePoint m_point;
 };
 
 } // namespace xqs

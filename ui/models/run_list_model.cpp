@@ -14,6 +14,7 @@ QString kindTitle(const std::string &kind) {
   if (kind == "eval") return RunListModel::tr("Perplexity");
   if (kind == "layers") return RunListModel::tr("Layer errors");
   if (kind == "generate") return RunListModel::tr("Generation");
+  if (kind == "profile") return RunListModel::tr("Profile");
   return QString::fromStdString(kind);
 }
 
@@ -38,7 +39,8 @@ std::vector<RunListModel::Column> columns() {
       {RunListModel::tr("Kind"),
        RunListModel::tr("Perplexity: every layer gets what the layers before it rebuilt (closed loop). "
                         "Layer errors: every layer gets the exact input (open loop). "
-                        "Generation: text drawn token by token; double-click shows it."),
+                        "Generation: text drawn token by token. Profile: where the time and the bytes of decoding steps go. "
+                        "A double click shows a run."),
        [](const Row &r) { return r.kind; },
        {},
        {}},

@@ -29,4 +29,10 @@ void Selection::setPolicy(const QString &policy) {
   Q_EMIT changed();
 }
 
+void Selection::setPoint(ProfilePoint point) {
+  if (point == m_point) return;
+  m_point = point;
+  Q_EMIT changed();
+}
+
 } // namespace xqs

@@ -64,6 +64,24 @@ QString formatSeconds(double seconds) {
   return QStringLiteral("%1 h %2 min").arg(total / 3600).arg(total / 60 % 60, 2, 10, QLatin1Char('0'));
 }
 
+QString formatNanoseconds(double nanoseconds) {
+  if (std::isnan(nanoseconds)) return kNothing;
+  const double size = std::abs(nanoseconds);
+  if (size < 1e3) return formatNumber(nanoseconds) + QStringLiteral(" ns");
+  if (size < 1e6) return formatNumber(nanoseconds / 1e3) + QStringLiteral(" µs");
+  if (size < 1e9) return formatNumber(nanoseconds / 1e6) + QStringLiteral(" ms");
+  return formatSeconds(nanoseconds / 1e9);
+}
+
+QString formatRate(double bytesPerSecond) {
+  if (std::isnan(bytesPerSecond)) return kNothing;
+  const double size = std::abs(bytesPerSecond);
+  if (size >= 1e12) return formatNumber(bytesPerSecond / 1e12) + QStringLiteral(" TB/s");
+  if (size >= 1e9) return formatNumber(bytesPerSecond / 1e9) + QStringLiteral(" GB/s");
+  if (size >= 1e6) return formatNumber(bytesPerSecond / 1e6) + QStringLiteral(" MB/s");
+  return formatNumber(bytesPerSecond / 1e3) + QStringLiteral(" kB/s");
+}
+
 QString formatCount(double count) {
   if (std::isnan(count)) return kNothing;
   const double size = std::abs(count);

@@ -19,6 +19,10 @@ QString formatPercent(double fraction);
 QString formatRatio(double ratio);
 /// "0.41 s", "2 min 05 s", "1 h 02 min".
 QString formatSeconds(double seconds);
+/// "312 ns", "12.3 µs", "1.24 ms", "2.1 s".
+QString formatNanoseconds(double nanoseconds);
+/// Bytes a second as in data sheets: "812 GB/s", "4.8 TB/s", powers of ten.
+QString formatRate(double bytesPerSecond);
 /// 12345678 -> "12.3 M": counts on axes.
 QString formatCount(double count);
 /// A linear tick with the decimals that `step` needs; from steps of 1000 on in k, from 100,000 on in M.

@@ -13,6 +13,9 @@ namespace {
 
 QString tr(const char *text) { return QCoreApplication::translate("RunLookup", text); }
 
+/// Generations and profiles have views of their own.
+bool scores(const RunData::Run &run) { return run.row.kind != "generate" && run.row.kind != "profile"; }
+
 const RunData::Run *latest(const RunData &data, std::string_view kind, bool withPolicies) {
   const RunData::Run *result = nullptr;
   for (const RunData::Run *run : data.runs())
@@ -25,7 +28,7 @@ const RunData::Run *latest(const RunData &data, std::string_view kind, bool with
 RunList shownRuns(const ViewContext &context) {
   RunList result;
   for (const RunData::Key &key : context.selection->runs())
-    if (const RunData::Run *run = context.data->find(key); run && run->row.kind != "generate") result.push_back(run);
+    if (const RunData::Run *run = context.data->find(key); run && scores(*run)) result.push_back(run);
   if (!result.empty()) return result;
   for (const char *kind : {"eval", "layers"})
     if (const RunData::Run *run = latest(*context.data, kind, true)) return {run};

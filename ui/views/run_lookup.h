@@ -13,7 +13,7 @@ namespace xqs {
 
 using RunList = std::vector<const RunData::Run *>;
 
-/// The selected runs but for generations; without a selection the latest run of kind "eval" that has policies, else the
+/// The selected runs but for generations and profiles; without a selection the latest run of kind "eval" that has policies, else the
 /// latest such run of "layers".
 RunList shownRuns(const ViewContext &context);
 /// The latest run of kind "preview"; null where there is none.

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/profile_lookup.h"
+
+#include "views/run_lookup.h"
+
+#include <QCoreApplication>
+
+#include <algorithm>
+#include <set>
+
+namespace xqs {
+
+namespace {
+
+QString tr(const char *text) { return QCoreApplication::translate("ProfileLookup", text); }
+
+} // namespace
+
+const RunData::Run *shownProfile(const ViewContext &context) {
+  for (const RunData::Key &key : context.selection->runs())
+    if (const RunData::Run *run = context.data->find(key); run && run->row.kind == "profile") return run;
+  const RunData::Run *latest = nullptr;
+  for (const RunData::Run *run : context.data->runs())
+    if (run->row.kind == "profile") latest = run;
+  return latest;
+}
+
+std::vector<ProfilePoint> profilePoints(const RunData::Run &run) {
+  std::set<ProfilePoint> points;
+  for (const StepRow &row : run.steps) points.insert({row.context, row.batch});
+  ProfilePoint last; // thousands of rows follow each other at one point
+  for (const KernelRow &row : run.kernels)
+    if (const ProfilePoint point{row.context, row.batch}; point != last) points.insert(last = point);
+  return {points.begin(), points.end()};
+}
+
+ProfilePoint shownPoint(const ViewContext &context, const RunData::Run &run) {
+  const std::vector<ProfilePoint> points = profilePoints(run);
+  if (points.empty()) return {};
+  return std::ranges::find(points, context.selection->point()) != points.end() ? context.selection->point() : points.front();
+}
+
+const PolicyRow *shownProfilePolicy(const ViewContext &context, const RunData::Run &run) {
+  if (const PolicyRow *selected = findPolicy(run, context.selection->policy().toStdString())) return selected;
+  return run.policies.empty() ? nullptr : &run.policies.front();
+}
+
+QString pointTitle(ProfilePoint point) { return tr("%1 tokens · batch %2").arg(point.context).arg(point.batch); }
+
+const StepRow *findStep(const RunData::Run &run, std::int64_t policy, ProfilePoint point) {
+  const StepRow *result = nullptr;
+  for (const StepRow &row : run.steps)
+    if (row.policy == policy && row.context == point.context && row.batch == point.batch) result = &row;
+  return result;
+}
+
+const InstrumentRow *findInstrument(const RunData::Run &run, std::string_view instrument) {
+  const InstrumentRow *result = nullptr;
+  for (const InstrumentRow &row : run.instruments)
+    if (row.instrument == instrument) result = &row;
+  return result;
+}
+
+const PeakRow *findPeak(const RunData::Run &run, std::string_view name) {
+  const PeakRow *result = nullptr;
+  for (const PeakRow &row : run.peaks)
+    if (row.name == name) result = &row;
+  return result;
+}
+
+QString noProfileText() {
+  return tr("No profile yet.\nRun > Profile decoding… records one; File > Open shows a finished one.");
+}
+
+QString instrumentSentence(const RunData::Run &run, std::string_view instrument) {
+  const InstrumentRow *row = findInstrument(run, instrument);
+  if (row == nullptr) return tr("The run has not said yet what it can measure.");
+  const QString sentence = QString::fromStdString(row->sentence), source = QString::fromStdString(row->source);
+  return source.isEmpty() ? sentence : tr("%1: %2").arg(source, sentence);
+}
+
+} // namespace xqs
