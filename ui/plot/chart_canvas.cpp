@@ -281,6 +281,7 @@ void ChartCanvas::paintLegend(QPainter &painter, const QRectF &rect) const {
 
 QPointF ChartCanvas::itemPixel(int) const { return {}; }
 QString ChartCanvas::itemText(int) const { return {}; }
+QRectF ChartCanvas::itemRect(int item) const { return {itemPixel(item) - QPointF(12, 12), QSizeF(24, 24)}; }
 
 int ChartCanvas::itemAt(QPointF position) const {
   int best = -1;
@@ -323,7 +324,7 @@ void ChartCanvas::showItemText() {
   if (m_cursor < 0 || m_cursor >= itemCount() || !isVisible()) return QToolTip::hideText();
   const QPointF at = itemPixel(m_cursor);
   QToolTip::showText(mapToGlobal((at + QPointF(12, 10)).toPoint()), itemText(m_cursor), this,
-                     QRectF(at - QPointF(12, 12), QSizeF(24, 24)).toRect());
+                     itemRect(m_cursor).toAlignedRect());
 }
 
 bool ChartCanvas::event(QEvent *event) {

@@ -65,6 +65,7 @@ public:
   virtual int itemCount() const { return 0; }
   virtual QPointF itemPixel(int item) const; ///< widget coordinates
   virtual QString itemText(int item) const;  ///< rich text for tooltip and screen readers
+  virtual QRectF itemRect(int item) const;   ///< the tooltip stays while the mouse is in it; default: around itemPixel
 
   QSize minimumSizeHint() const override { return {220, 140}; }
   QSize sizeHint() const override { return {640, 400}; }

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/timeline_view.h"
+
+#include "plot/format.h"
+#include "plot/part_style.h"
+#include "theme.h"
+#include "views/profile_chooser.h"
+#include "views/profile_lookup.h"
+#include "views/run_lookup.h"
+
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QToolButton>
+#include <QVBoxLayout>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace xqs {
+
+namespace {
+
+constexpr int kNone = -2, kOthers = -1;          ///< of the box "against"; else a policy's index
+constexpr int kAllLayers = -2, kNoLayer = -1;    ///< of the box "layer"; else a layer
+constexpr const char *kQueues[] = {"compute", "copy", "rebuild"}; ///< enum Queue
+
+QString queueTitle(std::int64_t queue) {
+  return queue >= 0 && queue < static_cast<std::int64_t>(std::size(kQueues))
+             ? TimelineView::tr(kQueues[queue])
+             : TimelineView::tr("queue %1").arg(queue);
+}
+
+QString layerTitle(std::int64_t layer) {
+  return layer < 0 ? TimelineView::tr("outside the layers") : TimelineView::tr("layer %1").arg(layer);
+}
+
+} // namespace
+
+TimelineView::TimelineView(const ViewContext &context, QWidget *parent) : View(context, parent) {
+  m_chart = new TimelineChart;
+  m_chart->setAccessibleName(tr("Timeline of a step"));
+  m_chart->setAccessibleDescription(
+      tr("Launches of a decoding step, a lane a queue. Left and right move over the launches of a lane, up and down between "
+         "lanes; plus and minus zoom, Shift with left or right moves, Escape shows everything; Enter selects the layer"));
+  m_source = new QLabel;
+  m_source->setObjectName(QStringLiteral("source"));
+  m_source->setWordWrap(true);
+  m_source->setTextFormat(Qt::RichText);
+  m_source->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  m_source->setAccessibleName(tr("Where the times come from"));
+  auto *column = new QVBoxLayout(this);
+  column->setContentsMargins(6, 6, 6, 6);
+  column->addWidget(setUpBar());
+  column->addWidget(m_chart, 1);
+  column->addWidget(m_source);
+  connect(m_chart, &ChartCanvas::activated, this, [this](int bar) {
+    const Source &source = m_sources[static_cast<std::size_t>(bar)];
+    const RunData::Run *run = this->context().data->find(m_shown.run);
+    const std::int64_t layer = source.row && run ? run->kernels[*source.row].layer : source.layer.layer;
+    if (layer >= 0) this->context().selection->setLayer(static_cast<int>(layer));
+  });
+}
+
+QWidget *TimelineView::setUpBar() {
+  auto *bar = new QWidget;
+  m_chooser = new ProfileChooser(context(), bar);
+  m_against = makeChoice(tr("Compared with"), tr("Policies whose step stands below, on the same time axis"), bar);
+  m_against->setObjectName(QStringLiteral("against"));
+  m_layer = makeChoice(tr("Layer"), tr("Launches of other layers are pale; the time axis fits what is left"), bar);
+  m_layer->setObjectName(QStringLiteral("layer"));
+  auto *fit = new QToolButton(bar);
+  fit->setObjectName(QStringLiteral("fit"));
+  fit->setText(tr("Fit"));
+  fit->setToolTip(tr("Shows everything (double click, or Escape)"));
+  auto *row = new QHBoxLayout(bar);
+  row->setContentsMargins(0, 0, 0, 0);
+  row->addWidget(m_chooser, 5);
+  row->addWidget(m_against, 3);
+  row->addWidget(m_layer, 2);
+  row->addWidget(fit);
+  connect(m_against, &QComboBox::currentIndexChanged, this, &TimelineView::refresh);
+  connect(m_layer, &QComboBox::currentIndexChanged, this, &TimelineView::refresh);
+  connect(fit, &QToolButton::clicked, m_chart, &TimelineChart::fit);
+  return bar;
+}
+
+const ChartCanvas *TimelineView::picture() const { return m_chart; }
+
+void TimelineView::applyTheme() {
+  m_shown = {};
+  refresh();
+}
+
+void TimelineView::showChoices(const RunData::Run *run) {
+  m_chooser->show(run);
+  QStringList texts{tr("nothing beside it"), tr("beside all others")};
+  QVariantList data{kNone, kOthers};
+  const PolicyRow *shown = run ? shownProfilePolicy(context(), *run) : nullptr;
+  if (shown != nullptr)
+    for (const PolicyRow &policy : run->policies) {
+      if (policy.index == shown->index) continue;
+      texts << tr("beside %1").arg(policyTitle(QString::fromStdString(policy.policy)));
+      data << static_cast<int>(policy.index);
+    }
+  fillChoice(*m_against, texts, data, m_against->currentData());
+  texts = {tr("all layers"), layerTitle(-1)};
+  data = {kAllLayers, kNoLayer};
+  for (int layer = 0; run && layer < layerCount(*run); ++layer) {
+    texts << layerTitle(layer);
+    data << layer;
+  }
+  fillChoice(*m_layer, texts, data, m_layer->currentData());
+}
+
+std::vector<std::int64_t> TimelineView::chosenPolicies(const RunData::Run &run) const {
+  const PolicyRow *shown = shownProfilePolicy(context(), run);
+  if (shown == nullptr) return {};
+  std::vector<std::int64_t> result{shown->index};
+  const int against = m_against->currentData().toInt();
+  for (const PolicyRow &policy : run.policies)
+    if (policy.index != shown->index && (against == kOthers || against == policy.index)) result.push_back(policy.index);
+  return result;
+}
+
+void TimelineView::refresh() {
+  const RunData::Run *run = shownProfile(context());
+  showChoices(run);
+  m_source->setVisible(run != nullptr);
+  if (run == nullptr) {
+    m_shown = {};
+    m_sources.clear();
+    m_chart->setData({});
+    return m_chart->setEmptyText(noProfileText());
+  }
+  m_source->setText(sourceText(*run));
+  const Shown shown{run->key,         shownPoint(context(), *run), chosenPolicies(*run), m_layer->currentData().toInt(),
+                    run->kernels.size(), run->steps.size()};
+  if (shown == m_shown) return;
+  const bool other = shown.run != m_shown.run || shown.point != m_shown.point || shown.layer != m_shown.layer ||
+                     shown.policies.empty() || m_shown.policies.empty() || shown.policies[0] != m_shown.policies[0];
+  m_shown = shown;
+  rebuild(*run);
+  if (other) m_chart->fit();
+}
+
+TimelineView::Step TimelineView::makeStep(const RunData::Run &run, std::int64_t policy) const {
+  const StepKernels kernels = stepKernels(run.kernels, policy, m_shown.point.context, m_shown.point.batch);
+  Step step{policy, stepLength(kernels), {}, layerSpans(kernels), partTimes(kernels), operationTimes(kernels)};
+  for (const KernelRow *row : kernels) step.rows.push_back(static_cast<std::size_t>(row - run.kernels.data()));
+  return step;
+}
+
+void TimelineView::rebuild(const RunData::Run &run) {
+  m_steps.clear();
+  m_sources.clear();
+  TimelineChart::Data data;
+  data.label = [this](int bar) { return barLabel(bar); };
+  data.text = [this](int bar) { return barText(bar); };
+  for (const std::int64_t policy : m_shown.policies) {
+    Step step = makeStep(run, policy);
+    for (const PartTime &part : step.parts) {
+      const QString name = QString::fromStdString(part.part), title = partTitle(name);
+      if (std::ranges::any_of(data.parts, [&](const auto &p) { return p.title == title; })) continue;
+      data.parts.push_back({title, partColor(name), {}, {}});
+      if (!m_steps.empty()) continue; // the legend's figures are those of the first
+      data.parts.back().time = formatNanoseconds(static_cast<double>(part.nanoseconds));
+      data.parts.back().share = formatPercent(part.share);
+    }
+    addBars(data, run, step);
+    m_steps.push_back(std::move(step));
+  }
+  if (!m_steps.empty() && m_shown.policies.size() > 1) {
+    const PolicyRow *first = shownProfilePolicy(context(), run);
+    data.legendTitle = policyTitle(QString::fromStdString(first->policy));
+  } else {
+    data.legendTitle = tr("Time and share of launches");
+  }
+  const bool none = m_sources.empty();
+  m_chart->setEmptyText(none ? tr("No launches at this point yet.\nThey come when the run has traced a step of it.")
+                             : QString());
+  m_chart->setData(std::move(data));
+}
+
+void TimelineView::addBars(TimelineChart::Data &data, const RunData::Run &run, const Step &step) {
+  using Lane = TimelineChart::Lane;
+  if (step.rows.empty()) return;
+  const std::size_t index = m_steps.size();
+  const auto matches = [this](std::int64_t layer) { return m_shown.layer == kAllLayers || m_shown.layer == layer; };
+  const auto lane = [&](Lane::Kind kind, const QString &title) {
+    data.lanes.push_back({kind, title});
+    return static_cast<int>(data.lanes.size()) - 1;
+  };
+  lane(Lane::Kind::Heading, heading(run, step));
+  const int layers = lane(Lane::Kind::Layers, tr("layer"));
+  for (const LayerSpan &span : step.layers) {
+    data.bars.push_back({static_cast<double>(span.startNs), static_cast<double>(span.endNs - span.startNs), layers, 0,
+                         matches(span.layer)});
+    m_sources.push_back({index, std::nullopt, span});
+  }
+  std::map<std::int64_t, std::vector<std::size_t>> queues;
+  for (const std::size_t row : step.rows) queues[run.kernels[row].queue].push_back(row);
+  for (const auto &[queue, rows] : queues) {
+    const int at = lane(Lane::Kind::Queue, queueTitle(queue));
+    for (const std::size_t row : rows) {
+      const KernelRow &launch = run.kernels[row];
+      const QString title = partTitle(QString::fromStdString(launch.part));
+      const auto part = std::ranges::find_if(data.parts, [&](const auto &p) { return p.title == title; });
+      data.bars.push_back({static_cast<double>(launch.startNs), static_cast<double>(launch.durationNs), at,
+                           static_cast<int>(part - data.parts.begin()), matches(launch.layer)});
+      m_sources.push_back({index, row, {}});
+    }
+  }
+}
+
+QString TimelineView::heading(const RunData::Run &run, const Step &step) const {
+  QString name;
+  for (const PolicyRow &policy : run.policies)
+    if (policy.index == step.policy) name = policyTitle(QString::fromStdString(policy.policy));
+  QString text = tr("%1 — traced step %2").arg(name, formatNanoseconds(static_cast<double>(step.lengthNs)));
+  if (const StepRow *row = findStep(run, step.policy, m_shown.point))
+    text += tr("; %1 without instruments").arg(formatNanoseconds(row->seconds * 1e9));
+  return text;
+}
+
+QString TimelineView::barLabel(int bar) const {
+  const Source &source = m_sources[static_cast<std::size_t>(bar)];
+  if (!source.row) return QString::number(source.layer.layer);
+  const RunData::Run *run = context().data->find(m_shown.run);
+  return run ? QString::fromStdString(run->kernels[*source.row].operation) : QString();
+}
+
+QString TimelineView::barText(int bar) const {
+  const Source &source = m_sources[static_cast<std::size_t>(bar)];
+  const RunData::Run *run = context().data->find(m_shown.run);
+  if (run == nullptr) return {};
+  if (source.row) return launchText(*run, m_steps[source.step], run->kernels[*source.row]);
+  return tr("<b>Layer %1</b><br>From %2, for %3 on the compute queue")
+      .arg(source.layer.layer)
+      .arg(formatNanoseconds(static_cast<double>(source.layer.startNs)),
+           formatNanoseconds(static_cast<double>(source.layer.endNs - source.layer.startNs)));
+}
+
+QString TimelineView::launchText(const RunData::Run &run, const Step &step, const KernelRow &launch) const {
+  const auto html = [](const std::string &text) { return QString::fromStdString(text).toHtmlEscaped(); };
+  const auto time = [](std::int64_t ns) { return formatNanoseconds(static_cast<double>(ns)); };
+  QString text = tr("<b>%1</b> for %2").arg(html(launch.operation), partTitle(QString::fromStdString(launch.part)));
+  if (!launch.launch.empty()) text += tr("<br>Function: %1").arg(html(launch.launch));
+  text += QStringLiteral("<br>") +
+          tr("%1, %2, %3 queue")
+              .arg(layerTitle(launch.layer), launch.lane < 0 ? tr("all sequences") : tr("sequence %1").arg(launch.lane),
+                   queueTitle(launch.queue));
+  text += tr("<br>From %1, for %2").arg(time(launch.startNs), time(launch.durationNs));
+  const OperationTime &operation = step.operations.at(launch.call);
+  if (operation.launches > 1) text += tr("<br>One of %1 launches, together %2").arg(operation.launches).arg(time(operation.nanoseconds));
+  if (!(operation.countedBytes > 0)) return text + tr("<br>No bytes are counted for it");
+  text += tr("<br>Counted: %1 · %2")
+              .arg(formatBytes(static_cast<std::int64_t>(operation.countedBytes)), formatRate(operation.bytesPerSecond()));
+  if (const PeakRow *peak = findPeak(run, "copy"); peak && peak->value > 0)
+    text += tr("<br>%1 of the copy peak, %2 measured").arg(formatPercent(operation.bytesPerSecond() / peak->value), formatRate(peak->value));
+  return text;
+}
+
+QString TimelineView::sourceText(const RunData::Run &run) const {
+  const auto html = [](const QString &text) { return text.toHtmlEscaped(); };
+  QString text = tr("Times: %1").arg(html(instrumentSentence(run, "timeline")));
+  const InstrumentRow *row = findInstrument(run, "timeline");
+  if (row != nullptr && row->dropped > 0)
+    text += tr(" <span style=\"color:%1\">%2 records were dropped: their launches are missing here.</span>")
+                .arg(Theme::current().colors().warning.name())
+                .arg(row->dropped);
+  else if (row != nullptr)
+    text += tr(" No record was dropped.");
+  const PolicyRow *policy = shownProfilePolicy(context(), run);
+  const StepRow *step = policy ? findStep(run, policy->index, shownPoint(context(), run)) : nullptr;
+  if (step != nullptr && !std::isnan(step->timelineCost))
+    text += tr(" Tracing cost %1 of this step.").arg(formatPercent(step->timelineCost));
+  return text + tr(" Bytes are counted from shapes.");
+}
+
+} // namespace xqs
