@@ -262,7 +262,11 @@ void ChartCanvas::paintLegend(QPainter &painter, const QRectF &rect) const {
     if (!entry.heading) {
       const QPointF left = at + QPointF(0, row / 2), right = left + QPointF(kLegendSample, 0);
       if (entry.style.area) {
-        painter.fillRect(QRectF(left - QPointF(-4, 5), right + QPointF(-4, 5)), entry.style.color);
+        const QRectF swatch(left - QPointF(-4, 5), right + QPointF(-4, 5));
+        if (entry.style.hatched)
+          fillHatched(painter, swatch, entry.style.color);
+        else
+          painter.fillRect(swatch, entry.style.color);
       } else if (entry.style.line != Qt::NoPen) {
         painter.setPen(linePen(entry.style));
         painter.drawLine(left, right);

@@ -12,6 +12,7 @@ namespace xqs {
 namespace {
 
 const QString kNothing = QStringLiteral("–");
+constexpr std::array<const char *, 5> kByteUnits{"B", "KiB", "MiB", "GiB", "TiB"};
 
 QString fixed(double value, int decimals) {
   return QLocale::c().toString(value, 'f', std::clamp(decimals, 0, 12)).remove(u',');
@@ -40,11 +41,17 @@ QString formatNumber(double value, int digits) {
 }
 
 QString formatBytes(std::int64_t bytes) {
-  static const std::array<const char *, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
-  while (std::abs(value) >= 1024 && unit + 1 < units.size()) value /= 1024, ++unit;
-  return (unit == 0 ? QString::number(bytes) : formatNumber(value)) + u' ' + QLatin1String(units[unit]);
+  while (std::abs(value) >= 1024 && unit + 1 < kByteUnits.size()) value /= 1024, ++unit;
+  return (unit == 0 ? QString::number(bytes) : formatNumber(value)) + u' ' + QLatin1String(kByteUnits[unit]);
+}
+
+ByteUnit byteUnitFor(double bytes) {
+  ByteUnit unit{1, QLatin1String(kByteUnits[0])};
+  for (std::size_t i = 1; i < kByteUnits.size() && bytes >= 1024 * unit.bytes; ++i)
+    unit = {unit.bytes * 1024, QLatin1String(kByteUnits[i])};
+  return unit;
 }
 
 QString formatPercent(double fraction) {

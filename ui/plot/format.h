@@ -13,6 +13,12 @@ namespace xqs {
 QString formatNumber(double value, int digits = 3);
 /// "3.4 MiB", "512 B": binary units, 3 significant digits.
 QString formatBytes(std::int64_t bytes);
+/// What an axis that reaches to `bytes` counts in: {1048576, "MiB"}.
+struct ByteUnit {
+  double bytes = 1;
+  QString name;
+};
+ByteUnit byteUnitFor(double bytes);
 /// 0.128 -> "12.8 %".
 QString formatPercent(double fraction);
 /// "1.04 ×" for ppl over FP16's ppl, four digits below 2 (differences of a percent matter), "1520 ×" beyond.

@@ -12,23 +12,6 @@
 
 namespace xqs {
 
-namespace {
-
-struct Unit {
-  double bytes;
-  const char *name;
-};
-constexpr Unit kUnits[] = {{1, "B"}, {1024, "KiB"}, {1024 * 1024, "MiB"}, {1024.0 * 1024 * 1024, "GiB"}};
-
-const Unit &unitFor(double bytes) {
-  const Unit *unit = kUnits;
-  for (const Unit &u : kUnits)
-    if (bytes >= u.bytes) unit = &u;
-  return *unit;
-}
-
-} // namespace
-
 GrowthChart::GrowthChart(QWidget *parent) : ChartCanvas(parent) {
   setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
 }
@@ -37,10 +20,10 @@ void GrowthChart::setData(Data shown) {
   m_data = std::move(shown);
   double most = std::isfinite(m_data.fp16BytesPerToken) ? m_data.fp16BytesPerToken * m_data.lastTokens : 0;
   for (const Point &point : m_data.points) most = std::max(most, point.bytes);
-  const Unit &unit = unitFor(most);
+  const ByteUnit unit = byteUnitFor(most);
   m_unit = unit.bytes;
   setAxes({tr("tokens in the cache"), Scale::Linear, {m_data.firstTokens, m_data.lastTokens}, true},
-          {QLatin1String(unit.name), Scale::Linear, {0, std::max(most / m_unit, 1e-9) * 1.05}});
+          {unit.name, Scale::Linear, {0, std::max(most / m_unit, 1e-9) * 1.05}});
 }
 
 QPointF GrowthChart::itemPixel(int item) const {

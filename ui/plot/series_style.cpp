@@ -65,6 +65,18 @@ SeriesStyle methodStyle(const QString &method) {
 
 QString methodTitle(const QString &method) { return QString::fromStdString(methodTitle(method.toStdString())); }
 
+void fillHatched(QPainter &painter, const QRectF &rect, const QColor &color) {
+  constexpr double kOutlineFrom = 4; // a narrower one has no room for an outline
+  QColor pale = color;
+  pale.setAlphaF(0.28F);
+  painter.fillRect(rect, pale);
+  if (rect.width() < kOutlineFrom) return;
+  painter.fillRect(rect, QBrush(color, Qt::BDiagPattern));
+  painter.setBrush(Qt::NoBrush);
+  painter.setPen(QPen(color, 1));
+  painter.drawRect(rect.adjusted(0, 0, -1, 0));
+}
+
 QPen linePen(const SeriesStyle &style) {
   QPen pen(style.color, style.width, style.line, Qt::RoundCap, Qt::RoundJoin);
   if (style.line == Qt::DashLine) pen.setDashPattern({4, 3});

@@ -4,6 +4,7 @@
 #include <QColor>
 #include <QPen>
 #include <QPointF>
+#include <QRectF>
 #include <QString>
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct SeriesStyle {
   MarkerFill fill = MarkerFill::Solid;
   Qt::PenStyle line = Qt::SolidLine; ///< Qt::NoPen: markers only
   double width = 2;
-  bool area = false; ///< legend: a filled swatch instead of a line
+  bool area = false;    ///< legend: a filled swatch instead of a line
+  bool hatched = false; ///< such a swatch hatched: what is counted and not measured
 };
 
 /// Colour (`methodColor`) and marker of a cache method, the same in every view ("xquant", "kivi-star", ...).
@@ -34,6 +36,8 @@ QString methodTitle(const QString &method);
 
 /// `size`: diameter in pixels. Hollow markers are filled with `background`, so that lines end at them.
 void drawMarker(QPainter &painter, const SeriesStyle &style, QPointF centre, double size, const QColor &background);
+/// How an area is filled that stands for something counted and not measured.
+void fillHatched(QPainter &painter, const QRectF &rect, const QColor &color);
 /// The series' line pen; a width is always set (SVG and PDF scale cosmetic pens badly).
 QPen linePen(const SeriesStyle &style);
 

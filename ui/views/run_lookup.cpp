@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/run_lookup.h"
 
+#include "analysis/curve.h"
 #include "plot/series_style.h"
 
 #include <QCoreApplication>
@@ -110,6 +111,12 @@ QString policyTitle(const QString &policy) {
   QString settings = policy.mid(colon + 1);
   settings.replace(u'=', u' ').replace(u',', QStringLiteral(", ")).replace(u'_', u' ');
   return methodTitle(policy.left(colon)) + QStringLiteral(" · ") + settings;
+}
+
+QString shortPolicyTitle(const QString &policy) {
+  const QString bits = QString::fromStdString(seriesOf(policy.toStdString()).bits);
+  const QString title = methodTitle(policy.section(u':', 0, 0));
+  return bits.isEmpty() ? title : title + u' ' + bits;
 }
 
 } // namespace xqs

@@ -40,5 +40,7 @@ QString siteTitle(const QString &site);
 
 /// Legend text of a policy: method's title and its settings, "XQuant-CL · bits 2, domain residual".
 QString policyTitle(const QString &policy);
+/// The same where there is no room: "XQuant-CL 2".
+QString shortPolicyTitle(const QString &policy);
 
 } // namespace xqs

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/throughput_view.h"
+
+#include "plot/bar_chart.h"
+#include "plot/format.h"
+#include "plot/strip_chart.h"
+#include "theme.h"
+#include "views/profile_chooser.h"
+#include "views/profile_lookup.h"
+#include "views/run_lookup.h"
+
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QStackedWidget>
+#include <QVBoxLayout>
+
+#include <cmath>
+#include <cstring>
+
+namespace xqs {
+
+namespace {
+
+constexpr double kSpans[] = {0, 10, 60}; ///< seconds of the box; 0: all
+constexpr double kGiga = 1e9;
+
+std::vector<float> floats(const Blob &blob) {
+  std::vector<float> values(blob.size() / sizeof(float));
+  std::memcpy(values.data(), blob.data(), values.size() * sizeof(float));
+  return values;
+}
+
+/// "Copy peak 4.1 TB/s, measured".
+QString peakText(const PeakRow &peak) {
+  return ThroughputView::tr("copy peak %1, measured").arg(formatRate(peak.value));
+}
+
+} // namespace
+
+ThroughputView::ThroughputView(const ViewContext &context, QWidget *parent) : View(context, parent) {
+  m_span = makeChoice(tr("Time shown"), tr("How much of the run the strip shows"), this);
+  m_span->setObjectName(QStringLiteral("span"));
+  m_span->addItems({tr("whole run"), tr("last 10 s"), tr("last minute")});
+  m_strip = new StripChart;
+  m_strip->setAccessibleName(tr("Throughput over time"));
+  m_strip->setAccessibleDescription(
+      tr("Bytes a second that the device's memory read and wrote, sampled; left and right move over the samples"));
+  m_strip->setTitles(tr("read, measured"), tr("written, measured"), tr("most in a pixel"));
+  m_bars = new BarChart;
+  m_bars->setAccessibleName(tr("Counted throughput of steps"));
+  m_bars->setAccessibleDescription(tr("Counted bytes of a step over its time, for each point and policy; left and right move"));
+  m_pages = new QStackedWidget;
+  m_pages->addWidget(m_strip);
+  m_pages->addWidget(m_bars);
+  m_note = new QLabel;
+  m_note->setObjectName(QStringLiteral("note"));
+  m_note->setWordWrap(true);
+  m_note->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  m_note->setAccessibleName(tr("Where the figures come from"));
+  auto *bar = new QHBoxLayout;
+  bar->addWidget(m_span);
+  bar->addWidget(m_note, 1);
+  auto *column = new QVBoxLayout(this);
+  column->setContentsMargins(6, 6, 6, 6);
+  column->addLayout(bar);
+  column->addWidget(m_pages, 1);
+  connect(m_span, &QComboBox::currentIndexChanged, this, &ThroughputView::refresh);
+}
+
+const ChartCanvas *ThroughputView::picture() const {
+  return m_pages->currentIndex() == 0 ? static_cast<const ChartCanvas *>(m_strip) : m_bars;
+}
+
+void ThroughputView::applyTheme() { refresh(); }
+
+QString ThroughputView::policyName(const RunData::Run &run, std::int64_t index, bool brief) const {
+  for (const PolicyRow &policy : run.policies)
+    if (policy.index == index) {
+      const QString name = QString::fromStdString(policy.policy);
+      return brief ? shortPolicyTitle(name) : policyTitle(name);
+    }
+  return tr("policy %1").arg(index);
+}
+
+void ThroughputView::showNothing() {
+  m_strip->clear();
+  m_rows = 0;
+  m_bars->setData({});
+  for (ChartCanvas *chart : {static_cast<ChartCanvas *>(m_strip), static_cast<ChartCanvas *>(m_bars)})
+    chart->setEmptyText(noProfileText());
+}
+
+void ThroughputView::refresh() {
+  const RunData::Run *run = shownProfile(context());
+  const bool sampled = run != nullptr && !run->throughput.empty();
+  m_pages->setCurrentIndex(run == nullptr || sampled ? 0 : 1);
+  m_span->setVisible(sampled);
+  m_note->setVisible(run != nullptr);
+  if (run == nullptr) return showNothing();
+  if (sampled)
+    showSamples(*run);
+  else
+    showCounted(*run);
+}
+
+void ThroughputView::showSamples(const RunData::Run &run) {
+  if (run.key != m_run || m_rows > run.throughput.size()) m_strip->clear(), m_rows = 0;
+  m_run = run.key;
+  for (; m_rows < run.throughput.size(); ++m_rows) { // rows come at the end: what is drawn already stays
+    const ThroughputRow &row = run.throughput[m_rows];
+    const QString title = tr("%1 · %2 × %3").arg(policyName(run, row.policy, true)).arg(row.context).arg(row.batch);
+    m_strip->append({title, static_cast<double>(row.startNs) / kGiga, static_cast<double>(row.intervalNs) / kGiga,
+                     floats(row.read), floats(row.write)});
+  }
+  const PeakRow *peak = findPeak(run, "copy");
+  m_strip->setPeak(peak ? peak->value : std::nan(""), peak ? peakText(*peak) : QString());
+  m_strip->setShownSeconds(kSpans[m_span->currentIndex()]);
+  m_strip->setEmptyText({});
+  m_strip->rescale();
+  m_note->setText(tr("Measured, of the whole device, other processes' traffic included. %1").arg(instrumentSentence(run, "sampling")));
+}
+
+void ThroughputView::showCounted(const RunData::Run &run) {
+  BarChart::Data data;
+  std::vector<LegendEntry> legend;
+  for (const ProfilePoint point : profilePoints(run)) {
+    BarChart::Group group{tr("%1 × %2").arg(point.context).arg(point.batch), {}};
+    for (const PolicyRow &policy : run.policies) {
+      const StepRow *step = findStep(run, policy.index, point);
+      if (step == nullptr || !(step->seconds > 0)) continue;
+      const double rate = step->countedBytes / step->seconds;
+      SeriesStyle style{methodColor(QString::fromStdString(policy.method)), Marker::None};
+      style.area = style.hatched = true;
+      group.bars.push_back({{{rate, style.color}},
+                            true,
+                            tr("<b>%1</b><br>%2<br>Counted: %3 in a step of %4, %5")
+                                .arg(policyName(run, policy.index, false).toHtmlEscaped(), pointTitle(point),
+                                     formatBytes(std::llround(step->countedBytes)), formatNanoseconds(step->seconds * 1e9),
+                                     formatRate(rate))});
+      const QString name = policyName(run, policy.index, true);
+      if (data.groups.empty()) legend.push_back({tr("%1, counted").arg(name), style});
+    }
+    if (!group.bars.empty()) data.groups.push_back(std::move(group));
+  }
+  data.xTitle = tr("tokens × batch");
+  data.yTitle = tr("GB/s, counted");
+  data.unit = kGiga;
+  if (const PeakRow *peak = findPeak(run, "copy")) data.limit = peak->value, data.limitText = peakText(*peak);
+  m_bars->setEmptyText(data.groups.empty() ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
+                                           : QString());
+  m_bars->setData(std::move(data));
+  m_bars->setLegend(std::move(legend));
+  m_note->setText(tr("Counted bytes of a step over its time; nothing was sampled. %1").arg(instrumentSentence(run, "sampling")));
+}
+
+} // namespace xqs

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "views/view.h"
+
+class QComboBox;
+class QLabel;
+class QStackedWidget;
+
+namespace xqs {
+
+class BarChart;
+class StripChart;
+
+/// The device's traffic while steps ran: sampled bytes a second over time, growing while a run goes on; where nothing was
+/// sampled, what steps moved by count, point by point, and the sentence why.
+class ThroughputView : public View {
+  Q_OBJECT
+public:
+  ThroughputView(const ViewContext &context, QWidget *parent);
+  void refresh() override;
+  void applyTheme() override;
+  const ChartCanvas *picture() const override;
+
+private:
+  void showNothing();
+  void showSamples(const RunData::Run &run);
+  void showCounted(const RunData::Run &run);
+  QString policyName(const RunData::Run &run, std::int64_t index, bool brief) const;
+
+  QComboBox *m_span = nullptr;
+  QStackedWidget *m_pages = nullptr;
+  StripChart *m_strip = nullptr;
+  BarChart *m_bars = nullptr;
+  QLabel *m_note = nullptr;
+  RunData::Key m_run;     ///< whose samples the strip has
+  std::size_t m_rows = 0; ///< of them
+};
+
+} // namespace xqs

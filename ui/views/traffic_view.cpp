@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "views/traffic_view.h"
+
+#include "analysis/traffic.h"
+#include "models/traffic_table.h"
+#include "plot/format.h"
+#include "plot/part_style.h"
+#include "theme.h"
+#include "views/profile_chooser.h"
+#include "views/profile_lookup.h"
+#include "views/run_lookup.h"
+#include "widgets/tables.h"
+
+#include <QCheckBox>
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QSplitter>
+#include <QTableView>
+#include <QVBoxLayout>
+
+#include <algorithm>
+#include <cmath>
+
+namespace xqs {
+
+namespace {
+
+enum By { Layer, Method };
+
+QString bytesText(double bytes) { return formatBytes(std::llround(bytes)); }
+
+} // namespace
+
+TrafficView::TrafficView(const ViewContext &context, QWidget *parent) : View(context, parent) {
+  m_chart = new BarChart;
+  m_chart->setAccessibleName(tr("Traffic of a step"));
+  m_chart->setAccessibleDescription(tr("DRAM bytes of a decoding step by layer or by method, counted beside measured; left and "
+                                       "right move over the bars, Enter selects the layer or the policy"));
+  m_note = new QLabel;
+  m_note->setObjectName(QStringLiteral("note"));
+  m_note->setWordWrap(true);
+  m_note->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  m_note->setAccessibleName(tr("What was measured"));
+  auto *top = new QWidget;
+  auto *upper = new QVBoxLayout(top);
+  upper->setContentsMargins(0, 0, 0, 0);
+  upper->addWidget(setUpBar());
+  upper->addWidget(m_chart, 1);
+  upper->addWidget(m_note);
+  auto *split = new QSplitter(Qt::Vertical);
+  split->setChildrenCollapsible(false);
+  split->addWidget(top);
+  split->addWidget(setUpTable());
+  split->setStretchFactor(0, 3);
+  split->setStretchFactor(1, 1);
+  auto *column = new QVBoxLayout(this);
+  column->setContentsMargins(6, 6, 6, 6);
+  column->addWidget(split);
+  connect(m_chart, &ChartCanvas::activated, this, &TrafficView::activate);
+}
+
+QWidget *TrafficView::setUpBar() {
+  auto *bar = new QWidget;
+  m_chooser = new ProfileChooser(context(), bar);
+  m_by = makeChoice(tr("Bars"), tr("A pair of bars for each layer of the chosen policy, or for each policy"), bar);
+  m_by->setObjectName(QStringLiteral("by"));
+  m_by->addItems({tr("by layer"), tr("by method")});
+  m_parts = new QCheckBox(tr("parts"), bar);
+  m_parts->setObjectName(QStringLiteral("parts"));
+  m_parts->setToolTip(tr("Stacks the parts of a step; else each bar is a total"));
+  m_parts->setAccessibleName(tr("Stacked by parts of a step"));
+  m_parts->setChecked(true);
+  auto *row = new QHBoxLayout(bar);
+  row->setContentsMargins(0, 0, 0, 0);
+  row->addWidget(m_chooser, 5);
+  row->addWidget(m_by, 2);
+  row->addWidget(m_parts);
+  connect(m_by, &QComboBox::currentIndexChanged, this, &TrafficView::refresh);
+  connect(m_parts, &QCheckBox::toggled, this, &TrafficView::refresh);
+  return bar;
+}
+
+QWidget *TrafficView::setUpTable() {
+  m_table = new TrafficTable(this);
+  m_tableView = new QTableView;
+  setUpTable(*m_tableView, tr("Steps of the chosen point"));
+  m_tableView->setSelectionMode(QAbstractItemView::SingleSelection);
+  m_tableView->setModel(m_table);
+  m_tableView->setMinimumHeight(60);
+  setColumnWidths(*m_tableView, {170, 70, 80, 80, 124, 90, 78, 84, 90, 80, 80, 80});
+  connect(m_tableView, &QTableView::clicked, this,
+          [this](const QModelIndex &index) { this->context().selection->setPolicy(m_table->row(index.row()).policy); });
+  connect(m_tableView, &QTableView::activated, this,
+          [this](const QModelIndex &index) { this->context().selection->setPolicy(m_table->row(index.row()).policy); });
+  return m_tableView;
+}
+
+const ChartCanvas *TrafficView::picture() const { return m_chart; }
+bool TrafficView::byMethod() const { return m_by->currentIndex() == Method; }
+
+void TrafficView::refresh() {
+  const RunData::Run *run = shownProfile(context());
+  m_chooser->show(run);
+  const ProfilePoint point = run ? shownPoint(context(), *run) : ProfilePoint();
+  showTable(run, point);
+  m_note->setVisible(run != nullptr);
+  if (run != nullptr) return showChart(*run, point);
+  m_chart->setData({});
+  m_chart->setLegend({});
+  m_chart->setEmptyText(noProfileText());
+}
+
+TrafficView::Piece TrafficView::pieceOf(const std::string &part, double counted, double read, double written) {
+  const QString name = QString::fromStdString(part);
+  return {partTitle(name), partColor(name), counted, read, written, partOrder(name)};
+}
+
+std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::layerPieces(const RunData::Run &run,
+                                                                              ProfilePoint point) const {
+  const PolicyRow *policy = shownProfilePolicy(context(), run);
+  if (policy == nullptr) return {};
+  const ProfileKey key{policy->index, point.context, point.batch};
+  std::map<std::int64_t, Pieces> layers;
+  if (m_parts->isChecked()) {
+    for (const TrafficRow &row : run.traffic)
+      if (!row.part.empty() && profileKey(row) == key)
+        layers[row.layer].push_back(pieceOf(row.part, row.countedBytes, row.measuredRead, row.measuredWrite));
+  } else {
+    const QColor color = methodColor(QString::fromStdString(policy->method));
+    for (const auto &[layer, sum] : trafficByLayer(run.traffic, key))
+      layers[layer].push_back({tr("everything"), color, sum.countedBytes, sum.measuredRead, sum.measuredWrite, 0});
+  }
+  std::vector<std::pair<QString, Pieces>> groups;
+  for (auto &[layer, pieces] : layers)
+    if (layer >= 0) groups.emplace_back(QString::number(layer), std::move(pieces));
+  if (const auto rest = layers.find(-1); rest != layers.end()) groups.emplace_back(tr("rest"), std::move(rest->second));
+  return groups;
+}
+
+std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::methodPieces(const RunData::Run &run,
+                                                                               ProfilePoint point) const {
+  const auto totals = trafficByPolicy(run.traffic, point.context, point.batch);
+  std::vector<std::pair<QString, Pieces>> groups;
+  for (const PolicyRow &policy : run.policies) {
+    Pieces pieces;
+    if (m_parts->isChecked()) {
+      for (const auto &[part, sum] : trafficByPart(run.traffic, {policy.index, point.context, point.batch}))
+        pieces.push_back(pieceOf(part, sum.countedBytes, sum.measuredRead, sum.measuredWrite));
+    } else if (const auto total = totals.find(policy.index); total != totals.end()) {
+      const TrafficSum &sum = total->second;
+      pieces.push_back({tr("everything"), methodColor(QString::fromStdString(policy.method)), sum.countedBytes,
+                        sum.measuredRead, sum.measuredWrite, 0});
+    }
+    if (!pieces.empty()) groups.emplace_back(QString::fromStdString(policy.policy), std::move(pieces));
+  }
+  return groups;
+}
+
+void TrafficView::addGroup(BarChart::Data &data, const QString &title, const Pieces &pieces) const {
+  BarChart::Group group{byMethod() ? shortPolicyTitle(title) : title, {}};
+  BarChart::Bar counted{{}, true, {}}, measured{{}, false, {}};
+  const QString heading = byMethod() ? policyTitle(title) : title == tr("rest") ? tr("Outside the layers") : tr("Layer %1").arg(title);
+  counted.text = tr("<b>%1</b>, counted").arg(heading.toHtmlEscaped());
+  measured.text = tr("<b>%1</b>, measured").arg(heading.toHtmlEscaped());
+  bool any = false;
+  for (const Piece &piece : pieces) {
+    counted.segments.push_back({piece.counted, piece.color});
+    counted.text += QStringLiteral("<br>%1: %2").arg(piece.title, bytesText(piece.counted));
+    if (std::isnan(piece.read)) continue;
+    any = true;
+    measured.segments.push_back({piece.read + piece.written, piece.color});
+    measured.text += tr("<br>%1: %2 read, %3 written").arg(piece.title, bytesText(piece.read), bytesText(piece.written));
+  }
+  group.bars.push_back(std::move(counted));
+  if (any) group.bars.push_back(std::move(measured));
+  data.groups.push_back(std::move(group));
+}
+
+void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
+  auto groups = byMethod() ? methodPieces(run, point) : layerPieces(run, point);
+  for (auto &[title, pieces] : groups) std::ranges::stable_sort(pieces, {}, &Piece::order);
+  BarChart::Data data;
+  m_groups.clear();
+  double most = 0;
+  bool measured = false;
+  for (const auto &[title, pieces] : groups) {
+    addGroup(data, title, pieces);
+    m_groups.push_back(title);
+    for (const BarChart::Bar &bar : data.groups.back().bars) {
+      double bytes = 0;
+      for (const BarChart::Segment &segment : bar.segments) bytes += segment.value;
+      most = std::max(most, bytes);
+      measured = measured || !bar.hatched;
+    }
+    const bool selected = byMethod() ? title == context().selection->policy() : title == QString::number(context().selection->layer());
+    if (selected) data.marked = static_cast<int>(data.groups.size()) - 1;
+  }
+  const ByteUnit unit = byteUnitFor(most);
+  data.unit = unit.bytes;
+  data.xTitle = byMethod() ? tr("Policy") : tr("Layer");
+  data.yTitle = measured ? tr("%1 a step, counted and measured").arg(unit.name) : tr("%1 a step, counted").arg(unit.name);
+  m_chart->setEmptyText(groups.empty() ? tr("No traffic is known at this point yet.\nIt comes when the run has traced a step of it.")
+                                       : QString());
+  m_chart->setData(std::move(data));
+  showLegend(measured, groups);
+  m_note->setText(note(run, measured));
+}
+
+void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups) {
+  std::vector<LegendEntry> entries;
+  const auto add = [&](const QString &text, const QColor &color, bool hatched) {
+    SeriesStyle style{color, Marker::None};
+    style.area = true;
+    style.hatched = hatched;
+    if (std::ranges::none_of(entries, [&](const LegendEntry &e) { return e.text == text; })) entries.push_back({text, style});
+  };
+  const QColor plain = Theme::current().colors().mutedText;
+  add(tr("counted from shapes"), plain, true);
+  if (measured) add(tr("measured in DRAM"), plain, false);
+  if (m_parts->isChecked())
+    for (const auto &[title, pieces] : groups)
+      for (const Piece &piece : pieces) add(piece.title, piece.color, false);
+  m_chart->setLegend(groups.empty() ? std::vector<LegendEntry>() : std::move(entries));
+}
+
+QString TrafficView::note(const RunData::Run &run, bool measured) const {
+  const QString sentence = instrumentSentence(run, "counters");
+  return measured ? tr("Measured by %1").arg(sentence) : tr("Bytes are counted only. %1").arg(sentence);
+}
+
+void TrafficView::showTable(const RunData::Run *run, ProfilePoint point) {
+  m_table->show(run, point, policyTitle);
+  for (int column = 1; column < m_table->columnCount(); ++column)
+    m_tableView->setColumnHidden(column, m_table->rowCount() > 0 && m_table->isEmpty(column));
+  m_tableView->setVisible(m_table->rowCount() > 0);
+  m_tableView->clearSelection();
+  for (int row = 0; row < m_table->rowCount(); ++row)
+    if (m_table->row(row).policy == context().selection->policy()) m_tableView->selectRow(row);
+}
+
+void TrafficView::activate(int item) {
+  const QString &name = m_groups[static_cast<std::size_t>(m_chart->group(item))];
+  bool isLayer = false;
+  const int layer = name.toInt(&isLayer);
+  if (byMethod())
+    context().selection->setPolicy(name);
+  else if (isLayer)
+    context().selection->setLayer(layer);
+}
+
+} // namespace xqs

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+
+#include "plot/bar_chart.h"
+#include "views/view.h"
+
+class QCheckBox;
+class QComboBox;
+class QLabel;
+class QTableView;
+
+namespace xqs {
+
+class ProfileChooser;
+struct TrafficSum;
+class TrafficTable;
+
+/// DRAM bytes of a decoding step by layer and by method, counted from shapes beside measured by counters; below, each policy's
+/// step as figures.
+class TrafficView : public View {
+  Q_OBJECT
+public:
+  TrafficView(const ViewContext &context, QWidget *parent);
+  void refresh() override;
+  void applyTheme() override { refresh(); }
+  const ChartCanvas *picture() const override;
+  const BarChart &chart() const { return *m_chart; }
+
+private:
+  /// One segment of a pair of bars: what was counted and measured of a part, or of everything.
+  struct Piece {
+    QString title;
+    QColor color;
+    double counted = 0, read = 0, written = 0; ///< bytes; read, written NaN: not measured
+    int order = 0;                             ///< in a stack
+  };
+  using Pieces = std::vector<Piece>;
+
+  QWidget *setUpBar();
+  QWidget *setUpTable();
+  bool byMethod() const;
+  static Piece pieceOf(const std::string &part, double counted, double read, double written);
+  void showChart(const RunData::Run &run, ProfilePoint point);
+  std::vector<std::pair<QString, Pieces>> layerPieces(const RunData::Run &run, ProfilePoint point) const;
+  std::vector<std::pair<QString, Pieces>> methodPieces(const RunData::Run &run, ProfilePoint point) const;
+  void addGroup(BarChart::Data &data, const QString &title, const Pieces &pieces) const;
+  void showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups);
+  void showTable(const RunData::Run *run, ProfilePoint point);
+  QString note(const RunData::Run &run, bool measured) const;
+  void activate(int item);
+
+  ProfileChooser *m_chooser = nullptr;
+  QComboBox *m_by = nullptr;
+  QCheckBox *m_parts = nullptr;
+  BarChart *m_chart = nullptr;
+  QLabel *m_note = nullptr;
+  TrafficTable *m_table = nullptr;
+  QTableView *m_tableView = nullptr;
+  std::vector<QString> m_groups; ///< layers, or canonical policies
+};
+
+} // namespace xqs
