@@ -5,6 +5,7 @@
 #include "views/view.h"
 #include "widgets/engine_status.h"
 #include "widgets/experiment_editor.h"
+#include "widgets/instrument_status.h"
 #include "widgets/message_bar.h"
 #include "widgets/policy_editor.h"
 #include "widgets/policy_table_panel.h"
@@ -26,13 +27,14 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include <algorithm>
 #include <utility>
 
 namespace xqs {
 
 namespace {
 
-constexpr int kStateVersion = 1; ///< of the saved dock layout
+constexpr int kStateVersion = 2; ///< of the saved dock layout
 QString stateKey(std::size_t tab) {
   return tab == 0 ? QStringLiteral("window/state") : QStringLiteral("window/state-%1").arg(tab);
 }
@@ -40,18 +42,35 @@ constexpr QSize kSmallestView(240, 150);
 
 QString viewTitle(const ViewInfo &info) { return QCoreApplication::translate("Views", info.title); }
 
+/// The tabs of the centre, by the view in each, and which of them a dock stands around at first.
+constexpr const char *kTabs[] = {"curve", "generation", "timeline"};
+enum Around : unsigned { Curve = 1, Generation = 2, Profile = 4 };
+
 /// Where a dock stands at first. A view that is not listed joins the tabs of the distributions.
 struct Place {
   const char *id;
   Qt::DockWidgetArea area;
   const char *tabOf; ///< null: its own place
+  unsigned around = Curve;
 };
 constexpr Place kPlaces[] = {
-    {"settings", Qt::LeftDockWidgetArea, nullptr},          {"similarity", Qt::RightDockWidgetArea, nullptr},
-    {"distribution", Qt::RightDockWidgetArea, nullptr},     {"layer-error", Qt::RightDockWidgetArea, "similarity"},
-    {"sensitivity", Qt::RightDockWidgetArea, "similarity"}, {"policies", Qt::BottomDockWidgetArea, nullptr},
-    {"runs", Qt::BottomDockWidgetArea, "policies"},         {"log", Qt::BottomDockWidgetArea, "policies"},
+    {"settings", Qt::LeftDockWidgetArea, nullptr, Curve | Generation}, // text side by side needs the width
+    {"similarity", Qt::RightDockWidgetArea, nullptr},
+    {"distribution", Qt::RightDockWidgetArea, nullptr},
+    {"layer-error", Qt::RightDockWidgetArea, "similarity"},
+    {"sensitivity", Qt::RightDockWidgetArea, "similarity"},
+    {"policies", Qt::BottomDockWidgetArea, nullptr},
+    {"runs", Qt::BottomDockWidgetArea, "policies"},
+    {"log", Qt::BottomDockWidgetArea, "policies"},
+    {"traffic", Qt::BottomDockWidgetArea, nullptr, Profile},
+    {"throughput", Qt::BottomDockWidgetArea, nullptr, Profile},
 };
+
+unsigned aroundOf(const QDockWidget &dock) {
+  for (const Place &place : kPlaces)
+    if (dock.objectName() == QLatin1String("dock-") + QLatin1String(place.id)) return place.around;
+  return Curve;
+}
 
 } // namespace
 
@@ -140,7 +159,9 @@ void MainWindow::setUpPanels() {
   auto *runs = new RunListPanel(m_workspace->data(), m_workspace->selection(), this);
   addDock(QStringLiteral("runs"), tr("Runs"), runs);
   connect(runs, &RunListPanel::runActivated, this, [this](const QString &kind) {
-    showView(kind == QLatin1String("generate") ? QStringLiteral("generation") : QStringLiteral("curve"));
+    showView(kind == QLatin1String("generate")  ? QStringLiteral("generation")
+             : kind == QLatin1String("profile") ? QStringLiteral("timeline")
+                                                : QStringLiteral("curve"));
   });
   connect(m_policies, &PolicyTablePanel::policyActivated, &m_settings->policy(), &PolicyEditor::setPolicy);
 }
@@ -153,10 +174,11 @@ void MainWindow::setUpViews() {
     view->setMinimumSize(kSmallestView); // whatever its labels say: the user decides how large a dock is
     if (view->accessibleName().isEmpty()) view->setAccessibleName(viewTitle(info));
     m_views.push_back({&info, view});
-    if (QLatin1String(info.id) == QLatin1String("curve"))
-      m_tabs->addTab(view, viewTitle(info));
-    else if (QLatin1String(info.id) == QLatin1String("generation"))
+    const bool tab = std::ranges::any_of(kTabs, [&](const char *id) { return QLatin1String(id) == QLatin1String(info.id); });
+    if (QLatin1String(info.id) == QLatin1String("generation"))
       m_tabs->addTab(generationPage(view), viewTitle(info));
+    else if (tab)
+      m_tabs->addTab(view, viewTitle(info));
     else
       addDock(QLatin1String(info.id), viewTitle(info), view);
   }
@@ -190,11 +212,13 @@ void MainWindow::placeDocks() {
 }
 
 void MainWindow::setUpTabs() {
-  m_defaultStates.push_back(saveState(kStateVersion));
-  // Text side by side needs the width, and the settings beside it.
-  for (QDockWidget *dock : findChildren<QDockWidget *>(QString(), Qt::FindDirectChildrenOnly))
-    dock->setVisible(dockWidgetArea(dock) == Qt::LeftDockWidgetArea);
-  m_defaultStates.push_back(saveState(kStateVersion));
+  for (int tab = 0; tab < m_tabs->count(); ++tab) {
+    for (QDockWidget *dock : findChildren<QDockWidget *>(QString(), Qt::FindDirectChildrenOnly))
+      dock->setVisible(aroundOf(*dock) & 1U << tab);
+    QDockWidget *traffic = findChild<QDockWidget *>(QStringLiteral("dock-traffic"));
+    if (tab == 2 && traffic) resizeDocks({traffic}, {340}, Qt::Vertical);
+    m_defaultStates.push_back(saveState(kStateVersion));
+  }
   restoreState(m_defaultStates.front(), kStateVersion);
   m_tabStates = m_defaultStates;
   connect(m_tabs, &QTabWidget::currentChanged, this, &MainWindow::tabChanged);
@@ -306,7 +330,10 @@ void MainWindow::setUpStatusBar() {
   m_status = new EngineStatus(m_workspace->engine(), this);
   m_status->setBackendMenu(m_backends);
   statusBar()->addWidget(m_status, 1);
+  auto *instruments = new InstrumentStatus({&m_workspace->data(), &m_workspace->selection()}, this);
+  statusBar()->addPermanentWidget(instruments);
   statusBar()->setSizeGripEnabled(false);
+  connect(instruments, &InstrumentStatus::clicked, this, [this] { showView(QStringLiteral("traffic")); });
   connect(m_status, &EngineStatus::problemsClicked, this, [this] { raiseDock(QStringLiteral("log")); });
 }
 
@@ -337,7 +364,7 @@ void MainWindow::open(const WindowOptions &options) {
     m_workspace->openDemo();
   else
     m_workspace->openFiles(options.files);
-  showOpenedGeneration();
+  showOpenedRuns();
   if (m_remember) m_workspace->engine().setBackend(rememberedBackend());
   if (options.startEngine) m_workspace->startEngine(options.model, options.text);
 }

@@ -68,7 +68,7 @@ private:
   QWidget *generationPage(View *view);
   void tabChanged(int tab);
   void showGenerationState();
-  void showOpenedGeneration();
+  void showOpenedRuns();
   void setUpPanels();
   void placeDocks();
   void setUpTools();

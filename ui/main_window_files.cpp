@@ -17,6 +17,8 @@
 #include <QPainter>
 #include <QSaveFile>
 
+#include <algorithm>
+
 namespace xqs {
 
 namespace {
@@ -58,7 +60,20 @@ void MainWindow::openFiles() {
   const QStringList files = QFileDialog::getOpenFileNames(this, tr("Open results"), {}, tr("XQScope results (*.xqs)"));
   if (files.isEmpty()) return;
   m_workspace->openFiles(files);
-  showOpenedGeneration();
+  showOpenedRuns();
+}
+
+/// Where all that was opened is of one kind, its view comes to the front.
+void MainWindow::showOpenedRuns() {
+  const auto &runs = m_workspace->selection().runs();
+  const auto all = [&](const char *kind) {
+    return !runs.empty() && std::ranges::all_of(runs, [&](RunData::Key key) {
+      const RunData::Run *run = m_workspace->data().find(key);
+      return run && run->row.kind == kind;
+    });
+  };
+  if (all("generate")) showView(QStringLiteral("generation"));
+  if (all("profile")) showView(QStringLiteral("timeline"));
 }
 
 void MainWindow::openModel() {

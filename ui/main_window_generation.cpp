@@ -10,8 +10,6 @@
 
 #include <QVBoxLayout>
 
-#include <algorithm>
-
 namespace xqs {
 
 QWidget *MainWindow::generationPage(View *view) {
@@ -66,15 +64,6 @@ void MainWindow::showGenerationState() {
   case Engine::Stopped: obstacle = tr("No engine is running: recorded generations can be viewed, none can be made."); break;
   }
   m_generation->setEngine(obstacle, m_generating);
-}
-
-void MainWindow::showOpenedGeneration() {
-  const auto &runs = m_workspace->selection().runs();
-  const bool only = !runs.empty() && std::all_of(runs.begin(), runs.end(), [this](RunData::Key key) {
-    const RunData::Run *run = m_workspace->data().find(key);
-    return run && run->row.kind == "generate";
-  });
-  if (only) showView(QStringLiteral("generation"));
 }
 
 } // namespace xqs

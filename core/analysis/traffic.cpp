@@ -60,6 +60,8 @@ bool isCachePart(const std::string &part) {
 void TrafficSum::add(const TrafficRow &row) {
   seconds += row.seconds, countedBytes += row.countedBytes, countedFlops += row.countedFlops;
   measuredSeconds += row.measuredSeconds, measuredRead += row.measuredRead, measuredWrite += row.measuredWrite;
+  cacheAccesses += row.cacheAccesses, cacheMisses += row.cacheMisses, cycles += row.cycles;
+  cacheHits += row.cacheAccesses * row.cacheHitRate;
 }
 
 std::map<std::int64_t, TrafficSum> trafficByLayer(const std::vector<TrafficRow> &rows, const ProfileKey &key) {

@@ -20,39 +20,54 @@ Column column(const QString &title, const QString &tip, double (*value)(const Ro
   return {title, tip, [=](const Row &r) { return text(value(r)); }, [=](const Row &r) { return value(r); }, {}};
 }
 
-QString number(double value) { return formatNumber(value); }
+/// Of what the layers say together; NaN where they say nothing.
+double of(const Row &r, double (*value)(const TrafficSum &)) { return r.layers ? value(*r.layers) : std::nan(""); }
 QString signedPercent(double value) {
-  return std::isnan(value) ? formatNumber(value) : QString(value >= 0 ? QLatin1String("+") : QLatin1String()) + formatPercent(value);
+  return std::isnan(value) ? formatNumber(value)
+                           : QString(value >= 0 ? QLatin1String("+") : QLatin1String()) + formatPercent(value);
 }
 
 std::vector<Column> columns() {
   const auto tr = [](const char *text) { return TrafficTable::tr(text); };
-  std::vector<Column> list{
-      {tr("Policy"), tr("Its step at the chosen point"), [](const Row &r) { return r.title; }, {}, [](const Row &r) { return r.policy; }}};
-  list.push_back(column(tr("Step (ms)"), tr("Median of whole steps, all instruments off"),
-                        [](const Row &r) { return r.step.seconds; }, milliseconds));
-  list.push_back(column(tr("Counted"), tr("Bytes of a traced step, counted from shapes"),
-                        [](const Row &r) { return r.step.countedBytes; }, bytes));
-  list.push_back(column(tr("Measured"), tr("Bytes that DRAM read and wrote in a whole step, measured by counters"),
-                        [](const Row &r) { return r.step.measuredRead + r.step.measuredWrite; }, bytes));
-  list.push_back(column(tr("Measured / counted"), tr("Measured over counted bytes, of the layers"),
-                        [](const Row &r) { return r.layers.ratio(); }, formatRatio));
-  list.push_back(column(tr("Layers / step"),
-                        tr("How far the measured sum over layers is from the whole step, which was measured by itself"),
-                        [](const Row &r) { return r.layersBesideStep; }, signedPercent));
-  list.push_back(column(tr("Cache (ms)"), tr("Operations that write, rebuild and read the cache, from the timeline"),
-                        [](const Row &r) { return r.trade.cache.seconds; }, milliseconds));
-  list.push_back(column(tr("Rebuild (ms)"), tr("What those take beyond FP16's: rebuilding less what fewer bytes save"),
-                        [](const Row &r) { return r.trade.extraSeconds; }, milliseconds));
-  list.push_back(column(tr("Cache misses"),
-                        tr("GPU: sectors of 32 bytes that L2 filled from memory. CPU: misses of the last-level cache. Measured"),
-                        [](const Row &r) { return r.layers.cacheMisses; }, formatCount));
-  list.push_back(column(tr("Accesses"), tr("GPU: sectors at L2. CPU: references to the last-level cache. Measured"),
-                        [](const Row &r) { return r.layers.cacheAccesses; }, formatCount));
-  list.push_back(column(tr("L2 hit rate"), tr("Measured by a counter of its own"),
-                        [](const Row &r) { return r.layers.cacheHitRate(); }, formatPercent));
-  list.push_back(column(tr("Cycles"), tr("GPU: mean active cycles of an SM. CPU: of this process's threads. Measured"),
-                        [](const Row &r) { return r.layers.cycles; }, formatCount));
+  std::vector<Column> list{{tr("Policy"),
+                            tr("Its step at the chosen point"),
+                            [](const Row &r) { return r.title; },
+                            {},
+                            [](const Row &r) { return r.policy; }}};
+  list.push_back(column(
+      tr("Step (ms)"), tr("Median of whole steps, all instruments off"), [](const Row &r) { return r.step.seconds; },
+      milliseconds));
+  list.push_back(column(
+      tr("Counted"), tr("Bytes of a traced step, counted from shapes"), [](const Row &r) { return r.step.countedBytes; },
+      bytes));
+  list.push_back(column(
+      tr("Measured"), tr("Bytes that DRAM read and wrote in a whole step, measured by counters"),
+      [](const Row &r) { return r.step.measuredRead + r.step.measuredWrite; }, bytes));
+  list.push_back(column(
+      tr("Measured / counted"), tr("Measured over counted bytes, of the layers"),
+      [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.ratio(); }); }, formatRatio));
+  list.push_back(column(
+      tr("Layers / step"), tr("How far the measured sum over layers is from the whole step, which was measured by itself"),
+      [](const Row &r) { return r.layersBesideStep; }, signedPercent));
+  list.push_back(column(
+      tr("Cache (ms)"), tr("Operations that write, rebuild and read the cache, from the timeline"),
+      [](const Row &r) { return r.trade.cache.seconds; }, milliseconds));
+  list.push_back(column(
+      tr("Rebuild (ms)"), tr("What those take beyond FP16's: rebuilding less what fewer bytes save"),
+      [](const Row &r) { return r.trade.extraSeconds; }, milliseconds));
+  list.push_back(column(
+      tr("Cache misses"),
+      tr("GPU: sectors of 32 bytes that L2 filled from memory. CPU: misses of the last-level cache. Measured"),
+      [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cacheMisses; }); }, formatCount));
+  list.push_back(column(
+      tr("Accesses"), tr("GPU: sectors at L2. CPU: references to the last-level cache. Measured"),
+      [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cacheAccesses; }); }, formatCount));
+  list.push_back(column(
+      tr("L2 hit rate"), tr("Measured by a counter of its own"),
+      [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cacheHitRate(); }); }, formatPercent));
+  list.push_back(column(
+      tr("Cycles"), tr("GPU: mean active cycles of an SM. CPU: of this process's threads. Measured"),
+      [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cycles; }); }, formatCount));
   return list;
 }
 
@@ -70,7 +85,6 @@ void TrafficTable::show(const RunData::Run *run, ProfilePoint point,
       const QString policy = QString::fromStdString(trade.policy);
       Row row{policy, titleOf(policy), trade.step, {}, layersBesideStep(trade.step, run->traffic), {}};
       if (const auto sum = sums.find(trade.key.policy); sum != sums.end()) row.layers = sum->second;
-      else row.layers = TrafficSum::none();
       row.trade = std::move(trade);
       list.push_back(std::move(row));
     }
@@ -80,7 +94,8 @@ void TrafficTable::show(const RunData::Run *run, ProfilePoint point,
 
 bool TrafficTable::isEmpty(int column) const {
   for (int r = 0; r < rowCount(); ++r)
-    if (const QVariant value = data(index(r, column), SortRole); value.typeId() != QMetaType::Double || !std::isnan(value.toDouble()))
+    if (const QVariant value = data(index(r, column), SortRole);
+        value.typeId() != QMetaType::Double || !std::isnan(value.toDouble()))
       return false;
   return true;
 }

@@ -5,6 +5,8 @@
 #include "models/run_data.h"
 #include "models/table_model.h"
 
+#include <optional>
+
 namespace xqs {
 
 /// One policy's whole step at a point.
@@ -12,8 +14,8 @@ struct TrafficTableRow {
   QString policy; ///< canonical
   QString title;
   StepRow step;
-  TrafficSum layers;           ///< sums over the layers
-  double layersBesideStep = 0; ///< relative; NaN: not measured
+  std::optional<TrafficSum> layers; ///< sums over the layers; none: no traffic is known
+  double layersBesideStep = 0;      ///< relative; NaN: not measured
   TradePoint trade;
 };
 

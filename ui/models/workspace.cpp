@@ -18,6 +18,7 @@
 #include <QStandardPaths>
 #include <QThreadPool>
 
+#include <array>
 #include <fstream>
 #include <utility>
 
@@ -48,7 +49,11 @@ void writeFile(const QString &file, const std::string &bytes) {
     throw Error(Code::StoreUnwritable, file.toStdString() + " cannot be written; choose another folder or free disk space");
 }
 
-bool isGeneration(const RunData::Run &run) { return run.row.kind == "generate"; }
+/// Runs whose views do not show those of the other groups: choosing one hides only its own kind.
+enum Group : std::size_t { Scores, Generations, Profiles, GroupCount };
+Group groupOf(const RunData::Run &run) {
+  return run.row.kind == "generate" ? Generations : run.row.kind == "profile" ? Profiles : Scores;
+}
 
 QJsonObject toQt(const nlohmann::json &json) {
   return QJsonDocument::fromJson(QByteArray::fromStdString(json.dump())).object();
@@ -113,12 +118,13 @@ void Workspace::openFiles(const QStringList &files) {
   for (const QString &file : files) {
     if (!m_data.open(file)) continue;
     const int index = static_cast<int>(m_data.files().indexOf(QFileInfo(file).absoluteFilePath()));
-    const RunData::Run *newest = nullptr, *generation = nullptr;
+    std::array<const RunData::Run *, GroupCount> newest{};
     for (const RunData::Run *run : m_data.runs())
-      if (run->key.file == index && run->row.kind != "preview") (isGeneration(*run) ? generation : newest) = run;
-    for (const RunData::Run *run : {newest, generation})
+      if (run->key.file == index && run->row.kind != "preview") newest[groupOf(*run)] = run;
+    for (const RunData::Run *run : newest)
       if (run) shown.push_back(run->key);
-    if (!newest && !generation) Q_EMIT message(Severity::Info, tr("%1 holds no run yet.").arg(file));
+    if (newest == std::array<const RunData::Run *, GroupCount>{})
+      Q_EMIT message(Severity::Info, tr("%1 holds no run yet.").arg(file));
   }
   if (!shown.empty()) m_selection.setRuns(std::move(shown));
   Q_EMIT shapeChanged();
@@ -161,9 +167,9 @@ void Workspace::showRun(qint64 run) {
   if (!m_data.open(m_runStore)) return;
   m_data.poll();
   std::vector<RunData::Key> keys{{static_cast<int>(m_data.files().indexOf(m_runStore)), run}};
-  if (const RunData::Run *started = m_data.find(keys.front()); started && isGeneration(*started))
-    for (const RunData::Key &key : m_selection.runs()) // a generation hides no curve
-      if (const RunData::Run *other = m_data.find(key); other && !isGeneration(*other)) keys.push_back(key);
+  if (const RunData::Run *started = m_data.find(keys.front()))
+    for (const RunData::Key &key : m_selection.runs()) // a generation hides no curve, a profile neither
+      if (const RunData::Run *other = m_data.find(key); other && groupOf(*other) != groupOf(*started)) keys.push_back(key);
   m_selection.setRuns(std::move(keys));
 }
 

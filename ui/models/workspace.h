@@ -36,7 +36,7 @@ public:
   bool openDemo();
   /// A copy of the recorded run: gone when the program ends.
   bool isDemo(const QString &file) const { return m_demoFolder.isValid() && file.startsWith(m_demoFolder.path()); }
-  /// Adds files and shows their newest runs, and of those of kind "generate" the newest too.
+  /// Adds files and shows their newest runs: of scores, of generations and of profiles.
   void openFiles(const QStringList &files);
   /// Starts the engine and opens model and text in the background.
   void startEngine(const QString &model, const QString &text);

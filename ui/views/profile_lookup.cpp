@@ -61,13 +61,6 @@ const InstrumentRow *findInstrument(const RunData::Run &run, std::string_view in
   return result;
 }
 
-const PeakRow *findPeak(const RunData::Run &run, std::string_view name) {
-  const PeakRow *result = nullptr;
-  for (const PeakRow &row : run.peaks)
-    if (row.name == name) result = &row;
-  return result;
-}
-
 QString noProfileText() {
   return tr("No profile yet.\nRun > Profile decoding… records one; File > Open shows a finished one.");
 }

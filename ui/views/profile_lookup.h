@@ -26,7 +26,6 @@ QString pointTitle(ProfilePoint point);
 /// The latest row, null where there is none.
 const StepRow *findStep(const RunData::Run &run, std::int64_t policy, ProfilePoint point);
 const InstrumentRow *findInstrument(const RunData::Run &run, std::string_view instrument);
-const PeakRow *findPeak(const RunData::Run &run, std::string_view name);
 
 /// Said by every view of a profile while there is none.
 QString noProfileText();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/throughput_view.h"
 
+#include "analysis/traffic.h"
 #include "plot/bar_chart.h"
 #include "plot/format.h"
 #include "plot/strip_chart.h"
@@ -32,9 +33,7 @@ std::vector<float> floats(const Blob &blob) {
 }
 
 /// "Copy peak 4.1 TB/s, measured".
-QString peakText(const PeakRow &peak) {
-  return ThroughputView::tr("copy peak %1, measured").arg(formatRate(peak.value));
-}
+QString peakText(const PeakRow &peak) { return ThroughputView::tr("copy peak %1, measured").arg(formatRate(peak.value)); }
 
 } // namespace
 
@@ -49,7 +48,8 @@ ThroughputView::ThroughputView(const ViewContext &context, QWidget *parent) : Vi
   m_strip->setTitles(tr("read, measured"), tr("written, measured"), tr("most in a pixel"));
   m_bars = new BarChart;
   m_bars->setAccessibleName(tr("Counted throughput of steps"));
-  m_bars->setAccessibleDescription(tr("Counted bytes of a step over its time, for each point and policy; left and right move"));
+  m_bars->setAccessibleDescription(
+      tr("Counted bytes of a step over its time, for each point and policy; left and right move"));
   m_pages = new QStackedWidget;
   m_pages->addWidget(m_strip);
   m_pages->addWidget(m_bars);
@@ -98,10 +98,10 @@ void ThroughputView::refresh() {
   m_span->setVisible(sampled);
   m_note->setVisible(run != nullptr);
   if (run == nullptr) return showNothing();
-  if (sampled)
-    showSamples(*run);
-  else
-    showCounted(*run);
+  fillBars(*run);
+  if (sampled) return showSamples(*run);
+  m_note->setText(
+      tr("Counted bytes of a step over its time; nothing was sampled. %1").arg(instrumentSentence(*run, "sampling")));
 }
 
 void ThroughputView::showSamples(const RunData::Run &run) {
@@ -113,15 +113,16 @@ void ThroughputView::showSamples(const RunData::Run &run) {
     m_strip->append({title, static_cast<double>(row.startNs) / kGiga, static_cast<double>(row.intervalNs) / kGiga,
                      floats(row.read), floats(row.write)});
   }
-  const PeakRow *peak = findPeak(run, "copy");
+  const PeakRow *peak = peakOf(run.peaks, "copy");
   m_strip->setPeak(peak ? peak->value : std::nan(""), peak ? peakText(*peak) : QString());
   m_strip->setShownSeconds(kSpans[m_span->currentIndex()]);
   m_strip->setEmptyText({});
   m_strip->rescale();
-  m_note->setText(tr("Measured, of the whole device, other processes' traffic included. %1").arg(instrumentSentence(run, "sampling")));
+  m_note->setText(
+      tr("Measured, of the whole device, other processes' traffic included. %1").arg(instrumentSentence(run, "sampling")));
 }
 
-void ThroughputView::showCounted(const RunData::Run &run) {
+void ThroughputView::fillBars(const RunData::Run &run) {
   BarChart::Data data;
   std::vector<LegendEntry> legend;
   for (const ProfilePoint point : profilePoints(run)) {
@@ -146,12 +147,11 @@ void ThroughputView::showCounted(const RunData::Run &run) {
   data.xTitle = tr("tokens × batch");
   data.yTitle = tr("GB/s, counted");
   data.unit = kGiga;
-  if (const PeakRow *peak = findPeak(run, "copy")) data.limit = peak->value, data.limitText = peakText(*peak);
+  if (const PeakRow *peak = peakOf(run.peaks, "copy")) data.limit = peak->value, data.limitText = peakText(*peak);
   m_bars->setEmptyText(data.groups.empty() ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
                                            : QString());
   m_bars->setData(std::move(data));
   m_bars->setLegend(std::move(legend));
-  m_note->setText(tr("Counted bytes of a step over its time; nothing was sampled. %1").arg(instrumentSentence(run, "sampling")));
 }
 
 } // namespace xqs

@@ -25,7 +25,7 @@ public:
 private:
   void showNothing();
   void showSamples(const RunData::Run &run);
-  void showCounted(const RunData::Run &run);
+  void fillBars(const RunData::Run &run);
   QString policyName(const RunData::Run &run, std::int64_t index, bool brief) const;
 
   QComboBox *m_span = nullptr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/timeline_view.h"
 
+#include "analysis/traffic.h"
 #include "plot/format.h"
 #include "plot/part_style.h"
 #include "theme.h"
@@ -22,14 +23,13 @@ namespace xqs {
 
 namespace {
 
-constexpr int kNone = -2, kOthers = -1;          ///< of the box "against"; else a policy's index
-constexpr int kAllLayers = -2, kNoLayer = -1;    ///< of the box "layer"; else a layer
+constexpr int kNone = -2, kOthers = -1;                           ///< of the box "against"; else a policy's index
+constexpr int kAllLayers = -2, kNoLayer = -1;                     ///< of the box "layer"; else a layer
 constexpr const char *kQueues[] = {"compute", "copy", "rebuild"}; ///< enum Queue
 
 QString queueTitle(std::int64_t queue) {
-  return queue >= 0 && queue < static_cast<std::int64_t>(std::size(kQueues))
-             ? TimelineView::tr(kQueues[queue])
-             : TimelineView::tr("queue %1").arg(queue);
+  return queue >= 0 && queue < static_cast<std::int64_t>(std::size(kQueues)) ? TimelineView::tr(kQueues[queue])
+                                                                             : TimelineView::tr("queue %1").arg(queue);
 }
 
 QString layerTitle(std::int64_t layer) {
@@ -135,8 +135,12 @@ void TimelineView::refresh() {
     return m_chart->setEmptyText(noProfileText());
   }
   m_source->setText(sourceText(*run));
-  const Shown shown{run->key,         shownPoint(context(), *run), chosenPolicies(*run), m_layer->currentData().toInt(),
-                    run->kernels.size(), run->steps.size()};
+  const Shown shown{run->key,
+                    shownPoint(context(), *run),
+                    chosenPolicies(*run),
+                    m_layer->currentData().toInt(),
+                    run->kernels.size(),
+                    run->steps.size()};
   if (shown == m_shown) return;
   const bool other = shown.run != m_shown.run || shown.point != m_shown.point || shown.layer != m_shown.layer ||
                      shown.policies.empty() || m_shown.policies.empty() || shown.policies[0] != m_shown.policies[0];
@@ -195,8 +199,8 @@ void TimelineView::addBars(TimelineChart::Data &data, const RunData::Run &run, c
   lane(Lane::Kind::Heading, heading(run, step));
   const int layers = lane(Lane::Kind::Layers, tr("layer"));
   for (const LayerSpan &span : step.layers) {
-    data.bars.push_back({static_cast<double>(span.startNs), static_cast<double>(span.endNs - span.startNs), layers, 0,
-                         matches(span.layer)});
+    data.bars.push_back(
+        {static_cast<double>(span.startNs), static_cast<double>(span.endNs - span.startNs), layers, 0, matches(span.layer)});
     m_sources.push_back({index, std::nullopt, span});
   }
   std::map<std::int64_t, std::vector<std::size_t>> queues;
@@ -247,18 +251,20 @@ QString TimelineView::launchText(const RunData::Run &run, const Step &step, cons
   const auto time = [](std::int64_t ns) { return formatNanoseconds(static_cast<double>(ns)); };
   QString text = tr("<b>%1</b> for %2").arg(html(launch.operation), partTitle(QString::fromStdString(launch.part)));
   if (!launch.launch.empty()) text += tr("<br>Function: %1").arg(html(launch.launch));
-  text += QStringLiteral("<br>") +
-          tr("%1, %2, %3 queue")
-              .arg(layerTitle(launch.layer), launch.lane < 0 ? tr("all sequences") : tr("sequence %1").arg(launch.lane),
-                   queueTitle(launch.queue));
+  text += QStringLiteral("<br>") + tr("%1, %2, %3 queue")
+                                       .arg(layerTitle(launch.layer),
+                                            launch.lane < 0 ? tr("all sequences") : tr("sequence %1").arg(launch.lane),
+                                            queueTitle(launch.queue));
   text += tr("<br>From %1, for %2").arg(time(launch.startNs), time(launch.durationNs));
   const OperationTime &operation = step.operations.at(launch.call);
-  if (operation.launches > 1) text += tr("<br>One of %1 launches, together %2").arg(operation.launches).arg(time(operation.nanoseconds));
+  if (operation.launches > 1)
+    text += tr("<br>One of %1 launches, together %2").arg(operation.launches).arg(time(operation.nanoseconds));
   if (!(operation.countedBytes > 0)) return text + tr("<br>No bytes are counted for it");
   text += tr("<br>Counted: %1 · %2")
               .arg(formatBytes(static_cast<std::int64_t>(operation.countedBytes)), formatRate(operation.bytesPerSecond()));
-  if (const PeakRow *peak = findPeak(run, "copy"); peak && peak->value > 0)
-    text += tr("<br>%1 of the copy peak, %2 measured").arg(formatPercent(operation.bytesPerSecond() / peak->value), formatRate(peak->value));
+  if (const PeakRow *peak = peakOf(run.peaks, "copy"); peak && peak->value > 0)
+    text += tr("<br>%1 of the copy peak, %2 measured")
+                .arg(formatPercent(operation.bytesPerSecond() / peak->value), formatRate(peak->value));
   return text;
 }
 

@@ -6,6 +6,9 @@
 #include "views/log_view.h"
 #include "views/sensitivity_view.h"
 #include "views/similarity_view.h"
+#include "views/throughput_view.h"
+#include "views/timeline_view.h"
+#include "views/traffic_view.h"
 
 #include <QtGlobal>
 
@@ -22,6 +25,9 @@ constexpr ViewInfo kViews[] = {
     {"layer-error", QT_TRANSLATE_NOOP("Views", "Error by layer"), "curve", make<LayerErrorView>},
     {"sensitivity", QT_TRANSLATE_NOOP("Views", "Sensitivity"), "heatmap", make<SensitivityView>},
     {"generation", QT_TRANSLATE_NOOP("Views", "Generation"), "log", make<GenerationView>},
+    {"timeline", QT_TRANSLATE_NOOP("Views", "Timeline of a step"), "timeline", make<TimelineView>},
+    {"traffic", QT_TRANSLATE_NOOP("Views", "Traffic"), "traffic", make<TrafficView>},
+    {"throughput", QT_TRANSLATE_NOOP("Views", "Throughput"), "throughput", make<ThroughputView>},
     {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
 };
 

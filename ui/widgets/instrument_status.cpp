@@ -9,6 +9,9 @@
 #include <QHBoxLayout>
 #include <QToolButton>
 
+#include <algorithm>
+#include <cmath>
+
 namespace xqs {
 
 namespace {
@@ -20,10 +23,30 @@ QString instrumentTitle(const std::string &name) {
   return QString::fromStdString(name);
 }
 
-bool isReady(const std::vector<InstrumentRow> &rows, Instrument instrument) {
-  for (const InstrumentRow &row : rows)
-    if (row.instrument == instrumentName(instrument)) return row.state == instrumentStateName(InstrumentState::Ready);
-  return false;
+/// Whether counters have told the bytes of a step; a run without a step does not know yet.
+enum class Bytes : std::uint8_t { Unknown, Counted, Measured };
+Bytes bytesOf(const RunData::Run &run) {
+  if (run.steps.empty()) return Bytes::Unknown;
+  const bool measured = std::ranges::any_of(run.steps, [](const StepRow &row) { return !std::isnan(row.measuredRead); });
+  return measured ? Bytes::Measured : Bytes::Counted;
+}
+
+struct Badge {
+  QString text, meaning;
+  QColor color;
+};
+Badge badgeOf(Bytes bytes) {
+  const Theme::Colors &colors = Theme::current().colors();
+  switch (bytes) {
+  case Bytes::Measured:
+    return {InstrumentStatus::tr("● measured"), InstrumentStatus::tr("Bytes of the shown profile are measured"),
+            colors.good};
+  case Bytes::Counted:
+    return {InstrumentStatus::tr("○ counted"), InstrumentStatus::tr("Bytes of the shown profile are counted, not measured"),
+            colors.warning};
+  case Bytes::Unknown: break;
+  }
+  return {InstrumentStatus::tr("instruments"), InstrumentStatus::tr("What the shown profile can measure"), colors.text};
 }
 
 } // namespace
@@ -46,21 +69,18 @@ void InstrumentStatus::showState() {
   const RunData::Run *run = shownProfile(m_context);
   setVisible(run != nullptr && !run->instruments.empty());
   if (isHidden()) return;
-  const std::vector<InstrumentRow> rows = lastInstruments(run->instruments);
-  const bool measured = isReady(rows, Instrument::Counters);
   QStringList lines;
-  for (const InstrumentRow &row : rows) {
-    const QString source = row.source.empty() ? QString::fromStdString(row.state) : QString::fromStdString(row.source);
+  for (const InstrumentRow &row : lastInstruments(run->instruments)) {
+    const QString source = QString::fromStdString(row.source.empty() ? row.state : row.source);
     lines << tr("%1 (%2): %3").arg(instrumentTitle(row.instrument), source, QString::fromStdString(row.sentence));
     if (row.dropped > 0) lines.back() += tr(" %1 records were dropped.").arg(row.dropped);
   }
-  m_badge->setText(measured ? tr("● measured") : tr("○ counted"));
-  m_badge->setToolTip(lines.join(u'\n'));
-  m_badge->setAccessibleName(measured ? tr("Bytes of the shown profile are measured")
-                                      : tr("Bytes of the shown profile are counted, not measured"));
+  const Badge badge = badgeOf(bytesOf(*run));
+  m_badge->setText(badge.text);
+  m_badge->setToolTip(badge.meaning + QStringLiteral(".\n") + lines.join(u'\n'));
+  m_badge->setAccessibleName(badge.meaning);
   m_badge->setAccessibleDescription(lines.join(u' '));
-  const Theme::Colors &colors = Theme::current().colors();
-  m_badge->setStyleSheet(QStringLiteral("QToolButton { color: %1; }").arg((measured ? colors.good : colors.warning).name()));
+  m_badge->setStyleSheet(QStringLiteral("QToolButton { color: %1; }").arg(badge.color.name()));
 }
 
 } // namespace xqs

@@ -2,6 +2,7 @@
 #include "plot/chart_canvas.h"
 #include "theme.h"
 #include "ui/support/qt_messages.h"
+#include "ui/views/sample_profile.h"
 #include "ui/views/sample_store.h"
 #include "views/curve_view.h"
 #include "views/generation_column.h"
@@ -73,6 +74,7 @@ TEST_P(EveryView, SurvivesThemesSizesMouseAndKeys) {
     for (int i = 0; i < runs; ++i) store.addRun({.windows = 1 + i, .scale = 1 + 0.2 * i, .finished = i > 0});
     store.addPreview("xquant:bits=3,group=64");
     store.addGeneration();
+    test::addProfile(store.store(), {.layers = 4});
     desk.open(store);
     for (const RunData::Run *run : desk.data.runs())
       if (run->row.kind == "eval" && run->row.id != isolated) keys.push_back(run->key);
@@ -124,6 +126,7 @@ TEST_P(EveryView, ChartsHaveANameAndARoleForScreenReaders) {
   store.addSensitivity();
   store.addRun();
   store.addGeneration();
+  test::addProfile(store.store(), {.layers = 4});
   Desk desk;
   desk.open(store);
   const auto view = shown(info(), desk.context);

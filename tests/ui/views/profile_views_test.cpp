@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The views of a profile: what they show is what the rows say.
+#include "analysis/traffic.h"
+#include "plot/format.h"
+#include "plot/part_style.h"
+#include "plot/strip_chart.h"
+#include "theme.h"
+#include "ui/support/qt_messages.h"
+#include "ui/views/sample_profile.h"
+#include "ui/views/sample_store.h"
+#include "views/run_lookup.h"
+#include "views/throughput_view.h"
+#include "views/timeline_view.h"
+#include "views/traffic_view.h"
+#include "widgets/instrument_status.h"
+
+#include <QAccessible>
+#include <QCheckBox>
+#include <QComboBox>
+#include <QLabel>
+#include <QTableView>
+#include <QTest>
+#include <QToolButton>
+#include <QWheelEvent>
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+namespace xqs {
+namespace {
+
+constexpr test::ProfileOptions kGpu{.gpu = true, .layers = 8}, kCpu{.gpu = false, .layers = 6};
+
+template <class V> class ProfileView : public testing::Test {
+protected:
+  void open() {
+    m_store.store().flush();
+    ASSERT_TRUE(m_data.open(m_store.path()));
+    m_data.poll();
+    m_view = std::make_unique<V>(ViewContext{&m_data, &m_selection}, nullptr);
+    m_view->resize(1000, 560);
+    m_view->show();
+    ASSERT_TRUE(QTest::qWaitForWindowExposed(m_view.get()));
+  }
+  const RunData::Run &run() const { return *m_data.runs().back(); }
+  template <class W> W *part(const char *name) const { return m_view->template findChild<W *>(QLatin1String(name)); }
+  std::string note(const char *name = "note") const { return part<QLabel>(name)->text().toStdString(); }
+  void choose(const char *box, int index) { part<QComboBox>(box)->setCurrentIndex(index); }
+  void choose(const char *box, const QString &text) {
+    const int index = part<QComboBox>(box)->findText(text, Qt::MatchContains);
+    ASSERT_GE(index, 0) << text.toStdString();
+    choose(box, index);
+    QTest::qWait(60); // a shared selection comes back through a timer
+  }
+
+  test::SampleStore m_store;
+  RunData m_data;
+  Selection m_selection;
+  std::unique_ptr<V> m_view;
+  const test::ExpectMessage m_tooltip{QStringLiteral("raise()")}; // the offscreen platform, of every tooltip
+};
+
+// Timeline ----------------------------------------------------------------------------------------------------------------
+
+class TimelineOf : public ProfileView<TimelineView> {
+protected:
+  TimelineChart &chart() { return const_cast<TimelineChart &>(m_view->chart()); }
+  using Kind = TimelineChart::Lane::Kind;
+  Kind kind(const TimelineChart::Bar &bar) { return chart().timeline().lanes[static_cast<std::size_t>(bar.lane)].kind; }
+  /// Bars of launches, without the spans of layers.
+  std::vector<int> launches() {
+    std::vector<int> found;
+    for (int i = 0; i < chart().itemCount(); ++i)
+      if (kind(bar(i)) == Kind::Queue) found.push_back(i);
+    return found;
+  }
+  const TimelineChart::Bar &bar(int item) { return chart().timeline().bars[static_cast<std::size_t>(item)]; }
+  int lanes(Kind kind) {
+    const auto &all = chart().timeline().lanes;
+    return static_cast<int>(std::ranges::count(all, kind, &TimelineChart::Lane::kind));
+  }
+  double nsAt(double x) {
+    const QRectF lanes = chart().lanesRect();
+    return chart().visible().min + (x - lanes.left()) / lanes.width() * chart().visible().span();
+  }
+  void wheel(QPointF at, int notches) {
+    QWheelEvent event(at, chart().mapToGlobal(at), {}, {0, 120 * notches}, Qt::NoButton, Qt::NoModifier, Qt::NoScrollPhase,
+                      false);
+    QApplication::sendEvent(&chart(), &event);
+  }
+};
+
+TEST_F(TimelineOf, EveryLaunchOfTheStepIsABarWhereItsRowSays) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const StepKernels step = stepKernels(run().kernels, 0, 2048, 1);
+  const std::vector<int> bars = launches();
+  ASSERT_EQ(bars.size(), step.size());
+  for (std::size_t i = 0; i < step.size(); ++i) {
+    EXPECT_EQ(bar(bars[i]).startNs, static_cast<double>(step[i]->startNs));
+    EXPECT_EQ(bar(bars[i]).durationNs, static_cast<double>(step[i]->durationNs));
+    const auto &part = chart().timeline().parts[static_cast<std::size_t>(bar(bars[i]).part)];
+    EXPECT_EQ(part.title, partTitle(QString::fromStdString(step[i]->part)));
+    EXPECT_EQ(part.color, partColor(QString::fromStdString(step[i]->part)));
+  }
+  EXPECT_EQ(lanes(Kind::Queue), 1) << "FP16 has nothing to rebuild";
+  EXPECT_DOUBLE_EQ(chart().visible().max, static_cast<double>(stepLength(step)));
+}
+
+TEST_F(TimelineOf, TheLegendHasTimeAndShareOfEachPart) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const std::vector<PartTime> times = partTimes(stepKernels(run().kernels, 0, 2048, 1));
+  const auto &parts = chart().timeline().parts;
+  ASSERT_EQ(parts.size(), times.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    EXPECT_EQ(parts[i].time, formatNanoseconds(static_cast<double>(times[i].nanoseconds)));
+    EXPECT_EQ(parts[i].share, formatPercent(times[i].share));
+  }
+}
+
+TEST_F(TimelineOf, HoverSaysOperationFunctionPlaceTimeAndCountedBytesAgainstThePeak) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  choose("policy", QStringLiteral("XQuant · "));
+  EXPECT_EQ(lanes(Kind::Queue), 2) << "compute and rebuild";
+  int rebuild = -1;
+  for (const int item : launches())
+    if (chart().itemText(item).contains(QLatin1String("rebuild_keys")) && rebuild < 0) rebuild = item;
+  ASSERT_GE(rebuild, 0);
+  const std::string text = chart().itemText(rebuild).toStdString();
+  const double bytes = 0.4 * 1152 * 2048; // of the operation, not of one of its four launches
+  for (const std::string &part : {std::string("<b>rebuild</b> for attend"), std::string("rebuild_keys&lt;2, 64&gt;"),
+                                  std::string("layer 0"), std::string("rebuild queue"), std::string("One of 4 launches"),
+                                  "Counted: " + formatBytes(static_cast<std::int64_t>(bytes)).toStdString(),
+                                  std::string("of the copy peak, 4.10 TB/s measured")})
+    EXPECT_THAT(text, testing::HasSubstr(part));
+}
+
+TEST_F(TimelineOf, SaysWhereTimesComeFromAndWhatWasDropped) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  EXPECT_THAT(note("source"), testing::HasSubstr("CUPTI 13.0: activity records"));
+  EXPECT_THAT(note("source"), testing::HasSubstr("3 records were dropped"));
+  EXPECT_THAT(note("source"), testing::HasSubstr("Tracing cost 3.40 %"));
+}
+
+TEST_F(TimelineOf, ALayerLeavesItsOwnLaunchesAndFillsTheAxisWithThem) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  choose("layer", QStringLiteral("layer 3"));
+  const StepKernels step = stepKernels(run().kernels, 0, 2048, 1);
+  int left = 0;
+  Range range;
+  for (const int item : launches()) {
+    if (!bar(item).matches) continue;
+    ++left;
+    range.include(bar(item).startNs), range.include(bar(item).endNs());
+  }
+  EXPECT_EQ(left, std::ranges::count(step, 3, [](const KernelRow *row) { return row->layer; }));
+  EXPECT_TRUE(chart().visible().contains(range.min) && chart().visible().contains(range.max));
+  EXPECT_LT(chart().visible().span(), 1.2 * range.span());
+  const int pale = launches().front();
+  chart().setVisible(bar(pale).startNs, bar(pale).endNs());
+  EXPECT_EQ(chart().itemAt(chart().itemPixel(pale)), -1) << "what is filtered out is no item";
+}
+
+TEST_F(TimelineOf, PoliciesStandBelowEachOtherOnOneAxis) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  choose("against", 1);
+  EXPECT_EQ(lanes(Kind::Heading), 4);
+  double longest = 0;
+  for (std::int64_t policy = 0; policy < 4; ++policy)
+    longest = std::max(longest, static_cast<double>(stepLength(stepKernels(run().kernels, policy, 2048, 1))));
+  EXPECT_DOUBLE_EQ(chart().visible().max, longest);
+  choose("against", QStringLiteral("KIVI"));
+  EXPECT_EQ(lanes(Kind::Heading), 2);
+  choose("point", QStringLiteral("32768 tokens · batch 4"));
+  EXPECT_EQ(launches().size(),
+            stepKernels(run().kernels, 0, 32768, 4).size() + stepKernels(run().kernels, 1, 32768, 4).size());
+}
+
+TEST_F(TimelineOf, TheWheelZoomsAroundTheMouse) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const Range all = chart().visible();
+  const QPointF at = chart().lanesRect().center() + QPointF(90, 0);
+  const double under = nsAt(at.x());
+  wheel(at, 5);
+  EXPECT_NEAR(chart().visible().span(), all.span() / std::pow(1.25, 5), 1);
+  EXPECT_NEAR(nsAt(at.x()), under, 1) << "what was under the mouse stays there";
+  for (int i = 0; i < 60; ++i) wheel(at, 3);
+  EXPECT_GT(chart().visible().span(), 10) << "never nothing";
+  for (int i = 0; i < 60; ++i) wheel(at, -3);
+  EXPECT_EQ(chart().visible(), all) << "never more than everything";
+}
+
+TEST_F(TimelineOf, DraggingMovesMarkingZoomsAndEscapeFits) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const Range all = chart().visible();
+  const QPoint at = chart().lanesRect().center().toPoint();
+  wheel(at, 6);
+  const Range zoomed = chart().visible();
+  const double perPixel = zoomed.span() / chart().lanesRect().width();
+  QTest::mousePress(&chart(), Qt::LeftButton, {}, at);
+  QTest::mouseMove(&chart(), at + QPoint(-30, 0));
+  QTest::mouseMove(&chart(), at + QPoint(-60, 0));
+  QTest::mouseRelease(&chart(), Qt::LeftButton, {}, at + QPoint(-60, 0));
+  EXPECT_NEAR(chart().visible().min, zoomed.min + 60 * perPixel, perPixel);
+  EXPECT_NEAR(chart().visible().span(), zoomed.span(), 1e-6);
+  chart().setFocus();
+  QTest::keyClick(&chart(), Qt::Key_Escape);
+  EXPECT_EQ(chart().visible(), all);
+  QTest::keyClick(&chart(), Qt::Key_Plus);
+  EXPECT_LT(chart().visible().span(), all.span());
+  const double before = chart().visible().min;
+  QTest::keyClick(&chart(), Qt::Key_Right, Qt::ShiftModifier);
+  EXPECT_GT(chart().visible().min, before);
+  QTest::mouseDClick(&chart(), Qt::LeftButton, {}, at);
+  EXPECT_EQ(chart().visible(), all);
+}
+
+TEST_F(TimelineOf, KeysGoOverLaunchesAndLanesAndScreenReadersHearThem) {
+  test::addProfile(m_store.store(), kGpu);
+  m_selection.setPolicy(QStringLiteral("xquant:bits=2,source=x"));
+  open();
+  chart().setFocus();
+  QTest::keyClick(&chart(), Qt::Key_Right);
+  const int first = chart().cursor();
+  ASSERT_GE(first, 0);
+  EXPECT_EQ(bar(first).startNs, 0);
+  QTest::keyClick(&chart(), Qt::Key_Right);
+  EXPECT_EQ(chart().cursor(), first + 1);
+  QTest::keyClick(&chart(), Qt::Key_Down);
+  EXPECT_EQ(bar(chart().cursor()).lane, bar(first).lane + 1);
+  QAccessibleInterface *interface = QAccessible::queryAccessibleInterface(&chart());
+  ASSERT_NE(interface, nullptr);
+  EXPECT_THAT(interface->text(QAccessible::Value).toStdString(), testing::HasSubstr("rebuild queue"));
+  QTest::keyClick(&chart(), Qt::Key_End); // the last bar of the last lane: it comes into view
+  chart().setVisible(0, 1000);
+  QTest::keyClick(&chart(), Qt::Key_Left);
+  EXPECT_LE(bar(chart().cursor()).startNs, chart().visible().max);
+  EXPECT_GE(bar(chart().cursor()).endNs(), chart().visible().min);
+  QTest::keyClick(&chart(), Qt::Key_Return);
+  EXPECT_EQ(m_selection.layer(), 7) << "Enter selects the launch's layer for every view";
+}
+
+TEST_F(TimelineOf, FiftyThousandLaunchesAreDrawnAsAHandfulOfBars) {
+  const RowId profile = test::beginProfile(m_store.store(), {});
+  test::addLaunches(m_store.store(), profile, 50000);
+  open();
+  while (run().kernels.size() < 50000) m_data.poll();
+  m_view->refresh();
+  chart().grab();
+  ASSERT_EQ(launches().size(), 50000u);
+  EXPECT_GT(chart().paintedBars(), 100);
+  EXPECT_LE(chart().paintedBars(), chart().lanesRect().width() * 2 + 100) << "merged, a pixel and lane at a time";
+  chart().setVisible(1e6, 1.02e6); // 20 launches of 1 µs
+  chart().grab();
+  EXPECT_GE(chart().paintedBars(), 20);
+  EXPECT_LE(chart().paintedBars(), 24);
+  EXPECT_EQ(bar(chart().itemAt(chart().laneRect(2).center())).startNs, 1.01e6);
+}
+
+TEST_F(TimelineOf, APointThatIsNotTracedYetSaysSo) {
+  test::beginProfile(m_store.store(), kGpu);
+  open();
+  EXPECT_THAT(chart().emptyText().toStdString(), testing::HasSubstr("No launches"));
+  test::addProfilePoint(m_store.store(), run().key.run, kGpu, 0, 2048, 1);
+  m_data.poll();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return chart().emptyText().isEmpty(); }, 5000));
+  EXPECT_FALSE(launches().empty());
+}
+
+TEST_F(TimelineOf, LightAndDarkHaveTheirColours) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  for (const Theme::Mode mode : {Theme::Mode::Dark, Theme::Mode::Light}) {
+    Theme::current().apply(mode);
+    const QImage image = chart().toImage();
+    const QColor wanted = partColor(QStringLiteral("feed forward"));
+    int found = 0;
+    for (int x = 0; x < image.width(); ++x)
+      for (int y = 0; y < image.height(); ++y) found += image.pixelColor(x, y) == wanted;
+    EXPECT_GT(found, 500) << Theme::modeName(mode).toStdString();
+    EXPECT_EQ(image.pixelColor(1, 1), Theme::current().colors().background);
+  }
+}
+
+// Traffic -----------------------------------------------------------------------------------------------------------------
+
+class TrafficOf : public ProfileView<TrafficView> {
+protected:
+  const BarChart &chart() const { return m_view->chart(); }
+  static double sum(const BarChart::Bar &bar) {
+    double bytes = 0;
+    for (const BarChart::Segment &segment : bar.segments) bytes += segment.value;
+    return bytes;
+  }
+  QString cell(int row, const QString &column) const {
+    const auto *table = m_view->findChild<QTableView *>();
+    for (int c = 0; c < table->model()->columnCount(); ++c)
+      if (table->model()->headerData(c, Qt::Horizontal).toString() == column)
+        return table->isColumnHidden(c) ? QStringLiteral("hidden") : table->model()->index(row, c).data().toString();
+    return QStringLiteral("no such column");
+  }
+};
+
+TEST_F(TrafficOf, BarsOfALayerAreItsRowsCountedBesideMeasured) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const auto layers = trafficByLayer(run().traffic, {0, 2048, 1});
+  const auto &groups = chart().bars().groups;
+  ASSERT_EQ(groups.size(), 9u) << "8 layers and the rest";
+  EXPECT_EQ(groups.back().name, QStringLiteral("rest"));
+  for (int layer = 0; layer < 8; ++layer) {
+    const auto &bars = groups[static_cast<std::size_t>(layer)].bars;
+    ASSERT_EQ(bars.size(), 2u);
+    EXPECT_TRUE(bars[0].hatched);
+    EXPECT_FALSE(bars[1].hatched);
+    EXPECT_EQ(bars[0].segments.size(), 5u) << "parts";
+    EXPECT_NEAR(sum(bars[0]), layers.at(layer).countedBytes, 1);
+    EXPECT_NEAR(sum(bars[1]), layers.at(layer).measuredBytes(), 1);
+  }
+  EXPECT_THAT(groups[3].bars[0].text.toStdString(), testing::HasSubstr("<b>Layer 3</b>, counted"));
+  EXPECT_THAT(groups[3].bars[1].text.toStdString(), testing::HasSubstr("written"));
+  part<QCheckBox>("parts")->setChecked(false);
+  ASSERT_EQ(chart().bars().groups[3].bars[1].segments.size(), 1u);
+  EXPECT_NEAR(sum(chart().bars().groups[3].bars[1]), layers.at(3).measuredBytes(), 1);
+  EXPECT_THAT(note(), testing::HasSubstr("Measured by CUPTI 13.0"));
+}
+
+TEST_F(TrafficOf, BarsOfAMethodAreItsWholeStep) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  choose("by", 1);
+  choose("point", QStringLiteral("32768 tokens · batch 1"));
+  const auto totals = trafficByPolicy(run().traffic, 32768, 1);
+  ASSERT_EQ(chart().bars().groups.size(), 4u);
+  for (std::int64_t policy = 0; policy < 4; ++policy) {
+    const auto &group = chart().bars().groups[static_cast<std::size_t>(policy)];
+    EXPECT_NEAR(sum(group.bars[0]), totals.at(policy).countedBytes, 10);
+    EXPECT_NEAR(sum(group.bars[1]), totals.at(policy).measuredBytes(), 10);
+  }
+  EXPECT_EQ(chart().bars().groups[1].name, QStringLiteral("KIVI* 2"));
+  EXPECT_GT(sum(chart().bars().groups[0].bars[0]), sum(chart().bars().groups[2].bars[0])) << "XQuant moves less than FP16";
+  QTest::mouseClick(&const_cast<BarChart &>(chart()), Qt::LeftButton, {}, chart().barRect(2).center().toPoint());
+  EXPECT_EQ(m_selection.policy(), QStringLiteral("kivi-star:bits=2"));
+}
+
+TEST_F(TrafficOf, TheTableHasEachPolicysFigures) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const StepRow &step = run().steps[0];
+  EXPECT_EQ(cell(0, QStringLiteral("Step (ms)")), formatNumber(step.seconds * 1e3));
+  EXPECT_EQ(cell(0, QStringLiteral("Counted")), formatBytes(std::llround(step.countedBytes)));
+  EXPECT_EQ(cell(0, QStringLiteral("Measured")), formatBytes(std::llround(step.measuredRead + step.measuredWrite)));
+  EXPECT_EQ(cell(0, QStringLiteral("Layers / step")), QStringLiteral("-0.398 %")); // 1 / (0.973 + 0.031) - 1
+  EXPECT_EQ(cell(0, QStringLiteral("L2 hit rate")), QStringLiteral("13.1 %"));
+  EXPECT_EQ(cell(0, QStringLiteral("Rebuild (ms)")), QStringLiteral("0")) << "FP16 beside itself";
+  EXPECT_GT(cell(2, QStringLiteral("Rebuild (ms)")).toDouble(), 0);
+  const double ratio = trafficByPolicy(run().traffic, 2048, 1).at(0).ratio();
+  EXPECT_EQ(cell(0, QStringLiteral("Measured / counted")), formatRatio(ratio));
+  EXPECT_NEAR(ratio, 1.02, 0.02);
+}
+
+TEST_F(TrafficOf, WhereNothingWasMeasuredTheInstrumentSaysWhy) {
+  test::addProfile(m_store.store(), kCpu);
+  open();
+  for (const BarChart::Group &group : chart().bars().groups) {
+    ASSERT_EQ(group.bars.size(), 1u);
+    EXPECT_TRUE(group.bars[0].hatched);
+  }
+  EXPECT_THAT(note(), testing::HasSubstr("Bytes are counted only."));
+  EXPECT_THAT(note(), testing::HasSubstr("perf_event_paranoid"));
+  EXPECT_THAT(chart().bars().yTitle.toStdString(), testing::EndsWith("counted"));
+  EXPECT_EQ(cell(0, QStringLiteral("Measured")), QStringLiteral("hidden"));
+  EXPECT_EQ(cell(0, QStringLiteral("L2 hit rate")), QStringLiteral("hidden"));
+  const TrafficSum all = trafficByPolicy(run().traffic, 512, 1).at(0);
+  EXPECT_EQ(cell(0, QStringLiteral("Cache misses")), formatCount(all.cacheMisses));
+  EXPECT_EQ(cell(0, QStringLiteral("Cycles")), formatCount(all.cycles));
+}
+
+// Throughput --------------------------------------------------------------------------------------------------------------
+
+class ThroughputOf : public ProfileView<ThroughputView> {
+protected:
+  StripChart &strip() { return *m_view->findChild<StripChart *>(); }
+  BarChart &bars() { return *m_view->findChild<BarChart *>(); }
+};
+
+TEST_F(ThroughputOf, SamplesGrowWhileTheRunGoesOn) {
+  const RowId profile = test::beginProfile(m_store.store(), kGpu);
+  test::addProfilePoint(m_store.store(), profile, kGpu, 0, 2048, 1);
+  open();
+  ASSERT_TRUE(strip().isVisible());
+  EXPECT_EQ(strip().itemCount(), 400);
+  const Range before = strip().xSpec().range;
+  const std::string first = strip().itemText(20).toStdString();
+  EXPECT_THAT(first, testing::HasSubstr("FP16 · 2048 × 1"));
+  EXPECT_THAT(first, testing::HasSubstr("Measured: "));
+  EXPECT_THAT(first, testing::HasSubstr("of the copy peak"));
+  test::addProfilePoint(m_store.store(), profile, kGpu, 1, 2048, 1);
+  m_data.poll();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return strip().itemCount() == 800; }, 5000));
+  EXPECT_GT(strip().xSpec().range.max, before.max);
+  EXPECT_EQ(strip().itemText(20).toStdString(), first);
+  EXPECT_THAT(strip().itemText(799).toStdString(), testing::HasSubstr("KIVI* 2"));
+  EXPECT_THAT(note(), testing::HasSubstr("other processes"));
+}
+
+TEST_F(ThroughputOf, ASampleIsWhereItsTimeAndItsBytesSay) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  float read = 0, write = 0;
+  std::memcpy(&read, run().throughput[0].read.data() + 50 * sizeof(float), sizeof read);
+  std::memcpy(&write, run().throughput[0].write.data() + 50 * sizeof(float), sizeof write);
+  EXPECT_THAT(strip().itemText(50).toStdString(),
+              testing::HasSubstr(formatRate(static_cast<double>(read)).toStdString() + " read, " +
+                                 formatRate(static_cast<double>(write)).toStdString() + " written"));
+  EXPECT_NEAR(strip().itemPixel(50).x(), strip().xAxis().toPixel(0.0505), 1e-6);
+  EXPECT_NEAR(strip().itemPixel(50).y(),
+              strip().yAxis().toPixel((static_cast<double>(read) + static_cast<double>(write)) / 1e9), 1e-3);
+  choose("span", 1); // everything is shorter than ten seconds
+  EXPECT_GT(strip().xSpec().range.max, 6);
+  EXPECT_EQ(strip().itemAt(strip().itemPixel(50)), 50);
+}
+
+TEST_F(ThroughputOf, WithoutSamplesCountedThroughputIsShownAndCalledSo) {
+  test::addProfile(m_store.store(), kCpu);
+  open();
+  ASSERT_TRUE(bars().isVisible());
+  EXPECT_THAT(note(), testing::HasSubstr("nothing was sampled"));
+  EXPECT_THAT(note(), testing::HasSubstr("perf_event_paranoid"));
+  ASSERT_EQ(bars().bars().groups.size(), 2u);
+  ASSERT_EQ(bars().itemCount(), 8);
+  const StepRow &step = run().steps[1];
+  EXPECT_DOUBLE_EQ(bars().bars().groups[0].bars[1].segments[0].value, step.countedBytes / step.seconds);
+  EXPECT_TRUE(bars().bars().groups[0].bars[1].hatched);
+  EXPECT_THAT(bars().itemText(1).toStdString(), testing::HasSubstr("Counted: "));
+  EXPECT_EQ(bars().bars().yTitle, QStringLiteral("GB/s, counted"));
+  EXPECT_DOUBLE_EQ(bars().bars().limit, 2.1e10);
+}
+
+// Which run ---------------------------------------------------------------------------------------------------------------
+
+TEST_F(TrafficOf, AProfileHidesNoCurveAndIsHiddenByNone) {
+  m_store.addRun({.captures = false});
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  const ViewContext context{&m_data, &m_selection};
+  const RunData::Run *profile = nullptr, *scores = nullptr;
+  for (const RunData::Run *each : m_data.runs()) (each->row.kind == "profile" ? profile : scores) = each;
+  m_selection.setRuns({profile->key});
+  EXPECT_EQ(shownRuns(context), RunList{scores});
+  m_selection.setRuns({scores->key});
+  QTest::qWait(60);
+  EXPECT_FALSE(chart().bars().groups.empty());
+}
+
+TEST(InstrumentBadge, SaysWhetherBytesAreMeasuredAndWhyNot) {
+  for (const bool gpu : {true, false}) {
+    test::SampleStore store;
+    RunData data;
+    Selection selection;
+    InstrumentStatus status({&data, &selection});
+    EXPECT_TRUE(status.isHidden()) << "no profile";
+    test::addProfile(store.store(), gpu ? kGpu : kCpu);
+    ASSERT_TRUE(data.open(store.path()));
+    data.poll();
+    EXPECT_FALSE(status.isHidden());
+    const auto *badge = status.findChild<QToolButton *>();
+    EXPECT_THAT(badge->text().toStdString(), testing::HasSubstr(gpu ? "measured" : "counted"));
+    EXPECT_THAT(badge->accessibleName().toStdString(), testing::HasSubstr(gpu ? "are measured" : "not measured"));
+    for (const QString &text : {badge->toolTip(), badge->accessibleDescription()}) {
+      EXPECT_THAT(text.toStdString(), testing::HasSubstr(gpu ? "Counters (CUPTI 13.0)" : "Sampling (no-permission)"));
+      EXPECT_THAT(text.toStdString(), testing::HasSubstr(gpu ? "3 records were dropped" : "perf_event_paranoid"));
+    }
+  }
+}
+
+} // namespace
+} // namespace xqs
