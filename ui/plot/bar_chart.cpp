@@ -19,8 +19,8 @@ constexpr double kOutlineFrom = 4; ///< a narrower bar has no room for an outlin
 
 BarChart::BarChart(QWidget *parent) : ChartCanvas(parent) {}
 
-void BarChart::setData(Data data) {
-  m_data = std::move(data);
+void BarChart::setData(Data shown) {
+  m_data = std::move(shown);
   m_items.clear();
   double most = std::isfinite(m_data.limit) ? m_data.limit : 0;
   for (std::size_t g = 0; g < m_data.groups.size(); ++g)

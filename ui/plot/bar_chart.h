@@ -35,7 +35,7 @@ public:
   };
 
   explicit BarChart(QWidget *parent = nullptr);
-  void setData(Data data);
+  void setData(Data shown);
   const Data &bars() const { return m_data; }
   int group(int item) const { return static_cast<int>(m_items[static_cast<std::size_t>(item)].group); }
   QRectF barRect(int item) const;

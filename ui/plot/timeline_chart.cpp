@@ -29,8 +29,8 @@ TimelineChart::TimelineChart(QWidget *parent) : ChartCanvas(parent) {
   connect(this, &ChartCanvas::cursorChanged, this, &TimelineChart::reveal);
 }
 
-void TimelineChart::setData(Data data) {
-  m_data = std::move(data);
+void TimelineChart::setData(Data shown) {
+  m_data = std::move(shown);
   m_laneBegin.assign(m_data.lanes.size() + 1, 0);
   m_longest.assign(m_data.lanes.size(), 0);
   const double reached = m_all.max;

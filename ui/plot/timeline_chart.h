@@ -44,7 +44,7 @@ public:
 
   explicit TimelineChart(QWidget *parent = nullptr);
   /// Keeps what is visible where the new bars reach as far as the old ones.
-  void setData(Data data);
+  void setData(Data shown);
   const Data &timeline() const { return m_data; }
   /// Shows all bars that match.
   void fit();

@@ -56,24 +56,24 @@ ProfileChooser::ProfileChooser(const ViewContext &context, QWidget *parent) : QW
 
 void ProfileChooser::show(const RunData::Run *run) {
   QStringList texts;
-  QVariantList data;
+  QVariantList values;
   const PolicyRow *chosen = run ? shownProfilePolicy(m_context, *run) : nullptr;
   for (const PolicyRow &policy : run ? run->policies : std::vector<PolicyRow>()) {
     const QString name = QString::fromStdString(policy.policy);
     texts << policyTitle(name);
-    data << name;
+    values << name;
   }
-  fillChoice(*m_policy, texts, data, chosen ? QString::fromStdString(chosen->policy) : QString());
+  fillChoice(*m_policy, texts, values, chosen ? QString::fromStdString(chosen->policy) : QString());
   texts.clear();
-  data.clear();
+  values.clear();
   const auto asVariant = [](ProfilePoint point) {
     return QVariant(QVariantList{static_cast<qlonglong>(point.context), static_cast<qlonglong>(point.batch)});
   };
   for (const ProfilePoint point : run ? profilePoints(*run) : std::vector<ProfilePoint>()) {
     texts << pointTitle(point);
-    data << asVariant(point);
+    values << asVariant(point);
   }
-  fillChoice(*m_point, texts, data, run ? asVariant(shownPoint(m_context, *run)) : QVariant());
+  fillChoice(*m_point, texts, values, run ? asVariant(shownPoint(m_context, *run)) : QVariant());
 }
 
 } // namespace xqs

@@ -123,7 +123,7 @@ void ThroughputView::showSamples(const RunData::Run &run) {
 }
 
 void ThroughputView::fillBars(const RunData::Run &run) {
-  BarChart::Data data;
+  BarChart::Data chart;
   std::vector<LegendEntry> legend;
   for (const ProfilePoint point : profilePoints(run)) {
     BarChart::Group group{tr("%1 × %2").arg(point.context).arg(point.batch), {}};
@@ -140,17 +140,17 @@ void ThroughputView::fillBars(const RunData::Run &run) {
                                      formatBytes(std::llround(step->countedBytes)), formatNanoseconds(step->seconds * 1e9),
                                      formatRate(rate))});
       const QString name = policyName(run, policy.index, true);
-      if (data.groups.empty()) legend.push_back({tr("%1, counted").arg(name), style});
+      if (chart.groups.empty()) legend.push_back({tr("%1, counted").arg(name), style});
     }
-    if (!group.bars.empty()) data.groups.push_back(std::move(group));
+    if (!group.bars.empty()) chart.groups.push_back(std::move(group));
   }
-  data.xTitle = tr("tokens × batch");
-  data.yTitle = tr("GB/s, counted");
-  data.unit = kGiga;
-  if (const PeakRow *peak = peakOf(run.peaks, "copy")) data.limit = peak->value, data.limitText = peakText(*peak);
-  m_bars->setEmptyText(data.groups.empty() ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
+  chart.xTitle = tr("tokens × batch");
+  chart.yTitle = tr("GB/s, counted");
+  chart.unit = kGiga;
+  if (const PeakRow *peak = peakOf(run.peaks, "copy")) chart.limit = peak->value, chart.limitText = peakText(*peak);
+  m_bars->setEmptyText(chart.groups.empty() ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
                                            : QString());
-  m_bars->setData(std::move(data));
+  m_bars->setData(std::move(chart));
   m_bars->setLegend(std::move(legend));
 }
 

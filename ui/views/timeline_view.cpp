@@ -96,22 +96,22 @@ void TimelineView::applyTheme() {
 void TimelineView::showChoices(const RunData::Run *run) {
   m_chooser->show(run);
   QStringList texts{tr("nothing beside it"), tr("beside all others")};
-  QVariantList data{kNone, kOthers};
+  QVariantList values{kNone, kOthers};
   const PolicyRow *shown = run ? shownProfilePolicy(context(), *run) : nullptr;
   if (shown != nullptr)
     for (const PolicyRow &policy : run->policies) {
       if (policy.index == shown->index) continue;
       texts << tr("beside %1").arg(policyTitle(QString::fromStdString(policy.policy)));
-      data << static_cast<int>(policy.index);
+      values << static_cast<int>(policy.index);
     }
-  fillChoice(*m_against, texts, data, m_against->currentData());
+  fillChoice(*m_against, texts, values, m_against->currentData());
   texts = {tr("all layers"), layerTitle(-1)};
-  data = {kAllLayers, kNoLayer};
+  values = {kAllLayers, kNoLayer};
   for (int layer = 0; run && layer < layerCount(*run); ++layer) {
     texts << layerTitle(layer);
-    data << layer;
+    values << layer;
   }
-  fillChoice(*m_layer, texts, data, m_layer->currentData());
+  fillChoice(*m_layer, texts, values, m_layer->currentData());
 }
 
 std::vector<std::int64_t> TimelineView::chosenPolicies(const RunData::Run &run) const {
@@ -159,47 +159,47 @@ TimelineView::Step TimelineView::makeStep(const RunData::Run &run, std::int64_t 
 void TimelineView::rebuild(const RunData::Run &run) {
   m_steps.clear();
   m_sources.clear();
-  TimelineChart::Data data;
-  data.label = [this](int bar) { return barLabel(bar); };
-  data.text = [this](int bar) { return barText(bar); };
+  TimelineChart::Data chart;
+  chart.label = [this](int bar) { return barLabel(bar); };
+  chart.text = [this](int bar) { return barText(bar); };
   for (const std::int64_t policy : m_shown.policies) {
     Step step = makeStep(run, policy);
     for (const PartTime &part : step.parts) {
       const QString name = QString::fromStdString(part.part), title = partTitle(name);
-      if (std::ranges::any_of(data.parts, [&](const auto &p) { return p.title == title; })) continue;
-      data.parts.push_back({title, partColor(name), {}, {}});
+      if (std::ranges::any_of(chart.parts, [&](const auto &p) { return p.title == title; })) continue;
+      chart.parts.push_back({title, partColor(name), {}, {}});
       if (!m_steps.empty()) continue; // the legend's figures are those of the first
-      data.parts.back().time = formatNanoseconds(static_cast<double>(part.nanoseconds));
-      data.parts.back().share = formatPercent(part.share);
+      chart.parts.back().time = formatNanoseconds(static_cast<double>(part.nanoseconds));
+      chart.parts.back().share = formatPercent(part.share);
     }
-    addBars(data, run, step);
+    addBars(chart, run, step);
     m_steps.push_back(std::move(step));
   }
   if (!m_steps.empty() && m_shown.policies.size() > 1) {
     const PolicyRow *first = shownProfilePolicy(context(), run);
-    data.legendTitle = policyTitle(QString::fromStdString(first->policy));
+    chart.legendTitle = policyTitle(QString::fromStdString(first->policy));
   } else {
-    data.legendTitle = tr("Time and share of launches");
+    chart.legendTitle = tr("Time and share of launches");
   }
   const bool none = m_sources.empty();
   m_chart->setEmptyText(none ? tr("No launches at this point yet.\nThey come when the run has traced a step of it.")
                              : QString());
-  m_chart->setData(std::move(data));
+  m_chart->setData(std::move(chart));
 }
 
-void TimelineView::addBars(TimelineChart::Data &data, const RunData::Run &run, const Step &step) {
+void TimelineView::addBars(TimelineChart::Data &chart, const RunData::Run &run, const Step &step) {
   using Lane = TimelineChart::Lane;
   if (step.rows.empty()) return;
   const std::size_t index = m_steps.size();
   const auto matches = [this](std::int64_t layer) { return m_shown.layer == kAllLayers || m_shown.layer == layer; };
   const auto lane = [&](Lane::Kind kind, const QString &title) {
-    data.lanes.push_back({kind, title});
-    return static_cast<int>(data.lanes.size()) - 1;
+    chart.lanes.push_back({kind, title});
+    return static_cast<int>(chart.lanes.size()) - 1;
   };
   lane(Lane::Kind::Heading, heading(run, step));
   const int layers = lane(Lane::Kind::Layers, tr("layer"));
   for (const LayerSpan &span : step.layers) {
-    data.bars.push_back(
+    chart.bars.push_back(
         {static_cast<double>(span.startNs), static_cast<double>(span.endNs - span.startNs), layers, 0, matches(span.layer)});
     m_sources.push_back({index, std::nullopt, span});
   }
@@ -210,9 +210,9 @@ void TimelineView::addBars(TimelineChart::Data &data, const RunData::Run &run, c
     for (const std::size_t row : rows) {
       const KernelRow &launch = run.kernels[row];
       const QString title = partTitle(QString::fromStdString(launch.part));
-      const auto part = std::ranges::find_if(data.parts, [&](const auto &p) { return p.title == title; });
-      data.bars.push_back({static_cast<double>(launch.startNs), static_cast<double>(launch.durationNs), at,
-                           static_cast<int>(part - data.parts.begin()), matches(launch.layer)});
+      const auto part = std::ranges::find_if(chart.parts, [&](const auto &p) { return p.title == title; });
+      chart.bars.push_back({static_cast<double>(launch.startNs), static_cast<double>(launch.durationNs), at,
+                           static_cast<int>(part - chart.parts.begin()), matches(launch.layer)});
       m_sources.push_back({index, row, {}});
     }
   }

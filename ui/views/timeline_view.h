@@ -56,7 +56,7 @@ private:
   std::vector<std::int64_t> chosenPolicies(const RunData::Run &run) const;
   void rebuild(const RunData::Run &run);
   Step makeStep(const RunData::Run &run, std::int64_t policy) const;
-  void addBars(TimelineChart::Data &data, const RunData::Run &run, const Step &step);
+  void addBars(TimelineChart::Data &chart, const RunData::Run &run, const Step &step);
   QString heading(const RunData::Run &run, const Step &step) const;
   QString barLabel(int bar) const;
   QString barText(int bar) const;

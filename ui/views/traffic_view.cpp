@@ -51,7 +51,7 @@ TrafficView::TrafficView(const ViewContext &context, QWidget *parent) : View(con
   auto *split = new QSplitter(Qt::Vertical);
   split->setChildrenCollapsible(false);
   split->addWidget(top);
-  split->addWidget(setUpTable());
+  split->addWidget(makeTable());
   split->setStretchFactor(0, 3);
   split->setStretchFactor(1, 1);
   auto *column = new QVBoxLayout(this);
@@ -81,7 +81,7 @@ QWidget *TrafficView::setUpBar() {
   return bar;
 }
 
-QWidget *TrafficView::setUpTable() {
+QWidget *TrafficView::makeTable() {
   m_table = new TrafficTable(this);
   m_tableView = new QTableView;
   setUpTable(*m_tableView, tr("Steps of the chosen point"));
@@ -157,7 +157,7 @@ std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::methodPieces(c
   return groups;
 }
 
-void TrafficView::addGroup(BarChart::Data &data, const QString &title, const Pieces &pieces) const {
+void TrafficView::addGroup(BarChart::Data &chart, const QString &title, const Pieces &pieces) const {
   BarChart::Group group{byMethod() ? shortPolicyTitle(title) : title, {}};
   BarChart::Bar counted{{}, true, {}}, measured{{}, false, {}};
   const QString heading = byMethod() ? policyTitle(title) : title == tr("rest") ? tr("Outside the layers") : tr("Layer %1").arg(title);
@@ -174,35 +174,35 @@ void TrafficView::addGroup(BarChart::Data &data, const QString &title, const Pie
   }
   group.bars.push_back(std::move(counted));
   if (any) group.bars.push_back(std::move(measured));
-  data.groups.push_back(std::move(group));
+  chart.groups.push_back(std::move(group));
 }
 
 void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
   auto groups = byMethod() ? methodPieces(run, point) : layerPieces(run, point);
   for (auto &[title, pieces] : groups) std::ranges::stable_sort(pieces, {}, &Piece::order);
-  BarChart::Data data;
+  BarChart::Data chart;
   m_groups.clear();
   double most = 0;
   bool measured = false;
   for (const auto &[title, pieces] : groups) {
-    addGroup(data, title, pieces);
+    addGroup(chart, title, pieces);
     m_groups.push_back(title);
-    for (const BarChart::Bar &bar : data.groups.back().bars) {
+    for (const BarChart::Bar &bar : chart.groups.back().bars) {
       double bytes = 0;
       for (const BarChart::Segment &segment : bar.segments) bytes += segment.value;
       most = std::max(most, bytes);
       measured = measured || !bar.hatched;
     }
     const bool selected = byMethod() ? title == context().selection->policy() : title == QString::number(context().selection->layer());
-    if (selected) data.marked = static_cast<int>(data.groups.size()) - 1;
+    if (selected) chart.marked = static_cast<int>(chart.groups.size()) - 1;
   }
   const ByteUnit unit = byteUnitFor(most);
-  data.unit = unit.bytes;
-  data.xTitle = byMethod() ? tr("Policy") : tr("Layer");
-  data.yTitle = measured ? tr("%1 a step, counted and measured").arg(unit.name) : tr("%1 a step, counted").arg(unit.name);
+  chart.unit = unit.bytes;
+  chart.xTitle = byMethod() ? tr("Policy") : tr("Layer");
+  chart.yTitle = measured ? tr("%1 a step, counted and measured").arg(unit.name) : tr("%1 a step, counted").arg(unit.name);
   m_chart->setEmptyText(groups.empty() ? tr("No traffic is known at this point yet.\nIt comes when the run has traced a step of it.")
                                        : QString());
-  m_chart->setData(std::move(data));
+  m_chart->setData(std::move(chart));
   showLegend(measured, groups);
   m_note->setText(note(run, measured));
 }

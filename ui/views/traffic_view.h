@@ -37,13 +37,13 @@ private:
   using Pieces = std::vector<Piece>;
 
   QWidget *setUpBar();
-  QWidget *setUpTable();
+  QWidget *makeTable();
   bool byMethod() const;
   static Piece pieceOf(const std::string &part, double counted, double read, double written);
   void showChart(const RunData::Run &run, ProfilePoint point);
   std::vector<std::pair<QString, Pieces>> layerPieces(const RunData::Run &run, ProfilePoint point) const;
   std::vector<std::pair<QString, Pieces>> methodPieces(const RunData::Run &run, ProfilePoint point) const;
-  void addGroup(BarChart::Data &data, const QString &title, const Pieces &pieces) const;
+  void addGroup(BarChart::Data &chart, const QString &title, const Pieces &pieces) const;
   void showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups);
   void showTable(const RunData::Run *run, ProfilePoint point);
   QString note(const RunData::Run &run, bool measured) const;

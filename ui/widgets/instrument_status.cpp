@@ -2,7 +2,6 @@
 #include "widgets/instrument_status.h"
 
 #include "analysis/traffic.h"
-#include "instruments.h"
 #include "theme.h"
 #include "views/profile_lookup.h"
 
@@ -17,9 +16,9 @@ namespace xqs {
 namespace {
 
 QString instrumentTitle(const std::string &name) {
-  if (name == instrumentName(Instrument::Timeline)) return InstrumentStatus::tr("Timeline");
-  if (name == instrumentName(Instrument::Counters)) return InstrumentStatus::tr("Counters");
-  if (name == instrumentName(Instrument::Sampling)) return InstrumentStatus::tr("Sampling");
+  if (name == "timeline") return InstrumentStatus::tr("Timeline");
+  if (name == "counters") return InstrumentStatus::tr("Counters");
+  if (name == "sampling") return InstrumentStatus::tr("Sampling");
   return QString::fromStdString(name);
 }
 
