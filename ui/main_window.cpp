@@ -260,7 +260,7 @@ void MainWindow::setUpRunMenu() {
     m_settings->policy().setFocus();
   });
   settings->setShortcut(Qt::CTRL | Qt::Key_E);
-  menu->addActions({m_openPlan, m_openStudy});
+  menu->addActions({m_openPlan, m_openStudy, m_openProfile});
   menu->addSeparator();
   menu->addMenu(m_backends);
 }
@@ -315,7 +315,7 @@ void MainWindow::setUpToolBar() {
   bar->setToolButtonStyle(Qt::ToolButtonTextBesideIcon);
   bar->addActions({m_start, m_pause, m_cancel});
   bar->addSeparator();
-  bar->addActions({m_openPlan, m_openStudy});
+  bar->addActions({m_openPlan, m_openStudy, m_openProfile});
   bar->addSeparator();
   bar->addActions({m_open, m_save});
   auto *pictures = new QToolButton(bar);
@@ -333,7 +333,10 @@ void MainWindow::setUpStatusBar() {
   auto *instruments = new InstrumentStatus({&m_workspace->data(), &m_workspace->selection()}, this);
   statusBar()->addPermanentWidget(instruments);
   statusBar()->setSizeGripEnabled(false);
-  connect(instruments, &InstrumentStatus::clicked, this, [this] { showView(QStringLiteral("traffic")); });
+  connect(instruments, &InstrumentStatus::clicked, this, [this] {
+    showView(QStringLiteral("timeline")); // the tab that the traffic stands around
+    showView(QStringLiteral("traffic"));
+  });
   connect(m_status, &EngineStatus::problemsClicked, this, [this] { raiseDock(QStringLiteral("log")); });
 }
 
@@ -412,6 +415,7 @@ void MainWindow::applyIcons() {
   m_cancel->setIcon(theme.icon(QStringLiteral("cancel")));
   m_openPlan->setIcon(theme.icon(QStringLiteral("plan")));
   m_openStudy->setIcon(theme.icon(QStringLiteral("study")));
+  m_openProfile->setIcon(theme.icon(QStringLiteral("timeline")));
   m_open->setIcon(theme.icon(QStringLiteral("open")));
   m_save->setIcon(theme.icon(QStringLiteral("save")));
   m_pictures->menuAction()->setIcon(theme.icon(QStringLiteral("export")));

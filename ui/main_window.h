@@ -20,6 +20,7 @@ class GenerationForm;
 class MessageBar;
 class PlanEditor;
 class PolicyTablePanel;
+class ProfileDialog;
 class SettingsPanel;
 class StudyBuilder;
 class View;
@@ -48,6 +49,7 @@ public:
   /// Windows of their own, made when they are first asked for (main_window_tools.cpp).
   PlanEditor &planEditor();
   StudyBuilder &studyBuilder();
+  ProfileDialog &profileDialog();
   /// Brings a view to the front: its tab in the centre, or its dock.
   void showView(const QString &id);
   /// Runs the experiment of the settings panel.
@@ -110,7 +112,8 @@ private:
   EngineStatus *m_status = nullptr;
   PlanEditor *m_plan = nullptr;
   StudyBuilder *m_studies = nullptr;
-  QAction *m_openPlan = nullptr, *m_openStudy = nullptr;
+  ProfileDialog *m_profile = nullptr;
+  QAction *m_openPlan = nullptr, *m_openStudy = nullptr, *m_openProfile = nullptr;
   struct OpenView {
     const ViewInfo *info = nullptr;
     View *view = nullptr;

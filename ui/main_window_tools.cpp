@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The plan editor and the study builder: windows of their own beside the main one.
+// The plan editor, the study builder and the profile dialog: windows of their own beside the main one.
 #include "main_window.h"
 
 #include "views/sensitivity_view.h"
 #include "widgets/experiment_editor.h"
 #include "widgets/message_bar.h"
 #include "widgets/plan_editor.h"
+#include "widgets/profile_dialog.h"
 #include "widgets/settings_panel.h"
 #include "widgets/study_builder.h"
 
@@ -35,6 +36,11 @@ void MainWindow::setUpTools() {
   m_openStudy->setShortcut(Qt::CTRL | Qt::Key_U);
   m_openStudy->setToolTip(
       tr("Many settings at once, with their time, resumable (%1)").arg(m_openStudy->shortcut().toString()));
+  m_openProfile = new QAction(tr("P&rofile decoding…"), this);
+  m_openProfile->setObjectName(QStringLiteral("openProfile"));
+  m_openProfile->setShortcut(Qt::CTRL | Qt::SHIFT | Qt::Key_P);
+  m_openProfile->setToolTip(tr("Where time and bytes of decoding go (%1)").arg(m_openProfile->shortcut().toString()));
+  connect(m_openProfile, &QAction::triggered, this, [this] { bringUp(profileDialog()); });
   connect(m_openPlan, &QAction::triggered, this, [this] { openPlan({}); });
   connect(m_openStudy, &QAction::triggered, this, [this] { openStudy({}); });
   connect(m_settings, &SettingsPanel::planActivated, this, &MainWindow::openPlan);
@@ -75,6 +81,17 @@ StudyBuilder &MainWindow::studyBuilder() {
   connect(experiment, &ExperimentEditor::sourceChanged, m_studies, takeSources);
   takeSources();
   return *m_studies;
+}
+
+ProfileDialog &MainWindow::profileDialog() {
+  if (m_profile) return *m_profile;
+  m_profile = new ProfileDialog(*m_workspace, this);
+  ExperimentEditor *experiment = &m_settings->experiment();
+  const auto takePolicies = [this, experiment] { m_profile->setExperiment(experiment->policies()); };
+  connect(experiment, &ExperimentEditor::policiesChanged, m_profile, takePolicies);
+  connect(m_profile, &ProfileDialog::started, this, [this] { showView(QStringLiteral("timeline")); });
+  takePolicies();
+  return *m_profile;
 }
 
 void MainWindow::openPlan(const QString &policy) {

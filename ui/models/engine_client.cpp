@@ -150,12 +150,9 @@ void EngineClient::sendOpen() {
   setState(State::Loading);
 }
 
-void EngineClient::run(const QJsonObject &spec) {
-  if (m_state != State::Ready) return;
-  QJsonObject object = command("run");
-  object[QStringLiteral("spec")] = spec;
-  sendRun(std::move(object));
-}
+void EngineClient::run(const QJsonObject &spec) { sendRun("run", spec); }
+void EngineClient::generate(const QJsonObject &spec) { sendRun("generate", spec); }
+void EngineClient::profile(const QJsonObject &spec) { sendRun("profile", spec); }
 
 void EngineClient::study(const QJsonObject &arguments) {
   if (m_state != State::Ready) return;
@@ -164,9 +161,9 @@ void EngineClient::study(const QJsonObject &arguments) {
   sendRun(std::move(object));
 }
 
-void EngineClient::generate(const QJsonObject &spec) {
+void EngineClient::sendRun(const char *name, const QJsonObject &spec) {
   if (m_state != State::Ready) return;
-  QJsonObject object = command("generate");
+  QJsonObject object = command(name);
   object[QStringLiteral("spec")] = spec;
   sendRun(std::move(object));
 }

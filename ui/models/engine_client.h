@@ -94,6 +94,8 @@ public:
   void estimate(const QJsonObject &arguments, qint64 tag);
   /// Starts a generation (core/run, GenerationRequest as JSON). Only in state Ready; told, paused and cancelled as a run is.
   void generate(const QJsonObject &spec);
+  /// Starts a profile (core/run, ProfileRequest as JSON), likewise.
+  void profile(const QJsonObject &spec);
   void pause();
   void resume();
   void cancel();
@@ -120,6 +122,7 @@ private:
   void launch();
   void send(const QJsonObject &command);
   void sendOpen();
+  void sendRun(const char *name, const QJsonObject &spec);
   void sendRun(QJsonObject object);
   void readOutput();
   void readErrors();

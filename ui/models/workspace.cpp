@@ -5,6 +5,7 @@
 #include "error.h"
 #include "run/experiment.h"
 #include "run/generation.h"
+#include "run/profile_request.h"
 
 #include <nlohmann/json.hpp>
 
@@ -161,6 +162,11 @@ void Workspace::runStudy(const QString &source, const QString &name, const QStri
 void Workspace::generate(const GenerationRequest &request) {
   m_runStore = m_liveStore;
   m_engine->generate(toQt(toJson(request)));
+}
+
+void Workspace::profile(const ProfileRequest &request) {
+  m_runStore = m_liveStore;
+  m_engine->profile(toQt(toJson(request)));
 }
 
 void Workspace::showRun(qint64 run) {

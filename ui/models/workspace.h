@@ -14,6 +14,7 @@ namespace xqs {
 struct Experiment;
 struct GenerationRequest;
 struct ModelShape;
+struct ProfileRequest;
 
 /// What the window shows and drives, without a widget: open files, the selection, the engine and the store it writes.
 class Workspace : public QObject {
@@ -46,6 +47,7 @@ public:
   /// Computes what `store` lacks of a study, given as its JSON text; `name` is its name in messages.
   void runStudy(const QString &source, const QString &name, const QString &store);
   void generate(const GenerationRequest &request);
+  void profile(const ProfileRequest &request);
 
   /// The shape that sizes are computed for: the engine's model, else that of the newest run.
   std::optional<ModelShape> shape() const;

@@ -84,6 +84,15 @@ TEST_F(EngineClientTest, AGenerationIsToldAsARunIs) {
   EXPECT_EQ(started.count(), 1);
 }
 
+TEST_F(EngineClientTest, AProfileIsToldAsARunIs) {
+  ASSERT_TRUE(opens("good"));
+  client.profile(spec(1));
+  EXPECT_EQ(client.state(), State::Running);
+  ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
+  EXPECT_EQ(client.state(), State::Ready);
+  EXPECT_EQ(started.count(), 1);
+}
+
 TEST_F(EngineClientTest, PausesResumesCancels) {
   ASSERT_TRUE(opens("good"));
   client.pause();

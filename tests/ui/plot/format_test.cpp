@@ -43,6 +43,18 @@ TEST(Format, SecondsAndPercent) {
   EXPECT_EQ(formatPercent(0.1406), QString("14.1 %"));
 }
 
+TEST(Format, DurationsAndRates) {
+  EXPECT_EQ(formatNanoseconds(312), QString("312 ns"));
+  EXPECT_EQ(formatNanoseconds(12345), QString("12.3 µs"));
+  EXPECT_EQ(formatNanoseconds(1.2345e6), QString("1.23 ms"));
+  EXPECT_EQ(formatNanoseconds(2.5e9), QString("2.50 s"));
+  EXPECT_EQ(formatRate(4.1e12), QString("4.10 TB/s")); // powers of ten, as data sheets have them
+  EXPECT_EQ(formatRate(812e9), QString("812 GB/s"));
+  EXPECT_EQ(formatRate(std::nan("")), QString("–"));
+  EXPECT_EQ(byteUnitFor(3 << 20).name, QString("MiB"));
+  EXPECT_EQ(byteUnitFor(1023).bytes, 1);
+}
+
 TEST(Format, LogTicks) {
   EXPECT_EQ(formatLogTick(0.1), QString("0.1"));
   EXPECT_EQ(formatLogTick(1e-4), QString("10⁻⁴"));

@@ -52,7 +52,7 @@ for line in sys.stdin:
         say("model", backend=backend, device="fake " + backend, backend_note="" if gpu else "CUDA is not used: no GPU",
             name=request["model"], text=request["text"], vocab=100, tokens=5000, preview_run=1,
             shape={"layers": 4, "d": 64, "heads": 4, "kv_heads": 2, "dh": 16})
-    elif cmd in ("run", "generate"):
+    elif cmd in ("run", "generate", "profile"):
         if not request["spec"]["policies"]:
             say("error", code="usage", message="no policies")
             continue
