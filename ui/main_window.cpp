@@ -5,7 +5,7 @@
 #include "views/view.h"
 #include "widgets/engine_status.h"
 #include "widgets/experiment_editor.h"
-#include "widgets/instrument_status.h"
+#include "widgets/instrument_badge.h"
 #include "widgets/message_bar.h"
 #include "widgets/policy_editor.h"
 #include "widgets/policy_table_panel.h"
@@ -330,10 +330,10 @@ void MainWindow::setUpStatusBar() {
   m_status = new EngineStatus(m_workspace->engine(), this);
   m_status->setBackendMenu(m_backends);
   statusBar()->addWidget(m_status, 1);
-  auto *instruments = new InstrumentStatus({&m_workspace->data(), &m_workspace->selection()}, this);
+  auto *instruments = new InstrumentBadge({&m_workspace->data(), &m_workspace->selection()}, this);
   statusBar()->addPermanentWidget(instruments);
   statusBar()->setSizeGripEnabled(false);
-  connect(instruments, &InstrumentStatus::clicked, this, [this] {
+  connect(instruments, &InstrumentBadge::clicked, this, [this] {
     showView(QStringLiteral("timeline")); // the tab that the traffic stands around
     showView(QStringLiteral("traffic"));
   });

@@ -89,6 +89,10 @@ QString formatRate(double bytesPerSecond) {
   return formatNumber(bytesPerSecond / 1e3) + QStringLiteral(" kB/s");
 }
 
+RateUnit rateUnitFor(double bytesPerSecond) {
+  return bytesPerSecond >= 2e12 ? RateUnit{1e12, QStringLiteral("TB/s")} : RateUnit{1e9, QStringLiteral("GB/s")};
+}
+
 QString formatCount(double count) {
   if (std::isnan(count)) return kNothing;
   const double size = std::abs(count);

@@ -29,6 +29,12 @@ QString formatSeconds(double seconds);
 QString formatNanoseconds(double nanoseconds);
 /// Bytes a second as in data sheets: "812 GB/s", "4.8 TB/s", powers of ten.
 QString formatRate(double bytesPerSecond);
+/// What an axis that reaches to this rate counts in: {1e9, "GB/s"} or {1e12, "TB/s"}.
+struct RateUnit {
+  double bytesPerSecond = 1e9;
+  QString name;
+};
+RateUnit rateUnitFor(double bytesPerSecond);
 /// 12345678 -> "12.3 M": counts on axes.
 QString formatCount(double count);
 /// A linear tick with the decimals that `step` needs; from steps of 1000 on in k, from 100,000 on in M.

@@ -13,8 +13,6 @@ namespace xqs {
 
 namespace {
 
-constexpr double kGiga = 1e9;
-
 struct Colors {
   QColor reads, writes;
 };
@@ -70,9 +68,11 @@ void StripChart::setShownSeconds(double seconds) { m_seconds = seconds; }
 void StripChart::rescale() {
   const double last = m_sections.empty() ? 1 : m_sections.back().end();
   const double first = m_seconds > 0 ? std::max(0.0, last - m_seconds) : 0;
-  const double most = std::max(m_most, std::isfinite(m_peak) ? m_peak : 0.0) / kGiga;
+  const double most = std::max(m_most, std::isfinite(m_peak) ? m_peak : 0.0);
+  const RateUnit unit = rateUnitFor(most);
+  m_unit = unit.bytesPerSecond;
   setAxes({tr("seconds"), Scale::Linear, {first, last}},
-          {tr("GB/s, measured"), Scale::Linear, {0, most > 0 ? most * 1.08 : 1}});
+          {tr("%1, measured").arg(unit.name), Scale::Linear, {0, most > 0 ? most / m_unit * 1.08 : 1}});
   const Colors colors = sampleColors();
   SeriesStyle reads{colors.reads, Marker::None}, writes{colors.writes, Marker::None};
   reads.area = writes.area = true;
@@ -101,15 +101,16 @@ double StripChart::total(const Place &p) const {
 
 QPointF StripChart::itemPixel(int item) const {
   const Place p = place(item);
-  return {xAxis().toPixel(timeOf(p)), yAxis().toPixel(total(p) / kGiga)};
+  return {xAxis().toPixel(timeOf(p)), yAxis().toPixel(total(p) / m_unit)};
 }
 
 QString StripChart::itemText(int item) const {
   if (item < 0 || item >= itemCount()) return {};
   const Place p = place(item);
   const Section &section = m_sections[p.section];
-  QString text = tr("<b>%1</b><br>At %2, over %3")
-                     .arg(section.title.toHtmlEscaped(), formatSeconds(timeOf(p)), formatNanoseconds(section.interval * 1e9));
+  QString text =
+      tr("<b>%1</b><br>At %2, over %3")
+          .arg(section.title.toHtmlEscaped(), formatSeconds(timeOf(p)), formatNanoseconds(section.interval * 1e9));
   text += tr("<br>Measured: %1 read, %2 written")
               .arg(formatRate(static_cast<double>(section.reads[p.sample])),
                    formatRate(static_cast<double>(section.writes[p.sample])));
@@ -157,11 +158,11 @@ void StripChart::paintSection(QPainter &painter, const Section &section) const {
     do column.add(static_cast<double>(section.reads[i]), static_cast<double>(section.writes[i])), ++i;
     while (i < section.reads.size() && (column.count + 1) * perSample <= 1);
     const double right = left + std::max(1.0, column.count * perSample);
-    const double reads = y.toPixel(column.reads / column.count / kGiga);
-    const double both = y.toPixel((column.reads + column.writes) / column.count / kGiga);
+    const double reads = y.toPixel(column.reads / column.count / m_unit);
+    const double both = y.toPixel((column.reads + column.writes) / column.count / m_unit);
     painter.fillRect(QRectF(QPointF(left, reads), QPointF(right, plot.bottom())), colors.reads);
     painter.fillRect(QRectF(QPointF(left, both), QPointF(right, reads)), colors.writes);
-    line << QPointF(left, y.toPixel(column.most / kGiga)) << QPointF(right, y.toPixel(column.most / kGiga));
+    line << QPointF(left, y.toPixel(column.most / m_unit)) << QPointF(right, y.toPixel(column.most / m_unit));
   }
   painter.setPen(QPen(Theme::current().colors().mutedText, 1));
   painter.drawPolyline(line);
@@ -195,7 +196,7 @@ void StripChart::paintPeak(QPainter &painter) const {
   if (!std::isfinite(m_peak)) return;
   const QFontMetricsF metrics(painter.font());
   const QRectF plot = plotRect();
-  const double at = std::round(yAxis().toPixel(m_peak / kGiga));
+  const double at = std::round(yAxis().toPixel(m_peak / m_unit));
   painter.setPen(QPen(Theme::current().colors().text, 1, Qt::DashLine));
   painter.drawLine(QPointF(plot.left(), at), QPointF(plot.right(), at));
   const QString text = metrics.elidedText(m_peakText, Qt::ElideRight, plot.width() - 8);

@@ -13,7 +13,7 @@ class StripChart : public ChartCanvas {
   Q_OBJECT
 public:
   struct Section {
-    QString title; ///< what ran; shown where it differs from the section before
+    QString title;                    ///< what ran; shown where it differs from the section before
     double start = 0, interval = 0;   ///< seconds
     std::vector<float> reads, writes; ///< bytes a second, as many of each
     double end() const { return start + interval * static_cast<double>(reads.size()); }
@@ -56,7 +56,8 @@ private:
   std::vector<Section> m_sections;
   std::vector<std::size_t> m_begin; ///< item of each section's first sample
   std::size_t m_count = 0;
-  double m_most = 0; ///< bytes a second, reads and writes
+  double m_most = 0;   ///< bytes a second, reads and writes
+  double m_unit = 1e9; ///< bytes a second, one on the y axis
   double m_peak = std::numeric_limits<double>::quiet_NaN();
   double m_seconds = 0;
   QString m_peakText, m_reads, m_writes, m_mostText;

@@ -14,7 +14,7 @@ namespace xqs {
 namespace {
 
 constexpr double kGap = 6;
-constexpr double kLeastLane = 15, kMostLane = 40, kHeading = 19, kLayers = 15;
+constexpr double kLeastLane = 15, kMostLane = 56, kHeading = 19, kLayers = 15;
 constexpr double kReach = 3;           ///< pixels beside a bar that belong to it
 constexpr double kLeastVisibleNs = 50; ///< a span shorter than a launch shows nothing
 
@@ -102,7 +102,7 @@ void TimelineChart::reveal(int item) {
 
 double TimelineChart::titlesWidth() const {
   const QFontMetricsF metrics(smallFont());
-  double widest = metrics.horizontalAdvance(QStringLiteral("000.00 ms"));
+  double widest = metrics.horizontalAdvance(QStringLiteral("↔ 000 ms"));
   for (const Lane &lane : m_data.lanes)
     if (lane.kind != Lane::Kind::Heading) widest = std::max(widest, metrics.horizontalAdvance(lane.title));
   return std::min(widest, width() * 0.25) + 2 * kGap;
@@ -150,7 +150,8 @@ TimelineChart::Slice TimelineChart::visibleBars(int lane, const Range &range) co
   const auto at = [&](std::size_t i) { return begin + static_cast<std::ptrdiff_t>(i); };
   const auto first = std::lower_bound(at(all.first), at(all.last), range.min - m_longest[static_cast<std::size_t>(lane)],
                                       [](const Bar &bar, double ns) { return bar.startNs < ns; });
-  const auto last = std::upper_bound(first, at(all.last), range.max, [](double ns, const Bar &bar) { return ns < bar.startNs; });
+  const auto last =
+      std::upper_bound(first, at(all.last), range.max, [](double ns, const Bar &bar) { return ns < bar.startNs; });
   return {static_cast<std::size_t>(first - begin), static_cast<std::size_t>(last - begin)};
 }
 

@@ -15,9 +15,9 @@ namespace xqs {
 namespace {
 
 constexpr double kGap = 6;
-constexpr double kLeastBar = 1;      ///< narrower bars are merged, pixel by pixel
-constexpr double kLabelFrom = 26;    ///< a bar this wide has its name in it
-constexpr double kFaintest = 0.35;   ///< opacity of a pixel that is hardly covered: still seen
+constexpr double kLeastBar = 1;    ///< narrower bars are merged, pixel by pixel
+constexpr double kLabelFrom = 16;  ///< a bar this wide has its name in it, or the begin of it
+constexpr double kFaintest = 0.35; ///< opacity of a pixel that is hardly covered: still seen
 constexpr double kSwatch = 11;
 
 QColor mixed(const QColor &color, const QColor &ground, double part) {
@@ -78,14 +78,14 @@ void TimelineChart::paintData(QPainter &painter) const {
   const QRectF lanes = lanesRect();
   painter.setRenderHint(QPainter::Antialiasing, false);
   paintRuler(painter, lanes);
+  painter.setBrush(Qt::NoBrush);
+  painter.setPen(QPen(Theme::current().colors().border, 1));
+  painter.drawRect(lanes);
   painter.save();
   painter.setClipRect(QRectF(plotRect().left(), lanes.top(), plotRect().width(), lanes.height()));
   for (int lane = 0; lane < static_cast<int>(m_data.lanes.size()); ++lane) paintLane(painter, lane);
   paintMark(painter);
   painter.restore();
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(Theme::current().colors().border, 1));
-  painter.drawRect(lanes);
 }
 
 void TimelineChart::paintRuler(QPainter &painter, const QRectF &lanes) const {
@@ -95,7 +95,7 @@ void TimelineChart::paintRuler(QPainter &painter, const QRectF &lanes) const {
   const Axis axis = timeAxis();
   const double baseline = lanes.top() - kGap + 1;
   painter.setPen(colors.text);
-  painter.drawText(QPointF(plotRect().left(), baseline), formatNanoseconds(m_visible.span()));
+  painter.drawText(QPointF(plotRect().left(), baseline), QStringLiteral("↔ ") + formatNanoseconds(m_visible.span()));
   const QString name = QString::fromUtf8(unit.name);
   const Range inUnits{m_visible.min / unit.nanoseconds, m_visible.max / unit.nanoseconds};
   const double nameFrom = lanes.right() - metrics.horizontalAdvance(name);
@@ -173,7 +173,9 @@ void TimelineChart::paintBar(QPainter &painter, std::size_t index, const QRectF 
   const Theme::Colors &colors = Theme::current().colors();
   const Bar &bar = m_data.bars[index];
   const bool layers = m_data.lanes[static_cast<std::size_t>(bar.lane)].kind == Lane::Kind::Layers;
-  const QColor color = !bar.matches ? colors.grid : layers ? colors.surface : m_data.parts[static_cast<std::size_t>(bar.part)].color;
+  const QColor color = !bar.matches ? colors.grid
+                       : layers     ? colors.surface
+                                    : m_data.parts[static_cast<std::size_t>(bar.part)].color;
   // A pixel between neighbours, where there is room for one.
   const QRectF body = rect.width() >= 4 ? rect.adjusted(0, 0, -1, 0) : rect;
   painter.fillRect(body, color);
@@ -186,7 +188,7 @@ void TimelineChart::paintBar(QPainter &painter, std::size_t index, const QRectF 
   const QFontMetricsF metrics(painter.font());
   if (metrics.height() > rect.height() + 4) return;
   const QString label = metrics.elidedText(m_data.label(static_cast<int>(index)), Qt::ElideRight, body.width() - kGap);
-  if (label.size() < 2) return;
+  if (label == QStringLiteral("…")) return;
   painter.setPen(layers ? colors.mutedText : QColor::fromRgb(readableOn(color.rgb())));
   painter.drawText(QPointF(body.left() + kGap / 2, body.center().y() + metrics.ascent() / 2 - 1), label);
 }

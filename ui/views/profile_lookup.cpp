@@ -68,7 +68,9 @@ QString noProfileText() {
 QString instrumentSentence(const RunData::Run &run, std::string_view instrument) {
   const InstrumentRow *row = findInstrument(run, instrument);
   if (row == nullptr) return tr("The run has not said yet what it can measure.");
-  const QString sentence = QString::fromStdString(row->sentence), source = QString::fromStdString(row->source);
+  QString sentence = QString::fromStdString(row->sentence);
+  if (!sentence.endsWith(u'.')) sentence += u'.';
+  const QString source = QString::fromStdString(row->source);
   return source.isEmpty() ? sentence : tr("%1: %2").arg(source, sentence);
 }
 

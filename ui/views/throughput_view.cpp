@@ -16,6 +16,7 @@
 #include <QStackedWidget>
 #include <QVBoxLayout>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -24,7 +25,7 @@ namespace xqs {
 namespace {
 
 constexpr double kSpans[] = {0, 10, 60}; ///< seconds of the box; 0: all
-constexpr double kGiga = 1e9;
+constexpr double kNanoseconds = 1e9; ///< a second
 
 std::vector<float> floats(const Blob &blob) {
   std::vector<float> values(blob.size() / sizeof(float));
@@ -101,7 +102,7 @@ void ThroughputView::refresh() {
   fillBars(*run);
   if (sampled) return showSamples(*run);
   m_note->setText(
-      tr("Counted bytes of a step over its time; nothing was sampled. %1").arg(instrumentSentence(*run, "sampling")));
+      tr("Counted bytes of a step over its time; nothing was sampled: %1").arg(instrumentSentence(*run, "sampling")));
 }
 
 void ThroughputView::showSamples(const RunData::Run &run) {
@@ -110,7 +111,7 @@ void ThroughputView::showSamples(const RunData::Run &run) {
   for (; m_rows < run.throughput.size(); ++m_rows) { // rows come at the end: what is drawn already stays
     const ThroughputRow &row = run.throughput[m_rows];
     const QString title = tr("%1 · %2 × %3").arg(policyName(run, row.policy, true)).arg(row.context).arg(row.batch);
-    m_strip->append({title, static_cast<double>(row.startNs) / kGiga, static_cast<double>(row.intervalNs) / kGiga,
+    m_strip->append({title, static_cast<double>(row.startNs) / kNanoseconds, static_cast<double>(row.intervalNs) / kNanoseconds,
                      floats(row.read), floats(row.write)});
   }
   const PeakRow *peak = peakOf(run.peaks, "copy");
@@ -125,12 +126,14 @@ void ThroughputView::showSamples(const RunData::Run &run) {
 void ThroughputView::fillBars(const RunData::Run &run) {
   BarChart::Data chart;
   std::vector<LegendEntry> legend;
+  double most = 0;
   for (const ProfilePoint point : profilePoints(run)) {
     BarChart::Group group{tr("%1 × %2").arg(point.context).arg(point.batch), {}};
     for (const PolicyRow &policy : run.policies) {
       const StepRow *step = findStep(run, policy.index, point);
       if (step == nullptr || !(step->seconds > 0)) continue;
       const double rate = step->countedBytes / step->seconds;
+      most = std::max(most, rate);
       SeriesStyle style{methodColor(QString::fromStdString(policy.method)), Marker::None};
       style.area = style.hatched = true;
       group.bars.push_back({{{rate, style.color}},
@@ -145,11 +148,12 @@ void ThroughputView::fillBars(const RunData::Run &run) {
     if (!group.bars.empty()) chart.groups.push_back(std::move(group));
   }
   chart.xTitle = tr("tokens × batch");
-  chart.yTitle = tr("GB/s, counted");
-  chart.unit = kGiga;
   if (const PeakRow *peak = peakOf(run.peaks, "copy")) chart.limit = peak->value, chart.limitText = peakText(*peak);
+  const RateUnit unit = rateUnitFor(std::isnan(chart.limit) ? most : std::max(most, chart.limit));
+  chart.yTitle = tr("%1, counted").arg(unit.name);
+  chart.unit = unit.bytesPerSecond;
   m_bars->setEmptyText(chart.groups.empty() ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
-                                           : QString());
+                                            : QString());
   m_bars->setData(std::move(chart));
   m_bars->setLegend(std::move(legend));
 }

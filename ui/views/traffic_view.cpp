@@ -35,8 +35,9 @@ QString bytesText(double bytes) { return formatBytes(std::llround(bytes)); }
 TrafficView::TrafficView(const ViewContext &context, QWidget *parent) : View(context, parent) {
   m_chart = new BarChart;
   m_chart->setAccessibleName(tr("Traffic of a step"));
-  m_chart->setAccessibleDescription(tr("DRAM bytes of a decoding step by layer or by method, counted beside measured; left and "
-                                       "right move over the bars, Enter selects the layer or the policy"));
+  m_chart->setAccessibleDescription(
+      tr("DRAM bytes of a decoding step by layer or by method, counted beside measured; left and "
+         "right move over the bars, Enter selects the layer or the policy"));
   m_note = new QLabel;
   m_note->setObjectName(QStringLiteral("note"));
   m_note->setWordWrap(true);
@@ -52,8 +53,8 @@ TrafficView::TrafficView(const ViewContext &context, QWidget *parent) : View(con
   split->setChildrenCollapsible(false);
   split->addWidget(top);
   split->addWidget(makeTable());
-  split->setStretchFactor(0, 3);
-  split->setStretchFactor(1, 1);
+  split->setStretchFactor(0, 1);
+  split->setSizes({220, 110});
   auto *column = new QVBoxLayout(this);
   column->setContentsMargins(6, 6, 6, 6);
   column->addWidget(split);
@@ -160,7 +161,9 @@ std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::methodPieces(c
 void TrafficView::addGroup(BarChart::Data &chart, const QString &title, const Pieces &pieces) const {
   BarChart::Group group{byMethod() ? shortPolicyTitle(title) : title, {}};
   BarChart::Bar counted{{}, true, {}}, measured{{}, false, {}};
-  const QString heading = byMethod() ? policyTitle(title) : title == tr("rest") ? tr("Outside the layers") : tr("Layer %1").arg(title);
+  const QString heading = byMethod()            ? policyTitle(title)
+                          : title == tr("rest") ? tr("Outside the layers")
+                                                : tr("Layer %1").arg(title);
   counted.text = tr("<b>%1</b>, counted").arg(heading.toHtmlEscaped());
   measured.text = tr("<b>%1</b>, measured").arg(heading.toHtmlEscaped());
   bool any = false;
@@ -193,15 +196,17 @@ void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
       most = std::max(most, bytes);
       measured = measured || !bar.hatched;
     }
-    const bool selected = byMethod() ? title == context().selection->policy() : title == QString::number(context().selection->layer());
+    const bool selected =
+        byMethod() ? title == context().selection->policy() : title == QString::number(context().selection->layer());
     if (selected) chart.marked = static_cast<int>(chart.groups.size()) - 1;
   }
   const ByteUnit unit = byteUnitFor(most);
   chart.unit = unit.bytes;
   chart.xTitle = byMethod() ? tr("Policy") : tr("Layer");
-  chart.yTitle = measured ? tr("%1 a step, counted and measured").arg(unit.name) : tr("%1 a step, counted").arg(unit.name);
-  m_chart->setEmptyText(groups.empty() ? tr("No traffic is known at this point yet.\nIt comes when the run has traced a step of it.")
-                                       : QString());
+  chart.yTitle = (measured ? tr("%1 a step") : tr("%1 a step, counted")).arg(unit.name);
+  m_chart->setEmptyText(groups.empty()
+                            ? tr("No traffic is known at this point yet.\nIt comes when the run has traced a step of it.")
+                            : QString());
   m_chart->setData(std::move(chart));
   showLegend(measured, groups);
   m_note->setText(note(run, measured));
@@ -213,7 +218,8 @@ void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString,
     SeriesStyle style{color, Marker::None};
     style.area = true;
     style.hatched = hatched;
-    if (std::ranges::none_of(entries, [&](const LegendEntry &e) { return e.text == text; })) entries.push_back({text, style});
+    if (std::ranges::none_of(entries, [&](const LegendEntry &e) { return e.text == text; }))
+      entries.push_back({text, style});
   };
   const QColor plain = Theme::current().colors().mutedText;
   add(tr("counted from shapes"), plain, true);
@@ -226,7 +232,7 @@ void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString,
 
 QString TrafficView::note(const RunData::Run &run, bool measured) const {
   const QString sentence = instrumentSentence(run, "counters");
-  return measured ? tr("Measured by %1").arg(sentence) : tr("Bytes are counted only. %1").arg(sentence);
+  return measured ? tr("Measured by %1").arg(sentence) : tr("Bytes are counted only: %1").arg(sentence);
 }
 
 void TrafficView::showTable(const RunData::Run *run, ProfilePoint point) {

@@ -298,16 +298,16 @@ QString ProfileDialog::requestProblem() const {
 }
 
 QString ProfileDialog::obstacle() const {
-  using Engine = EngineClient::State;
+  using Phase = EngineClient::State;
   switch (m_workspace.engine().state()) {
-  case Engine::Ready: return {};
-  case Engine::Running:
-  case Engine::Paused:
-  case Engine::Cancelling: return tr("A run is in progress.");
-  case Engine::Starting:
-  case Engine::Loading: return tr("The model is being loaded.");
-  case Engine::Waiting: return tr("No model is open: choose one with File > Open model.");
-  case Engine::Stopped: return tr("No engine is running: recorded profiles can be viewed, none can be made.");
+  case Phase::Ready: return {};
+  case Phase::Running:
+  case Phase::Paused:
+  case Phase::Cancelling: return tr("A run is in progress.");
+  case Phase::Starting:
+  case Phase::Loading: return tr("The model is being loaded.");
+  case Phase::Waiting: return tr("No model is open: choose one with File > Open model.");
+  case Phase::Stopped: return tr("No engine is running: recorded profiles can be viewed, none can be made.");
   }
   return {};
 }

@@ -12,7 +12,7 @@
 #include "views/throughput_view.h"
 #include "views/timeline_view.h"
 #include "views/traffic_view.h"
-#include "widgets/instrument_status.h"
+#include "widgets/instrument_badge.h"
 
 #include <QAccessible>
 #include <QCheckBox>
@@ -374,9 +374,9 @@ TEST_F(TrafficOf, WhereNothingWasMeasuredTheInstrumentSaysWhy) {
     ASSERT_EQ(group.bars.size(), 1u);
     EXPECT_TRUE(group.bars[0].hatched);
   }
-  EXPECT_THAT(note(), testing::HasSubstr("Bytes are counted only."));
+  EXPECT_THAT(note(), testing::HasSubstr("Bytes are counted only: perf: "));
   EXPECT_THAT(note(), testing::HasSubstr("perf_event_paranoid"));
-  EXPECT_THAT(chart().bars().yTitle.toStdString(), testing::EndsWith("counted"));
+  EXPECT_THAT(chart().bars().yTitle.toStdString(), testing::EndsWith("a step, counted"));
   EXPECT_EQ(cell(0, QStringLiteral("Measured")), QStringLiteral("hidden"));
   EXPECT_EQ(cell(0, QStringLiteral("L2 hit rate")), QStringLiteral("hidden"));
   const TrafficSum all = trafficByPolicy(run().traffic, 512, 1).at(0);
@@ -400,7 +400,7 @@ TEST_F(ThroughputOf, SamplesGrowWhileTheRunGoesOn) {
   EXPECT_EQ(strip().itemCount(), 400);
   const Range before = strip().xSpec().range;
   const std::string first = strip().itemText(20).toStdString();
-  EXPECT_THAT(first, testing::HasSubstr("FP16 · 2048 × 1"));
+  EXPECT_THAT(first, testing::HasSubstr("FP16 KV · 2048 × 1"));
   EXPECT_THAT(first, testing::HasSubstr("Measured: "));
   EXPECT_THAT(first, testing::HasSubstr("of the copy peak"));
   test::addProfilePoint(m_store.store(), profile, kGpu, 1, 2048, 1);
@@ -423,7 +423,7 @@ TEST_F(ThroughputOf, ASampleIsWhereItsTimeAndItsBytesSay) {
                                  formatRate(static_cast<double>(write)).toStdString() + " written"));
   EXPECT_NEAR(strip().itemPixel(50).x(), strip().xAxis().toPixel(0.0505), 1e-6);
   EXPECT_NEAR(strip().itemPixel(50).y(),
-              strip().yAxis().toPixel((static_cast<double>(read) + static_cast<double>(write)) / 1e9), 1e-3);
+              strip().yAxis().toPixel((static_cast<double>(read) + static_cast<double>(write)) / 1e12), 1e-3);
   choose("span", 1); // everything is shorter than ten seconds
   EXPECT_GT(strip().xSpec().range.max, 6);
   EXPECT_EQ(strip().itemAt(strip().itemPixel(50)), 50);
@@ -433,7 +433,7 @@ TEST_F(ThroughputOf, WithoutSamplesCountedThroughputIsShownAndCalledSo) {
   test::addProfile(m_store.store(), kCpu);
   open();
   ASSERT_TRUE(bars().isVisible());
-  EXPECT_THAT(note(), testing::HasSubstr("nothing was sampled"));
+  EXPECT_THAT(note(), testing::HasSubstr("nothing was sampled: "));
   EXPECT_THAT(note(), testing::HasSubstr("perf_event_paranoid"));
   ASSERT_EQ(bars().bars().groups.size(), 2u);
   ASSERT_EQ(bars().itemCount(), 8);
@@ -461,12 +461,12 @@ TEST_F(TrafficOf, AProfileHidesNoCurveAndIsHiddenByNone) {
   EXPECT_FALSE(chart().bars().groups.empty());
 }
 
-TEST(InstrumentBadge, SaysWhetherBytesAreMeasuredAndWhyNot) {
+TEST(StatusBadge, SaysWhetherBytesAreMeasuredAndWhyNot) {
   for (const bool gpu : {true, false}) {
     test::SampleStore store;
     RunData data;
     Selection selection;
-    InstrumentStatus status({&data, &selection});
+    InstrumentBadge status({&data, &selection});
     EXPECT_TRUE(status.isHidden()) << "no profile";
     test::addProfile(store.store(), gpu ? kGpu : kCpu);
     ASSERT_TRUE(data.open(store.path()));

@@ -75,7 +75,8 @@ private:
   void add(int layer, const Operation &operation) {
     const double peak = m_options.gpu ? 0.72 * kPeak : 0.8 * kCpuPeak;
     const double flops = m_options.gpu ? 0.6 * kFlops : 2e11;
-    const double seconds = std::max(operation.bytes / peak, operation.flops / flops) + (m_options.gpu ? 1.6e-6 : 4e-7);
+    const double seconds = std::max(operation.bytes / peak, operation.flops * (m_options.gpu ? 1 : 0.004) / flops) +
+                           (m_options.gpu ? 1.6e-6 : 4e-7);
     const int launches = m_options.gpu ? operation.launches : 1;
     double &at = m_at[m_options.gpu ? operation.queue : 0];
     ++m_call;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "widgets/instrument_status.h"
+#include "widgets/instrument_badge.h"
 
 #include "analysis/traffic.h"
 #include "theme.h"
@@ -16,9 +16,9 @@ namespace xqs {
 namespace {
 
 QString instrumentTitle(const std::string &name) {
-  if (name == "timeline") return InstrumentStatus::tr("Timeline");
-  if (name == "counters") return InstrumentStatus::tr("Counters");
-  if (name == "sampling") return InstrumentStatus::tr("Sampling");
+  if (name == "timeline") return InstrumentBadge::tr("Timeline");
+  if (name == "counters") return InstrumentBadge::tr("Counters");
+  if (name == "sampling") return InstrumentBadge::tr("Sampling");
   return QString::fromStdString(name);
 }
 
@@ -38,33 +38,32 @@ Badge badgeOf(Bytes bytes) {
   const Theme::Colors &colors = Theme::current().colors();
   switch (bytes) {
   case Bytes::Measured:
-    return {InstrumentStatus::tr("● measured"), InstrumentStatus::tr("Bytes of the shown profile are measured"),
-            colors.good};
+    return {InstrumentBadge::tr("● measured"), InstrumentBadge::tr("Bytes of the shown profile are measured"), colors.good};
   case Bytes::Counted:
-    return {InstrumentStatus::tr("○ counted"), InstrumentStatus::tr("Bytes of the shown profile are counted, not measured"),
+    return {InstrumentBadge::tr("○ counted"), InstrumentBadge::tr("Bytes of the shown profile are counted, not measured"),
             colors.warning};
   case Bytes::Unknown: break;
   }
-  return {InstrumentStatus::tr("instruments"), InstrumentStatus::tr("What the shown profile can measure"), colors.text};
+  return {InstrumentBadge::tr("instruments"), InstrumentBadge::tr("What the shown profile can measure"), colors.text};
 }
 
 } // namespace
 
-InstrumentStatus::InstrumentStatus(const ViewContext &context, QWidget *parent) : QWidget(parent), m_context(context) {
+InstrumentBadge::InstrumentBadge(const ViewContext &context, QWidget *parent) : QWidget(parent), m_context(context) {
   m_badge = new QToolButton(this);
   m_badge->setObjectName(QStringLiteral("instruments"));
   m_badge->setAutoRaise(true);
   auto *row = new QHBoxLayout(this);
   row->setContentsMargins(0, 0, 0, 0);
   row->addWidget(m_badge);
-  connect(m_badge, &QToolButton::clicked, this, &InstrumentStatus::clicked);
-  connect(context.data, &RunData::changed, this, &InstrumentStatus::showState);
-  connect(context.selection, &Selection::changed, this, &InstrumentStatus::showState);
-  connect(&Theme::current(), &Theme::changed, this, &InstrumentStatus::showState);
+  connect(m_badge, &QToolButton::clicked, this, &InstrumentBadge::clicked);
+  connect(context.data, &RunData::changed, this, &InstrumentBadge::showState);
+  connect(context.selection, &Selection::changed, this, &InstrumentBadge::showState);
+  connect(&Theme::current(), &Theme::changed, this, &InstrumentBadge::showState);
   showState();
 }
 
-void InstrumentStatus::showState() {
+void InstrumentBadge::showState() {
   const RunData::Run *run = shownProfile(m_context);
   setVisible(run != nullptr && !run->instruments.empty());
   if (isHidden()) return;

@@ -9,10 +9,10 @@ namespace xqs {
 
 /// In the status bar: whether the shown profile's bytes are measured or only counted, and what each instrument says. Hidden
 /// without a profile.
-class InstrumentStatus : public QWidget {
+class InstrumentBadge : public QWidget {
   Q_OBJECT
 public:
-  InstrumentStatus(const ViewContext &context, QWidget *parent = nullptr);
+  InstrumentBadge(const ViewContext &context, QWidget *parent = nullptr);
 
 Q_SIGNALS:
   void clicked();
