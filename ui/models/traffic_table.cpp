@@ -13,6 +13,7 @@ using Row = TrafficTableRow;
 using Column = TrafficTable::Column;
 
 QString bytes(double value) { return std::isnan(value) ? formatNumber(value) : formatBytes(std::llround(value)); }
+QString difference(double seconds) { return (seconds > 0 ? QStringLiteral("+") : QString()) + formatNumber(seconds * 1e3); }
 QString milliseconds(double seconds) { return formatNumber(seconds * 1e3); }
 
 /// A column of numbers.
@@ -53,8 +54,8 @@ std::vector<Column> columns() {
       tr("Cache (ms)"), tr("Operations that write, rebuild and read the cache, from the timeline"),
       [](const Row &r) { return r.trade.cache.seconds; }, milliseconds));
   list.push_back(column(
-      tr("Rebuild (ms)"), tr("What those take beyond FP16's: rebuilding less what fewer bytes save"),
-      [](const Row &r) { return r.trade.extraSeconds; }, milliseconds));
+      tr("Rebuild, net (ms)"), tr("Time of those beyond FP16's: rebuilding, less what fewer bytes save"),
+      [](const Row &r) { return r.trade.extraSeconds; }, difference));
   list.push_back(column(
       tr("Cache misses"),
       tr("GPU: sectors of 32 bytes that L2 filled from memory. CPU: misses of the last-level cache. Measured"),

@@ -182,7 +182,7 @@ void StripChart::paintTitles(QPainter &painter) const {
     painter.setPen(QPen(Theme::current().colors().border, 1));
     painter.drawLine(QPointF(left, plot.top()), QPointF(left, plot.bottom()));
     const QString title = metrics.elidedText(m_sections[i].title, Qt::ElideRight, right - left - 6);
-    if (title.size() < 3) continue;
+    if (title.size() < std::min<qsizetype>(8, m_sections[i].title.size())) continue; // too little of it to mean anything
     const QRectF box(left + 2, plot.top() + 2, metrics.horizontalAdvance(title) + 4, metrics.height());
     QColor ground = Theme::current().colors().background;
     ground.setAlphaF(0.75F);

@@ -59,6 +59,21 @@ private:
   std::vector<double> m_covered; ///< pixels, a part: not matching, matching
 };
 
+/// Widths of the legend's columns.
+struct LegendColumns {
+  double title = 0, time = 0, share = 0;
+  double all() const { return kSwatch + title + time + share + 5 * kGap; }
+};
+LegendColumns columnsOf(const std::vector<TimelineChart::Part> &parts, const QFontMetricsF &metrics) {
+  LegendColumns columns;
+  for (const TimelineChart::Part &part : parts) {
+    columns.title = std::max(columns.title, metrics.horizontalAdvance(part.title));
+    columns.time = std::max(columns.time, metrics.horizontalAdvance(part.time));
+    columns.share = std::max(columns.share, metrics.horizontalAdvance(part.share));
+  }
+  return columns;
+}
+
 /// Unit of a span of time: its name and nanoseconds.
 struct TimeUnit {
   const char *name;
@@ -224,10 +239,8 @@ void TimelineChart::paintCursor(QPainter &painter, int item) const {
 QSizeF TimelineChart::legendSize(double available, bool beside) const {
   if (m_data.parts.empty()) return {};
   const QFontMetricsF metrics(smallFont());
-  double widest = 0;
-  for (const Part &part : m_data.parts)
-    widest = std::max(widest, metrics.horizontalAdvance(part.title + part.time + part.share) + kSwatch + 5 * kGap);
-  if (beside) return {std::min(std::max(widest, metrics.horizontalAdvance(m_data.legendTitle)), width() * 0.3), available};
+  const double widest = columnsOf(m_data.parts, metrics).all();
+  if (beside) return {std::min(widest, width() * 0.3), available};
   const int columns = std::max(1, static_cast<int>(available / (widest + 2 * kGap)));
   const int rows = (static_cast<int>(m_data.parts.size()) + columns - 1) / columns;
   return {available, std::min((rows + 1) * (metrics.height() + 3), height() * 0.4)};
@@ -236,27 +249,21 @@ QSizeF TimelineChart::legendSize(double available, bool beside) const {
 void TimelineChart::paintLegend(QPainter &painter, const QRectF &rect) const {
   const Theme::Colors &colors = Theme::current().colors();
   const QFontMetricsF metrics(painter.font());
-  const double row = metrics.height() + 4;
-  double time = 0, share = 0, widest = 0;
-  for (const Part &part : m_data.parts) {
-    time = std::max(time, metrics.horizontalAdvance(part.time));
-    share = std::max(share, metrics.horizontalAdvance(part.share));
-    widest = std::max(widest, metrics.horizontalAdvance(part.title));
-  }
-  const double column = std::min(kSwatch + widest + time + share + 5 * kGap, rect.width());
+  const LegendColumns columns = columnsOf(m_data.parts, metrics);
+  const double row = metrics.height() + 4, width = std::min(columns.all(), rect.width());
   painter.setPen(colors.mutedText);
   painter.drawText(QPointF(rect.left(), rect.top() + metrics.ascent()),
                    metrics.elidedText(m_data.legendTitle, Qt::ElideRight, rect.width()));
   QPointF at(rect.left(), rect.top() + row);
   for (const Part &part : m_data.parts) {
-    if (at.y() + row > rect.bottom() + 3) at = {at.x() + column + 2 * kGap, rect.top() + row};
-    if (at.x() + column > rect.right() + 1) return;
-    const double baseline = at.y() + metrics.ascent();
+    if (at.y() + row > rect.bottom() + 3) at = {at.x() + width + 2 * kGap, rect.top() + row};
+    if (at.x() + width > rect.right() + 1) return;
+    const double baseline = at.y() + metrics.ascent(), right = at.x() + width;
     painter.fillRect(QRectF(at.x(), baseline - kSwatch + 1, kSwatch, kSwatch), part.color);
     painter.setPen(colors.text);
-    const double right = at.x() + column, room = column - kSwatch - time - share - 4 * kGap;
-    painter.drawText(QPointF(at.x() + kSwatch + kGap, baseline), metrics.elidedText(part.title, Qt::ElideRight, room));
-    painter.drawText(QPointF(right - share - 2 * kGap - metrics.horizontalAdvance(part.time), baseline), part.time);
+    painter.drawText(QPointF(at.x() + kSwatch + kGap, baseline),
+                     metrics.elidedText(part.title, Qt::ElideRight, width - columns.all() + columns.title + 1));
+    painter.drawText(QPointF(right - columns.share - 2 * kGap - metrics.horizontalAdvance(part.time), baseline), part.time);
     painter.setPen(colors.mutedText);
     painter.drawText(QPointF(right - metrics.horizontalAdvance(part.share), baseline), part.share);
     at.ry() += row;

@@ -159,61 +159,68 @@ TimelineView::Step TimelineView::makeStep(const RunData::Run &run, std::int64_t 
 void TimelineView::rebuild(const RunData::Run &run) {
   m_steps.clear();
   m_sources.clear();
+  for (const std::int64_t policy : m_shown.policies) m_steps.push_back(makeStep(run, policy));
   TimelineChart::Data chart;
   chart.label = [this](int bar) { return barLabel(bar); };
   chart.text = [this](int bar) { return barText(bar); };
-  for (const std::int64_t policy : m_shown.policies) {
-    Step step = makeStep(run, policy);
-    for (const PartTime &part : step.parts) {
-      const QString name = QString::fromStdString(part.part), title = partTitle(name);
-      if (std::ranges::any_of(chart.parts, [&](const auto &p) { return p.title == title; })) continue;
-      chart.parts.push_back({title, partColor(name), {}, {}});
-      if (!m_steps.empty()) continue; // the legend's figures are those of the first
-      chart.parts.back().time = formatNanoseconds(static_cast<double>(part.nanoseconds));
-      chart.parts.back().share = formatPercent(part.share);
-    }
-    addBars(chart, run, step);
-    m_steps.push_back(std::move(step));
-  }
-  if (!m_steps.empty() && m_shown.policies.size() > 1) {
-    const PolicyRow *first = shownProfilePolicy(context(), run);
-    chart.legendTitle = policyTitle(QString::fromStdString(first->policy));
-  } else {
-    chart.legendTitle = tr("Time and share of launches");
-  }
-  const bool none = m_sources.empty();
-  m_chart->setEmptyText(none ? tr("No launches at this point yet.\nThey come when the run has traced a step of it.")
-                             : QString());
+  const std::vector<std::string> parts = partNames();
+  for (const std::string &part : parts) chart.parts.push_back(legendPart(part));
+  for (std::size_t step = 0; step < m_steps.size(); ++step) addBars(chart, run, step, parts);
+  const PolicyRow *first = m_steps.size() > 1 ? shownProfilePolicy(context(), run) : nullptr;
+  chart.legendTitle = first ? policyTitle(QString::fromStdString(first->policy)) : tr("Time and share of launches");
+  m_chart->setEmptyText(
+      m_sources.empty() ? tr("No launches at this point yet.\nThey come when the run has traced a step of it.") : QString());
   m_chart->setData(std::move(chart));
 }
 
-void TimelineView::addBars(TimelineChart::Data &chart, const RunData::Run &run, const Step &step) {
+/// Of all steps, in the order of a step.
+std::vector<std::string> TimelineView::partNames() const {
+  std::vector<std::string> names;
+  for (const Step &step : m_steps)
+    for (const PartTime &part : step.parts)
+      if (std::ranges::find(names, part.part) == names.end()) names.push_back(part.part);
+  std::ranges::stable_sort(names, {}, [](const std::string &name) { return partOrder(QString::fromStdString(name)); });
+  return names;
+}
+
+/// With the time and share that it has in the first step.
+TimelineChart::Part TimelineView::legendPart(const std::string &part) const {
+  const QString name = QString::fromStdString(part);
+  TimelineChart::Part result{partTitle(name), partColor(name), {}, {}};
+  for (const PartTime &time : m_steps.front().parts)
+    if (time.part == part) {
+      result.time = formatNanoseconds(static_cast<double>(time.nanoseconds));
+      result.share = formatPercent(time.share);
+    }
+  return result;
+}
+
+void TimelineView::addBars(TimelineChart::Data &chart, const RunData::Run &run, std::size_t index,
+                           const std::vector<std::string> &parts) {
   using Lane = TimelineChart::Lane;
+  const Step &step = m_steps[index];
   if (step.rows.empty()) return;
-  const std::size_t index = m_steps.size();
   const auto matches = [this](std::int64_t layer) { return m_shown.layer == kAllLayers || m_shown.layer == layer; };
   const auto lane = [&](Lane::Kind kind, const QString &title) {
     chart.lanes.push_back({kind, title});
     return static_cast<int>(chart.lanes.size()) - 1;
   };
+  const auto add = [&](std::int64_t start, std::int64_t duration, int at, int part, std::int64_t layer, Source source) {
+    chart.bars.push_back({static_cast<double>(start), static_cast<double>(duration), at, part, matches(layer)});
+    m_sources.push_back(source);
+  };
   lane(Lane::Kind::Heading, heading(run, step));
   const int layers = lane(Lane::Kind::Layers, tr("layer"));
-  for (const LayerSpan &span : step.layers) {
-    chart.bars.push_back(
-        {static_cast<double>(span.startNs), static_cast<double>(span.endNs - span.startNs), layers, 0, matches(span.layer)});
-    m_sources.push_back({index, std::nullopt, span});
-  }
+  for (const LayerSpan &span : step.layers)
+    add(span.startNs, span.endNs - span.startNs, layers, 0, span.layer, {index, std::nullopt, span});
   std::map<std::int64_t, std::vector<std::size_t>> queues;
   for (const std::size_t row : step.rows) queues[run.kernels[row].queue].push_back(row);
   for (const auto &[queue, rows] : queues) {
     const int at = lane(Lane::Kind::Queue, queueTitle(queue));
     for (const std::size_t row : rows) {
       const KernelRow &launch = run.kernels[row];
-      const QString title = partTitle(QString::fromStdString(launch.part));
-      const auto part = std::ranges::find_if(chart.parts, [&](const auto &p) { return p.title == title; });
-      chart.bars.push_back({static_cast<double>(launch.startNs), static_cast<double>(launch.durationNs), at,
-                           static_cast<int>(part - chart.parts.begin()), matches(launch.layer)});
-      m_sources.push_back({index, row, {}});
+      const auto part = static_cast<int>(std::ranges::find(parts, launch.part) - parts.begin());
+      add(launch.startNs, launch.durationNs, at, part, launch.layer, {index, row, {}});
     }
   }
 }

@@ -56,7 +56,10 @@ private:
   std::vector<std::int64_t> chosenPolicies(const RunData::Run &run) const;
   void rebuild(const RunData::Run &run);
   Step makeStep(const RunData::Run &run, std::int64_t policy) const;
-  void addBars(TimelineChart::Data &chart, const RunData::Run &run, const Step &step);
+  std::vector<std::string> partNames() const;
+  TimelineChart::Part legendPart(const std::string &part) const;
+  void addBars(TimelineChart::Data &chart, const RunData::Run &run, std::size_t index,
+               const std::vector<std::string> &parts);
   QString heading(const RunData::Run &run, const Step &step) const;
   QString barLabel(int bar) const;
   QString barText(int bar) const;
@@ -70,7 +73,6 @@ private:
   Shown m_shown;
   std::vector<Step> m_steps;
   std::vector<Source> m_sources; ///< one a bar
-  QStringList m_policies;        ///< titles, by index
 };
 
 } // namespace xqs

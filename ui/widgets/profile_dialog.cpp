@@ -115,8 +115,9 @@ void ProfileDialog::setUpWhat(QFormLayout &form) {
   m_contexts = new QLineEdit;
   m_contexts->setObjectName(QStringLiteral("contexts"));
   m_contexts->setAccessibleName(tr("Contexts"));
-  m_contexts->setToolTip(tr("Tokens that each cache holds, several with commas"));
-  m_contexts->setPlaceholderText(tr("by itself: 2048, 8192, 32768; on a CPU 512, 1024, 2048"));
+  m_contexts->setToolTip(
+      tr("Tokens that each cache holds, several with commas; by itself: 2048, 8192, 32768, on a CPU 512, 1024, 2048"));
+  m_contexts->setPlaceholderText(tr("by itself: up to 32768, on a CPU 2048"));
   form.addRow(tr("&Contexts"), m_contexts);
   m_batches = new QLineEdit;
   m_batches->setObjectName(QStringLiteral("batches"));

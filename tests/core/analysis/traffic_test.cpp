@@ -71,6 +71,20 @@ TEST(Traffic, SumsByLayerPartAndPolicyTakeEveryByteOnce) {
   EXPECT_DOUBLE_EQ(cacheTraffic(e.traffic, xquant).countedBytes, 3 * 3 * 50);
 }
 
+TEST(Traffic, TheHitRateOfASumIsThatOfItsAccesses) {
+  TrafficRow a, b;
+  a.cacheAccesses = 300, a.cacheMisses = 30, a.cacheHitRate = 0.9, a.cycles = 7;
+  b.cacheAccesses = 100, b.cacheMisses = 80, b.cacheHitRate = 0.1, b.cycles = 5;
+  TrafficSum sum;
+  sum.add(a), sum.add(b);
+  EXPECT_DOUBLE_EQ(sum.cacheHitRate(), (300 * 0.9 + 100 * 0.1) / 400);
+  EXPECT_DOUBLE_EQ(sum.cacheMisses, 110);
+  EXPECT_DOUBLE_EQ(sum.cycles, 12);
+  b.cacheHitRate = std::nan("");
+  sum.add(b);
+  EXPECT_TRUE(std::isnan(sum.cacheHitRate()));
+}
+
 TEST(Traffic, TheSumOverLayersIsComparedWithTheStepThatWasMeasuredByItself) {
   Example e = example();
   EXPECT_NEAR(layersBesideStep(e.steps[0], e.traffic), 0, 1e-12);
