@@ -29,14 +29,17 @@ Options parse(const QApplication &app) {
   const Option shot(QStringLiteral("screenshot"),
                     tr("Write NAME-light.png and NAME-dark.png of the window at 1280x800, then end."), tr("NAME.png"));
   const Option afterRun(QStringLiteral("after-run"), tr("With --screenshot: run the default experiment first."));
-  const Option tools(QStringLiteral("tools"), tr("With --screenshot: the plan editor and the study builder too."));
+  const Option tools(QStringLiteral("tools"),
+                     tr("With --screenshot: the plan editor, the study builder and the profile dialog too."));
   const Option afterGeneration(QStringLiteral("after-generation"),
                                tr("With --screenshot: generate side by side first, and show that."));
+  const Option afterProfile(QStringLiteral("after-profile"),
+                            tr("With --screenshot: profile decoding on a short context first, and show that."));
   QCommandLineParser parser;
   parser.setApplicationDescription(tr("See what compressing a language model's KV cache does."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addOptions({open, model, text, demo, theme, shot, afterRun, afterGeneration, tools});
+  parser.addOptions({open, model, text, demo, theme, shot, afterRun, afterGeneration, afterProfile, tools});
   parser.addPositionalArgument(QStringLiteral("files"), tr("Finished runs (.xqs) to open."), QStringLiteral("[files...]"));
   parser.process(app);
 
@@ -47,6 +50,7 @@ Options parse(const QApplication &app) {
   options.screenshot = parser.value(shot);
   if (parser.isSet(afterRun)) options.first = xqs::Screenshots::First::Run;
   if (parser.isSet(afterGeneration)) options.first = xqs::Screenshots::First::Generation;
+  if (parser.isSet(afterProfile)) options.first = xqs::Screenshots::First::Profile;
   options.tools = parser.isSet(tools);
   const bool computes = options.screenshot.isEmpty() || options.tools || options.first != xqs::Screenshots::First::Nothing;
   options.window.startEngine = !parser.isSet(demo) && computes;

@@ -4,6 +4,7 @@
 #include "main_window.h"
 #include "theme.h"
 #include "widgets/plan_editor.h"
+#include "widgets/profile_dialog.h"
 #include "widgets/study_builder.h"
 
 #include <QApplication>
@@ -20,6 +21,9 @@ namespace {
 constexpr int kWidth = 1280, kHeight = 800;
 constexpr int kSettleMs = 700; ///< views repaint at most every 40 ms; charts and docks need a few rounds
 
+/// A minute on a laptop.
+constexpr char kSmallProfile[] = R"({"contexts": [512], "steps": 4, "costs": false,
+  "policies": ["kivi-star:bits=2", "xquant:bits=2", "xquant-cl:bits=2"]})";
 constexpr int kEstimateMs = 8000; ///< the engine opens the model's file and times a product of matrices
 
 void settle(int milliseconds = kSettleMs) {
@@ -50,6 +54,9 @@ void Screenshots::waitForEngine(First first) {
         case First::Nothing: return takeAll();
         case First::Run: return m_window.startRun();
         case First::Generation: return m_window.startGeneration();
+        case First::Profile:
+          m_window.profileDialog().setSpec(QString::fromUtf8(kSmallProfile));
+          return m_window.profileDialog().start();
         }
       },
       Qt::QueuedConnection);
@@ -93,6 +100,10 @@ bool Screenshots::takeTools(const QString &theme) {
   settle(kEstimateMs);
   taken = taken && save(study, QStringLiteral("%1-study-%2.png").arg(m_file, theme));
   study.hide();
+  m_window.profileDialog().show();
+  settle();
+  taken = taken && save(m_window.profileDialog(), QStringLiteral("%1-profile-%2.png").arg(m_file, theme));
+  m_window.profileDialog().hide();
   return taken;
 }
 

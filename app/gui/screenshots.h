@@ -10,11 +10,12 @@ namespace xqs {
 
 class MainWindow;
 
-/// `--screenshot`: runs the default experiment or the default generation if asked for, writes the window in light and dark,
-/// and its plan editor and study builder if asked for, ends the program. Exit code 1 where the run or a picture fails.
+/// `--screenshot`: runs the default experiment, generation or a small profile if asked for, writes the window in light and
+/// dark, and its plan editor, study builder and profile dialog if asked for, ends the program. Exit code 1 where the run or
+/// a picture fails.
 class Screenshots : public QObject {
 public:
-  enum class First { Nothing, Run, Generation };
+  enum class First { Nothing, Run, Generation, Profile };
   Screenshots(MainWindow &window, const QString &file, First first, bool tools);
 
 private:

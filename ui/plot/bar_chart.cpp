@@ -17,6 +17,13 @@ constexpr double kWidestBar = 46;
 constexpr double kOutlineFrom = 4; ///< a narrower bar has no room for an outline
 } // namespace
 
+double BarChart::Bar::sum() const {
+  double values = 0;
+  for (const Segment &segment : segments)
+    if (segment.value > 0) values += segment.value;
+  return values;
+}
+
 BarChart::BarChart(QWidget *parent) : ChartCanvas(parent) {}
 
 void BarChart::setData(Data shown) {
@@ -25,14 +32,11 @@ void BarChart::setData(Data shown) {
   double most = std::isfinite(m_data.limit) ? m_data.limit : 0;
   for (std::size_t g = 0; g < m_data.groups.size(); ++g)
     for (std::size_t b = 0; b < m_data.groups[g].bars.size(); ++b) {
-      Item item{g, b, 0};
-      for (const Segment &segment : m_data.groups[g].bars[b].segments)
-        if (segment.value > 0) item.sum += segment.value;
+      const Item item{g, b, m_data.groups[g].bars[b].sum()};
       most = std::max(most, item.sum);
       m_items.push_back(item);
     }
-  setAxes({m_data.xTitle, Scale::Linear, {}},
-          {m_data.yTitle, Scale::Linear, {0, most > 0 ? most / m_data.unit * 1.06 : 1}});
+  setAxes({m_data.xTitle, Scale::Linear, {}}, {m_data.yTitle, Scale::Linear, {0, most > 0 ? most / m_data.unit * 1.06 : 1}});
   if (cursor() >= itemCount()) setCursorItem(-1);
 }
 
@@ -137,8 +141,12 @@ void BarChart::paintLimit(QPainter &painter) const {
   painter.drawLine(QPointF(plot.left(), at), QPointF(plot.right(), at));
   const QFontMetricsF metrics(painter.font());
   const QString text = metrics.elidedText(m_data.limitText, Qt::ElideRight, plot.width() - 8);
-  painter.setPen(colors.text);
-  painter.drawText(QPointF(plot.right() - 4 - metrics.horizontalAdvance(text), at + metrics.ascent() + 2), text);
+  const QRectF box(plot.right() - 8 - metrics.horizontalAdvance(text), at + 2, metrics.horizontalAdvance(text) + 4,
+                   metrics.height());
+  QColor ground = colors.background;
+  ground.setAlphaF(0.75F);
+  painter.fillRect(box, ground);
+  painter.drawText(QPointF(box.left() + 2, box.top() + metrics.ascent()), text);
 }
 
 void BarChart::paintData(QPainter &painter) const {

@@ -20,6 +20,7 @@ public:
     std::vector<Segment> segments;
     bool hatched = false;
     QString text; ///< rich
+    double sum() const;
   };
   struct Group {
     QString name;

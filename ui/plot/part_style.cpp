@@ -18,6 +18,7 @@ struct PartStyle {
   QRgb light, dark;
 };
 constexpr PartStyle kParts[] = {
+    {"embedding", QT_TRANSLATE_NOOP("PartStyle", "embedding"), 0xff5f6b7a, 0xffb4bcc8},
     {"qkv", QT_TRANSLATE_NOOP("PartStyle", "Q, K, V"), 0xff3b7ebf, 0xff5b9fe0},
     {"cache", QT_TRANSLATE_NOOP("PartStyle", "cache"), 0xffe8a33d, 0xfff0b456},
     {"attend", QT_TRANSLATE_NOOP("PartStyle", "attend"), 0xff0f8a6c, 0xff2fae8c},

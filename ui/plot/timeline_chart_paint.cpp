@@ -17,6 +17,7 @@ namespace {
 constexpr double kGap = 6;
 constexpr double kLeastBar = 1;    ///< narrower bars are merged, pixel by pixel
 constexpr double kLabelFrom = 16;  ///< a bar this wide has its name in it, or the begin of it
+constexpr int kLeastLetters = 5;   ///< of a name that is cut; less says nothing
 constexpr double kFaintest = 0.35; ///< opacity of a pixel that is hardly covered: still seen
 constexpr double kSwatch = 11;
 
@@ -80,8 +81,8 @@ struct TimeUnit {
   double nanoseconds;
 };
 TimeUnit unitFor(double span) {
-  if (span < 2e3) return {"ns", 1};
-  if (span < 2e6) return {"µs", 1e3};
+  if (span < 2e2) return {"ns", 1};
+  if (span < 2e5) return {"µs", 1e3};
   if (span < 2e9) return {"ms", 1e6};
   return {"s", 1e9};
 }
@@ -202,8 +203,9 @@ void TimelineChart::paintBar(QPainter &painter, std::size_t index, const QRectF 
   if (body.width() < kLabelFrom || !m_data.label || !bar.matches) return;
   const QFontMetricsF metrics(painter.font());
   if (metrics.height() > rect.height() + 4) return;
-  const QString label = metrics.elidedText(m_data.label(static_cast<int>(index)), Qt::ElideRight, body.width() - kGap);
-  if (label == QStringLiteral("…")) return;
+  const QString name = m_data.label(static_cast<int>(index));
+  const QString label = metrics.elidedText(name, Qt::ElideRight, body.width() - kGap);
+  if (label != name && label.size() < kLeastLetters) return;
   painter.setPen(layers ? colors.mutedText : QColor::fromRgb(readableOn(color.rgb())));
   painter.drawText(QPointF(body.left() + kGap / 2, body.center().y() + metrics.ascent() / 2 - 1), label);
 }

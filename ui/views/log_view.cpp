@@ -3,6 +3,7 @@
 
 #include "plot/format.h"
 #include "theme.h"
+#include "views/profile_lookup.h"
 #include "views/run_lookup.h"
 
 #include <QComboBox>
@@ -86,6 +87,8 @@ LogView::LogView(const ViewContext &context, QWidget *parent) : View(context, pa
 QString LogView::progressLine(const RunData::Run &run) const {
   if (run.row.kind == "generate" && run.ends.empty())
     return tr("%1: %2 tokens in all columns").arg(runTitle(run)).arg(run.generated.size());
+  if (run.row.kind == "profile" && run.ends.empty())
+    return tr("%1: %2 steps timed").arg(runTitle(run)).arg(run.steps.size());
   std::set<std::int64_t> windows;
   double lanes = 0;
   for (const WindowRow &row : run.windows) windows.insert(row.window), ++lanes;
@@ -130,6 +133,7 @@ void LogView::refresh() {
   std::map<RunData::Key, Seen> kept; // another selection lists anew
   RunList runs = sourceRuns(context());
   if (const RunData::Run *generation = shownGeneration(context())) runs.push_back(generation);
+  if (const RunData::Run *profile = shownProfile(context())) runs.push_back(profile);
   for (const RunData::Run *run : runs)
     if (auto at = m_seen.find(run->key); at != m_seen.end()) kept.insert(*at);
   if (kept.size() != m_seen.size()) m_list->clear(), m_seen.clear();

@@ -10,7 +10,8 @@ class QTreeWidget;
 
 namespace xqs {
 
-/// The log and the problems of the shown runs and of the preview, newest last, with a filter; above it how far each run is.
+/// The log and the problems of the shown runs, of the preview, of the generation and of the profile, newest last, with a
+/// filter; above it how far each run is.
 class LogView : public View {
   Q_OBJECT
 public:

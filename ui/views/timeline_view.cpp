@@ -190,7 +190,7 @@ TimelineChart::Part TimelineView::legendPart(const std::string &part) const {
   for (const PartTime &time : m_steps.front().parts)
     if (time.part == part) {
       result.time = formatNanoseconds(static_cast<double>(time.nanoseconds));
-      result.share = formatPercent(time.share);
+      result.share = QString::number(100 * time.share, 'f', 1) + QStringLiteral(" %"); // as many decimals in every row
     }
   return result;
 }
@@ -288,7 +288,8 @@ QString TimelineView::sourceText(const RunData::Run &run) const {
   const PolicyRow *policy = shownProfilePolicy(context(), run);
   const StepRow *step = policy ? findStep(run, policy->index, shownPoint(context(), run)) : nullptr;
   if (step != nullptr && !std::isnan(step->timelineCost))
-    text += tr(" Tracing cost %1 of this step.").arg(formatPercent(step->timelineCost));
+    text += step->timelineCost > 0 ? tr(" Tracing cost %1 of this step.").arg(formatPercent(step->timelineCost))
+                                   : tr(" Tracing cost less than steps differ from each other.");
   return text + tr(" Bytes are counted from shapes.");
 }
 

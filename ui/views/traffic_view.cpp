@@ -14,6 +14,7 @@
 #include <QCheckBox>
 #include <QComboBox>
 #include <QHBoxLayout>
+#include <QHeaderView>
 #include <QLabel>
 #include <QSplitter>
 #include <QTableView>
@@ -89,6 +90,7 @@ QWidget *TrafficView::makeTable() {
   m_tableView->setSelectionMode(QAbstractItemView::SingleSelection);
   m_tableView->setModel(m_table);
   m_tableView->setMinimumHeight(60);
+  m_tableView->horizontalHeader()->setStretchLastSection(false);
   setColumnWidths(*m_tableView, {170, 70, 80, 80, 124, 90, 78, 84, 90, 80, 80, 80});
   connect(m_tableView, &QTableView::clicked, this,
           [this](const QModelIndex &index) { this->context().selection->setPolicy(m_table->row(index.row()).policy); });
@@ -181,6 +183,9 @@ void TrafficView::addGroup(BarChart::Data &chart, const QString &title, const Pi
 }
 
 void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
+  const PolicyRow *policy = shownProfilePolicy(context(), run);
+  const QString marked = byMethod() ? (policy ? QString::fromStdString(policy->policy) : QString())
+                                    : QString::number(context().selection->layer());
   auto groups = byMethod() ? methodPieces(run, point) : layerPieces(run, point);
   for (auto &[title, pieces] : groups) std::ranges::stable_sort(pieces, {}, &Piece::order);
   BarChart::Data chart;
@@ -191,14 +196,10 @@ void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
     addGroup(chart, title, pieces);
     m_groups.push_back(title);
     for (const BarChart::Bar &bar : chart.groups.back().bars) {
-      double bytes = 0;
-      for (const BarChart::Segment &segment : bar.segments) bytes += segment.value;
-      most = std::max(most, bytes);
+      most = std::max(most, bar.sum());
       measured = measured || !bar.hatched;
     }
-    const bool selected =
-        byMethod() ? title == context().selection->policy() : title == QString::number(context().selection->layer());
-    if (selected) chart.marked = static_cast<int>(chart.groups.size()) - 1;
+    if (title == marked) chart.marked = static_cast<int>(chart.groups.size()) - 1;
   }
   const ByteUnit unit = byteUnitFor(most);
   chart.unit = unit.bytes;
@@ -241,8 +242,9 @@ void TrafficView::showTable(const RunData::Run *run, ProfilePoint point) {
     m_tableView->setColumnHidden(column, m_table->rowCount() > 0 && m_table->isEmpty(column));
   m_tableView->setVisible(m_table->rowCount() > 0);
   m_tableView->clearSelection();
+  const PolicyRow *policy = run ? shownProfilePolicy(context(), *run) : nullptr;
   for (int row = 0; row < m_table->rowCount(); ++row)
-    if (m_table->row(row).policy == context().selection->policy()) m_tableView->selectRow(row);
+    if (policy != nullptr && m_table->row(row).step.policy == policy->index) m_tableView->selectRow(row);
 }
 
 void TrafficView::activate(int item) {

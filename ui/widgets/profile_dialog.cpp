@@ -335,7 +335,7 @@ void ProfileDialog::showProblem() {
 }
 
 void ProfileDialog::start() {
-  if (!m_start->isEnabled()) return;
+  if (!problem().isEmpty()) return;
   m_workspace.profile(request());
   hide();
   Q_EMIT started();

@@ -31,6 +31,8 @@ public:
   bool setSpec(const QString &spec);
   /// Why nothing can be started, one sentence; empty: it can.
   QString problem() const;
+  /// Sends the request and hides, where there is no problem.
+  void start();
 
 Q_SIGNALS:
   void started();
@@ -48,7 +50,6 @@ private:
   QString requestProblem() const;
   QString obstacle() const;
   void showProblem();
-  void start();
 
   Workspace &m_workspace;
   QStringList m_experiment;
