@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace xqs {
 
@@ -91,7 +92,7 @@ QWidget *TrafficView::makeTable() {
   m_tableView->setModel(m_table);
   m_tableView->setMinimumHeight(60);
   m_tableView->horizontalHeader()->setStretchLastSection(false);
-  setColumnWidths(*m_tableView, {170, 70, 80, 80, 124, 90, 78, 84, 90, 80, 80, 80});
+  setColumnWidths(*m_tableView, {170, 70, 80, 80, 124, 90, 82, 116, 94, 80, 80, 80});
   connect(m_tableView, &QTableView::clicked, this,
           [this](const QModelIndex &index) { this->context().selection->setPolicy(m_table->row(index.row()).policy); });
   connect(m_tableView, &QTableView::activated, this,
@@ -225,9 +226,11 @@ void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString,
   const QColor plain = Theme::current().colors().mutedText;
   add(tr("counted from shapes"), plain, true);
   if (measured) add(tr("measured in DRAM"), plain, false);
+  std::map<std::pair<int, QString>, QColor> parts; // in the order of a step
+  for (const auto &[title, pieces] : groups)
+    for (const Piece &piece : pieces) parts[{piece.order, piece.title}] = piece.color;
   if (m_parts->isChecked())
-    for (const auto &[title, pieces] : groups)
-      for (const Piece &piece : pieces) add(piece.title, piece.color, false);
+    for (const auto &[part, color] : parts) add(part.second, color, false);
   m_chart->setLegend(groups.empty() ? std::vector<LegendEntry>() : std::move(entries));
 }
 
