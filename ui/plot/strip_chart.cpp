@@ -40,7 +40,8 @@ void StripChart::setTitles(const QString &reads, const QString &writes, const QS
   m_reads = reads, m_writes = writes, m_mostText = most;
 }
 
-void StripChart::clear() {
+void StripChart::clear(bool gaps) {
+  m_gaps = gaps;
   m_sections.clear();
   m_begin.clear();
   m_count = 0;
@@ -53,6 +54,7 @@ void StripChart::append(Section section) {
   if (section.reads.empty() || section.reads.size() != section.writes.size()) return;
   for (std::size_t i = 0; i < section.reads.size(); ++i)
     m_most = std::max(m_most, static_cast<double>(section.reads[i]) + static_cast<double>(section.writes[i]));
+  section.at = m_gaps ? section.start : m_sections.empty() ? 0 : m_sections.back().end();
   m_begin.push_back(m_count);
   m_count += section.reads.size();
   m_sections.push_back(std::move(section));
@@ -63,15 +65,12 @@ void StripChart::setPeak(double bytesPerSecond, const QString &text) {
   m_peakText = text;
 }
 
-void StripChart::setShownSeconds(double seconds) { m_seconds = seconds; }
-
 void StripChart::rescale() {
   const double last = m_sections.empty() ? 1 : m_sections.back().end();
-  const double first = m_seconds > 0 ? std::max(0.0, last - m_seconds) : 0;
   const double most = std::max(m_most, std::isfinite(m_peak) ? m_peak : 0.0);
   const RateUnit unit = rateUnitFor(most);
   m_unit = unit.bytesPerSecond;
-  setAxes({tr("seconds"), Scale::Linear, {first, last}},
+  setAxes({m_gaps ? tr("seconds of the run") : tr("seconds sampled"), Scale::Linear, {0, last}},
           {tr("%1, measured").arg(unit.name), Scale::Linear, {0, most > 0 ? most / m_unit * 1.08 : 1}});
   const Colors colors = sampleColors();
   SeriesStyle reads{colors.reads, Marker::None}, writes{colors.writes, Marker::None};
@@ -89,9 +88,8 @@ StripChart::Place StripChart::place(int item) const {
   return {section, index - m_begin[section]};
 }
 
-double StripChart::timeOf(const Place &p) const {
-  const Section &section = m_sections[p.section];
-  return section.start + (static_cast<double>(p.sample) + 0.5) * section.interval;
+double StripChart::middleOf(const Place &p) const {
+  return (static_cast<double>(p.sample) + 0.5) * m_sections[p.section].interval;
 }
 
 double StripChart::total(const Place &p) const {
@@ -101,16 +99,16 @@ double StripChart::total(const Place &p) const {
 
 QPointF StripChart::itemPixel(int item) const {
   const Place p = place(item);
-  return {xAxis().toPixel(timeOf(p)), yAxis().toPixel(total(p) / m_unit)};
+  return {xAxis().toPixel(m_sections[p.section].at + middleOf(p)), yAxis().toPixel(total(p) / m_unit)};
 }
 
 QString StripChart::itemText(int item) const {
   if (item < 0 || item >= itemCount()) return {};
   const Place p = place(item);
   const Section &section = m_sections[p.section];
-  QString text =
-      tr("<b>%1</b><br>At %2, over %3")
-          .arg(section.title.toHtmlEscaped(), formatSeconds(timeOf(p)), formatNanoseconds(section.interval * 1e9));
+  QString text = tr("<b>%1</b><br>%2 after the first sample, over %3")
+                     .arg(section.title.toHtmlEscaped(), formatSeconds(section.start + middleOf(p)),
+                          formatNanoseconds(section.interval * 1e9));
   text += tr("<br>Measured: %1 read, %2 written")
               .arg(formatRate(static_cast<double>(section.reads[p.sample])),
                    formatRate(static_cast<double>(section.writes[p.sample])));
@@ -121,13 +119,13 @@ QString StripChart::itemText(int item) const {
 int StripChart::itemAt(QPointF position) const {
   if (m_count == 0 || !plotRect().contains(position)) return -1;
   const double at = xAxis().toValue(position.x());
-  const auto next = std::ranges::upper_bound(m_sections, at, {}, &Section::start);
+  const auto next = std::ranges::upper_bound(m_sections, at, {}, &Section::at);
   if (next == m_sections.begin()) return -1;
   const auto section = static_cast<std::size_t>(next - m_sections.begin()) - 1;
   const Section &shown = m_sections[section];
   const double pixels = xAxis().toPixel(at) - xAxis().toPixel(shown.end());
   if (pixels > 3) return -1; // in a gap
-  const auto sample = static_cast<std::size_t>(std::max(0.0, (at - shown.start) / shown.interval));
+  const auto sample = static_cast<std::size_t>(std::max(0.0, (at - shown.at) / shown.interval));
   return static_cast<int>(m_begin[section] + std::min(sample, shown.reads.size() - 1));
 }
 
@@ -145,14 +143,14 @@ int StripChart::neighbour(int item, int key) const {
 void StripChart::paintSection(QPainter &painter, const Section &section) const {
   const Axis x = xAxis(), y = yAxis();
   const QRectF plot = plotRect();
-  const double perSample = x.toPixel(section.start + section.interval) - x.toPixel(section.start);
+  const double perSample = x.toPixel(section.at + section.interval) - x.toPixel(section.at);
   const auto count = static_cast<double>(section.reads.size());
-  const auto first = static_cast<std::size_t>(
-      std::clamp(std::floor((x.toValue(plot.left()) - section.start) / section.interval), 0.0, count));
+  const auto first =
+      static_cast<std::size_t>(std::clamp(std::floor((x.toValue(plot.left()) - section.at) / section.interval), 0.0, count));
   const Colors colors = sampleColors();
   QPolygonF line;
   for (std::size_t i = first; i < section.reads.size();) {
-    const double left = x.toPixel(section.start + static_cast<double>(i) * section.interval);
+    const double left = x.toPixel(section.at + static_cast<double>(i) * section.interval);
     if (left > plot.right()) break;
     Column column;
     do column.add(static_cast<double>(section.reads[i]), static_cast<double>(section.writes[i])), ++i;
@@ -177,7 +175,7 @@ void StripChart::paintTitles(QPainter &painter) const {
     if (!begins(i)) continue;
     std::size_t next = i + 1;
     while (next < m_sections.size() && !begins(next)) ++next;
-    const double left = x.toPixelClamped(m_sections[i].start), right = x.toPixelClamped(m_sections[next - 1].end());
+    const double left = x.toPixelClamped(m_sections[i].at), right = x.toPixelClamped(m_sections[next - 1].end());
     if (right - left <= 0) continue;
     painter.setPen(QPen(Theme::current().colors().border, 1));
     painter.drawLine(QPointF(left, plot.top()), QPointF(left, plot.bottom()));

@@ -8,7 +8,7 @@
 namespace xqs {
 
 /// Rates that were sampled over time: reads, and writes on top of them, as areas, with a line at the most in each pixel and
-/// a dashed one at the peak. Sections stand where their time says, with gaps between. Samples are the items.
+/// a dashed one at the peak. Sections stand one behind the other, or where their time says. Samples are the items.
 class StripChart : public ChartCanvas {
   Q_OBJECT
 public:
@@ -16,18 +16,18 @@ public:
     QString title;                    ///< what ran; shown where it differs from the section before
     double start = 0, interval = 0;   ///< seconds
     std::vector<float> reads, writes; ///< bytes a second, as many of each
-    double end() const { return start + interval * static_cast<double>(reads.size()); }
+    double at = 0;                    ///< on the axis; set by the chart
+    double end() const { return at + interval * static_cast<double>(reads.size()); } ///< on the axis
   };
 
   explicit StripChart(QWidget *parent = nullptr);
   void setTitles(const QString &reads, const QString &writes, const QString &most);
-  void clear();
+  /// `gaps`: the sections that follow stand where their time says.
+  void clear(bool gaps);
   /// Sections in the order of time.
   void append(Section section);
   /// NaN: none is known.
   void setPeak(double bytesPerSecond, const QString &text);
-  /// Seconds before the last sample that are shown; 0: all.
-  void setShownSeconds(double seconds);
   /// Axes and colours anew: after sections were appended, and when the theme changed.
   void rescale();
   const std::vector<Section> &sections() const { return m_sections; }
@@ -47,7 +47,7 @@ private:
     std::size_t section = 0, sample = 0;
   };
   Place place(int item) const;
-  double timeOf(const Place &place) const; ///< the middle of the sample
+  double middleOf(const Place &place) const; ///< of the sample, after its section's begin
   double total(const Place &place) const;
   void paintSection(QPainter &painter, const Section &section) const;
   void paintTitles(QPainter &painter) const;
@@ -59,7 +59,7 @@ private:
   double m_most = 0;   ///< bytes a second, reads and writes
   double m_unit = 1e9; ///< bytes a second, one on the y axis
   double m_peak = std::numeric_limits<double>::quiet_NaN();
-  double m_seconds = 0;
+  bool m_gaps = false;
   QString m_peakText, m_reads, m_writes, m_mostText;
 };
 

@@ -24,8 +24,8 @@ namespace xqs {
 
 namespace {
 
-constexpr double kSpans[] = {0, 10, 60}; ///< seconds of the box; 0: all
-constexpr double kNanoseconds = 1e9; ///< a second
+enum Span { AllSteps, ChosenStep, WholeRun }; ///< of the box
+constexpr double kNanoseconds = 1e9;          ///< a second
 
 std::vector<float> floats(const Blob &blob) {
   std::vector<float> values(blob.size() / sizeof(float));
@@ -39,9 +39,13 @@ QString peakText(const PeakRow &peak) { return ThroughputView::tr("copy peak %1,
 } // namespace
 
 ThroughputView::ThroughputView(const ViewContext &context, QWidget *parent) : View(context, parent) {
-  m_span = makeChoice(tr("Time shown"), tr("How much of the run the strip shows"), this);
+  m_span = makeChoice(tr("Samples shown"),
+                      tr("Steps are sampled for a moment at every point: those moments one behind the "
+                         "other, one of them, or over the time of the run"),
+                      this);
   m_span->setObjectName(QStringLiteral("span"));
-  m_span->addItems({tr("whole run"), tr("last 10 s"), tr("last minute")});
+  m_span->addItems({tr("all sampled steps"), tr("of one policy and point"), tr("over the run's time")});
+  m_chooser = new ProfileChooser(context, this);
   m_strip = new StripChart;
   m_strip->setAccessibleName(tr("Throughput over time"));
   m_strip->setAccessibleDescription(
@@ -60,12 +64,13 @@ ThroughputView::ThroughputView(const ViewContext &context, QWidget *parent) : Vi
   m_note->setTextInteractionFlags(Qt::TextSelectableByMouse);
   m_note->setAccessibleName(tr("Where the figures come from"));
   auto *bar = new QHBoxLayout;
-  bar->addWidget(m_span);
-  bar->addWidget(m_note, 1);
+  bar->addWidget(m_span, 2);
+  bar->addWidget(m_chooser, 4);
   auto *column = new QVBoxLayout(this);
   column->setContentsMargins(6, 6, 6, 6);
   column->addLayout(bar);
   column->addWidget(m_pages, 1);
+  column->addWidget(m_note);
   connect(m_span, &QComboBox::currentIndexChanged, this, &ThroughputView::refresh);
 }
 
@@ -85,7 +90,8 @@ QString ThroughputView::policyName(const RunData::Run &run, std::int64_t index, 
 }
 
 void ThroughputView::showNothing() {
-  m_strip->clear();
+  m_strip->clear(false);
+  m_shown = {};
   m_rows = 0;
   m_bars->setData({});
   for (ChartCanvas *chart : {static_cast<ChartCanvas *>(m_strip), static_cast<ChartCanvas *>(m_bars)})
@@ -97,6 +103,8 @@ void ThroughputView::refresh() {
   const bool sampled = run != nullptr && !run->throughput.empty();
   m_pages->setCurrentIndex(run == nullptr || sampled ? 0 : 1);
   m_span->setVisible(sampled);
+  m_chooser->setVisible(sampled && m_span->currentIndex() == ChosenStep);
+  m_chooser->show(run);
   m_note->setVisible(run != nullptr);
   if (run == nullptr) return showNothing();
   fillBars(*run);
@@ -106,18 +114,23 @@ void ThroughputView::refresh() {
 }
 
 void ThroughputView::showSamples(const RunData::Run &run) {
-  if (run.key != m_run || m_rows > run.throughput.size()) m_strip->clear(), m_rows = 0;
-  m_run = run.key;
+  Shown shown{run.key, m_span->currentIndex(), -1, {}};
+  const PolicyRow *policy = shown.span == ChosenStep ? shownProfilePolicy(context(), run) : nullptr;
+  if (policy != nullptr) shown.policy = policy->index, shown.point = shownPoint(context(), run);
+  if (!(shown == m_shown)) m_strip->clear(shown.span == WholeRun), m_rows = 0;
+  m_shown = shown;
   for (; m_rows < run.throughput.size(); ++m_rows) { // rows come at the end: what is drawn already stays
     const ThroughputRow &row = run.throughput[m_rows];
+    const ProfilePoint point{row.context, row.batch};
+    if (policy != nullptr && (row.policy != shown.policy || point != shown.point)) continue;
     const QString title = tr("%1 · %2 × %3").arg(policyName(run, row.policy, true)).arg(row.context).arg(row.batch);
-    m_strip->append({title, static_cast<double>(row.startNs) / kNanoseconds, static_cast<double>(row.intervalNs) / kNanoseconds,
-                     floats(row.read), floats(row.write)});
+    m_strip->append({title, static_cast<double>(row.startNs) / kNanoseconds,
+                     static_cast<double>(row.intervalNs) / kNanoseconds, floats(row.read), floats(row.write), 0});
   }
   const PeakRow *peak = peakOf(run.peaks, "copy");
   m_strip->setPeak(peak ? peak->value : std::nan(""), peak ? peakText(*peak) : QString());
-  m_strip->setShownSeconds(kSpans[m_span->currentIndex()]);
-  m_strip->setEmptyText({});
+  m_strip->setEmptyText(
+      m_strip->itemCount() > 0 ? QString() : tr("No samples of this policy at this point.\nChoose another one, or all."));
   m_strip->rescale();
   m_note->setText(
       tr("Measured, of the whole device, other processes' traffic included. %1").arg(instrumentSentence(run, "sampling")));

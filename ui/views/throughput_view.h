@@ -10,6 +10,7 @@ class QStackedWidget;
 namespace xqs {
 
 class BarChart;
+class ProfileChooser;
 class StripChart;
 
 /// The device's traffic while steps ran: sampled bytes a second over time, growing while a run goes on; where nothing was
@@ -28,13 +29,23 @@ private:
   void fillBars(const RunData::Run &run);
   QString policyName(const RunData::Run &run, std::int64_t index, bool brief) const;
 
+  /// Which samples the strip has; it is filled anew when this differs.
+  struct Shown {
+    RunData::Key run;
+    int span = 0;
+    std::int64_t policy = -1; ///< of the chosen one alone; -1: all
+    ProfilePoint point;
+    friend bool operator==(const Shown &, const Shown &) = default;
+  };
+
   QComboBox *m_span = nullptr;
+  ProfileChooser *m_chooser = nullptr;
   QStackedWidget *m_pages = nullptr;
   StripChart *m_strip = nullptr;
   BarChart *m_bars = nullptr;
   QLabel *m_note = nullptr;
-  RunData::Key m_run;     ///< whose samples the strip has
-  std::size_t m_rows = 0; ///< of them
+  Shown m_shown;
+  std::size_t m_rows = 0; ///< of the run, looked at so far
 };
 
 } // namespace xqs

@@ -421,9 +421,22 @@ TEST_F(ThroughputOf, ASampleIsWhereItsTimeAndItsBytesSay) {
   EXPECT_NEAR(strip().itemPixel(50).x(), strip().xAxis().toPixel(0.0505), 1e-6);
   EXPECT_NEAR(strip().itemPixel(50).y(),
               strip().yAxis().toPixel((static_cast<double>(read) + static_cast<double>(write)) / 1e12), 1e-3);
-  choose("span", 1); // everything is shorter than ten seconds
-  EXPECT_GT(strip().xSpec().range.max, 6);
   EXPECT_EQ(strip().itemAt(strip().itemPixel(50)), 50);
+}
+
+TEST_F(ThroughputOf, MomentsStandBehindEachOtherOrWhereTheRunHadThem) {
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  EXPECT_EQ(strip().itemCount(), 16 * 400);
+  EXPECT_DOUBLE_EQ(strip().xSpec().range.max, 16 * 0.4) << "no gaps";
+  EXPECT_THAT(strip().itemText(400).toStdString(), testing::HasSubstr("0.521 s after the first sample"));
+  choose("span", 2);
+  EXPECT_GT(strip().xSpec().range.max, 15 * 0.52) << "with the time between points";
+  choose("span", 1);
+  choose("point", QStringLiteral("32768 tokens · batch 4"));
+  choose("policy", QStringLiteral("KIVI"));
+  EXPECT_EQ(strip().itemCount(), 400);
+  EXPECT_THAT(strip().itemText(0).toStdString(), testing::HasSubstr("KIVI* 2 · 32768 × 4"));
 }
 
 TEST_F(ThroughputOf, WithoutSamplesCountedThroughputIsShownAndCalledSo) {
