@@ -4,6 +4,7 @@
 #include "plot/format.h"
 
 #include <cmath>
+#include <vector>
 
 namespace xqs {
 
@@ -78,17 +79,22 @@ TrafficTable::TrafficTable(QObject *parent) : TableModel(columns(), parent) {}
 
 void TrafficTable::show(const RunData::Run *run, ProfilePoint point,
                         const std::function<QString(const QString &)> &titleOf) {
+  if (run == nullptr) return setRows({});
+  const auto atPoint = [point](const auto &rows) {
+    auto kept = rows;
+    std::erase_if(kept, [point](const auto &row) { return row.context != point.context || row.batch != point.batch; });
+    return kept;
+  };
+  const std::vector<StepRow> steps = atPoint(run->steps);
+  const std::vector<TrafficRow> traffic = atPoint(run->traffic);
+  const auto sums = trafficByPolicy(traffic, point.context, point.batch);
   std::vector<Row> list;
-  if (run != nullptr) {
-    const auto sums = trafficByPolicy(run->traffic, point.context, point.batch);
-    for (TradePoint &trade : tradePoints(run->policies, run->steps, run->traffic)) {
-      if (trade.key.context != point.context || trade.key.batch != point.batch) continue;
-      const QString policy = QString::fromStdString(trade.policy);
-      Row row{policy, titleOf(policy), trade.step, {}, layersBesideStep(trade.step, run->traffic), {}};
-      if (const auto sum = sums.find(trade.key.policy); sum != sums.end()) row.layers = sum->second;
-      row.trade = std::move(trade);
-      list.push_back(std::move(row));
-    }
+  for (TradePoint &trade : tradePoints(run->policies, steps, traffic)) {
+    const QString policy = QString::fromStdString(trade.policy);
+    Row row{policy, titleOf(policy), trade.step, {}, layersBesideStep(trade.step, traffic), {}};
+    if (const auto sum = sums.find(trade.key.policy); sum != sums.end()) row.layers = sum->second;
+    row.trade = std::move(trade);
+    list.push_back(std::move(row));
   }
   setRows(std::move(list));
 }
