@@ -216,7 +216,7 @@ void MainWindow::setUpTabs() {
     for (QDockWidget *dock : findChildren<QDockWidget *>(QString(), Qt::FindDirectChildrenOnly))
       dock->setVisible(aroundOf(*dock) & 1U << tab);
     QDockWidget *traffic = findChild<QDockWidget *>(QStringLiteral("dock-traffic"));
-    if (tab == 2 && traffic) resizeDocks({traffic}, {340}, Qt::Vertical);
+    if (tab == 2 && traffic) resizeDocks({traffic}, {390}, Qt::Vertical);
     m_defaultStates.push_back(saveState(kStateVersion));
   }
   restoreState(m_defaultStates.front(), kStateVersion);
