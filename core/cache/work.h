@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cache/policy.h"
+#include "cache/layer_plan.h"
 
 namespace xqs {
 
@@ -17,5 +17,19 @@ struct CacheWork {
 
 /// Throws Usage where the settings do not fit.
 CacheWork cacheWork(const PolicySpec &spec, const ModelShape &shape);
+
+/// Multiply-adds that give K and V of one cached token of a layer back. A side that is stored as it is takes none; one that
+/// is an image of stored rows of w channels takes w dkv.
+struct RebuildWork {
+  Index delta = 0; ///< of a chain: the stored row back to X's channels
+  Index k = 0, v = 0;
+  Index macs() const { return delta + k + v; }
+};
+RebuildWork rebuildWork(const LayerPlan &plan, const ModelShape &shape);
+
+/// Bytes of the maps that a layer, or a policy in all layers, keeps besides the model's weights (latents, conditioning),
+/// FP32.
+Index mapBytes(const LayerPlan &plan, const ModelShape &shape);
+Index mapBytes(const PolicySpec &spec, const ModelShape &shape);
 
 } // namespace xqs

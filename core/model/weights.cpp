@@ -4,6 +4,21 @@
 #include <cmath>
 
 namespace xqs {
+namespace {
+
+/// Bytes of the weights that are in every layer, or of the others, each once.
+Index bytesOf(const ModelConfig &config, DType type, bool perLayer) {
+  Index sum = 0;
+  for (std::size_t i = 0; i < kWeightKinds; ++i) {
+    const auto weight = static_cast<Weight>(i);
+    if (isPerLayer(weight) != perLayer || (weight == Weight::Output && config.tiedOutput)) continue;
+    const WeightShape shape = weightShape(config, weight);
+    sum += shape.elements() * sizeOf(shape.rows > 1 ? type : DType::F32);
+  }
+  return sum;
+}
+
+} // namespace
 
 WeightShape weightShape(const ModelConfig &c, Weight weight) {
   const Index d = c.shape.d, q = c.shape.heads * c.shape.dh, kv = c.shape.dkv();
@@ -23,6 +38,11 @@ WeightShape weightShape(const ModelConfig &c, Weight weight) {
   }
   XQS_ASSERT(!"a weight without a shape");
   return {};
+}
+
+Index layerWeightBytes(const ModelConfig &config, DType type) { return bytesOf(config, type, true); }
+Index weightBytes(const ModelConfig &config, DType type) {
+  return config.shape.layers * layerWeightBytes(config, type) + bytesOf(config, type, false);
 }
 
 float generatedDeviation(const ModelConfig &c, Weight weight) {

@@ -17,6 +17,10 @@ struct WeightShape {
 /// The shape that the configuration demands, as listed at `Weight`.
 WeightShape weightShape(const ModelConfig &config, Weight weight);
 
+/// Bytes of the weights of one layer, and of the whole model: matrices as `type`, vectors as FP32.
+Index layerWeightBytes(const ModelConfig &config, DType type);
+Index weightBytes(const ModelConfig &config, DType type);
+
 /// Deviation of a generated matrix's elements: activations stay near 1, logits have a deviation of about 2.5.
 float generatedDeviation(const ModelConfig &config, Weight weight);
 

@@ -2,7 +2,6 @@
 #include "run/decode_steps.h"
 
 #include "analysis/statistics.h"
-#include "cache/layer_plan.h"
 #include "engine/fill.h"
 #include "error.h"
 #include "model/random.h"
@@ -54,24 +53,6 @@ Activations randomActivations(const ModelShape &shape, std::uint64_t seed) {
   return a;
 }
 
-Index mapFloats(const LayerPlan &plan, const ModelShape &shape) {
-  Index floats = 0;
-  for (const StoredTensor &t : plan.tensors) {
-    const Index inputs = sourceWidth(t.source, shape);
-    const bool mapped = t.forward != Map::None || t.conditioning.linear();
-    if (mapped) floats += t.spec.width * inputs * (plan.chain ? 2 : 1); // a chain needs the way back by itself
-    if (t.conditioning.center) floats += (mapped ? t.spec.width : inputs) + (plan.chain ? inputs : 0);
-  }
-  if (plan.chain) return floats;
-  for (const RebuiltSide &side : {plan.k, plan.v}) {
-    const StoredTensor &t = plan.tensors[static_cast<std::size_t>(side.tensor)];
-    const bool own = side.map == Map::SBk || side.map == Map::SBv || t.conditioning.linear();
-    if (own) floats += shape.dkv() * t.spec.width;
-    if (t.conditioning.center) floats += shape.dkv();
-  }
-  return floats;
-}
-
 double gigabytes(Index bytes) { return 1e-9 * static_cast<double>(bytes); }
 
 void requireWeights(const ModelConfig &config, const Backend &backend) {
@@ -106,12 +87,6 @@ Placement parsePlacement(std::string_view text) {
   for (const Placement p : {Placement::Device, Placement::Host})
     if (text == placementName(p)) return p;
   throw Error(Code::Usage, fmt::format("the placement '{}' is neither device nor host", text));
-}
-
-Index mapBytes(const PolicySpec &spec, const ModelShape &shape) {
-  Index floats = 0;
-  for (Index layer = 0; layer < shape.layers; ++layer) floats += mapFloats(layerPlan(spec, shape, layer), shape);
-  return floats * sizeOf(DType::F32);
 }
 
 CacheBytes filledBytes(const DecodePoint &point, const PolicySpec &policy, const ModelShape &shape) {

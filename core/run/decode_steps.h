@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cache/cache.h"
+#include "cache/work.h"
 #include "calibrate/calibration.h"
 #include "engine/engine.h"
 #include "model/shapes.h"
@@ -36,8 +37,6 @@ struct DecodePoint {
   std::uint64_t seed = 1;
 };
 
-/// Bytes of the maps that a policy keeps besides (latents, conditioning), FP32.
-Index mapBytes(const PolicySpec &spec, const ModelShape &shape);
 /// `footprint` of one sequence's cache when it is filled. Throws Usage where the settings do not fit.
 CacheBytes filledBytes(const DecodePoint &point, const PolicySpec &policy, const ModelShape &shape);
 

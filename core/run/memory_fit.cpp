@@ -3,7 +3,6 @@
 
 #include "engine/evaluate.h"
 #include "engine/generate.h"
-#include "model/weights.h"
 #include "run/experiment.h"
 #include "run/generation.h"
 #include "run/machine.h"
@@ -43,17 +42,6 @@ Index chunkBytes(const ModelShape &shape, Index tokens) {
 Index freeMemory(const Backend &backend) {
   const Index free = backend.freeBytes();
   return free < 0 && backend.hostVisible() ? availableMemory() : free;
-}
-
-Index weightBytes(const ModelConfig &config, DType type) {
-  Index sum = 0;
-  for (std::size_t i = 0; i < kWeightKinds; ++i) {
-    const auto weight = static_cast<Weight>(i);
-    if (weight == Weight::Output && config.tiedOutput) continue;
-    const WeightShape shape = weightShape(config, weight);
-    sum += shape.elements() * sizeOf(shape.rows > 1 ? type : DType::F32) * (isPerLayer(weight) ? config.shape.layers : 1);
-  }
-  return sum;
 }
 
 Index activationBytes(const ModelConfig &c, Index rows) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cache/layout.h"
-#include "model/model_reader.h"
+#include "model/weights.h"
 
 #include <span>
 
@@ -24,8 +24,6 @@ public:
 
 /// Bytes that a backend can still take, the host's memory where it computes there; < 0: not known.
 Index freeMemory(const Backend &backend);
-/// Of all weights, matrices as `type`, vectors as FP32.
-Index weightBytes(const ModelConfig &config, DType type);
 /// Of the engine's activations for `rows` rows: tokens of all lanes together.
 Index activationBytes(const ModelConfig &config, Index rows);
 /// Of the exact model's FP32 K and V.
