@@ -38,6 +38,7 @@ void addSolve(const Command &app);
 void addTask(const Command &app);
 void addBench(const Command &app);
 void addProfile(const Command &app);
+void addVerdict(const Command &app);
 
 /// The CPU backends and the modules beside the program; looked for on first use.
 std::span<const BackendInfo> backends();

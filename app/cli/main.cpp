@@ -24,9 +24,10 @@ int fail(int code, std::string message) {
 }
 
 constexpr void (*kCommands[])(const cli::Command &) = {
-    cli::addInfo,   cli::addPolicies, cli::addEval,   cli::addLayers,      cli::addRun,    cli::addGenerate, cli::addStudies,
-    cli::addMerge,  cli::addCompare,  cli::addPareto, cli::addSensitivity, cli::addSolve,  cli::addReport,   cli::addServe,
-    cli::addExport, cli::addSlurm,    cli::addTask,   cli::addBench,       cli::addProfile};
+    cli::addInfo,        cli::addPolicies, cli::addEval,   cli::addLayers,  cli::addRun,
+    cli::addGenerate,    cli::addStudies,  cli::addMerge,  cli::addCompare, cli::addPareto,
+    cli::addSensitivity, cli::addSolve,    cli::addReport, cli::addServe,   cli::addExport,
+    cli::addSlurm,       cli::addTask,     cli::addBench,  cli::addProfile, cli::addVerdict};
 
 } // namespace
 
