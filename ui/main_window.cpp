@@ -43,8 +43,8 @@ constexpr QSize kSmallestView(240, 150);
 QString viewTitle(const ViewInfo &info) { return QCoreApplication::translate("Views", info.title); }
 
 /// The tabs of the centre, by the view in each, and which of them a dock stands around at first.
-constexpr const char *kTabs[] = {"curve", "generation", "timeline"};
-enum Around : unsigned { Curve = 1, Generation = 2, Profile = 4 };
+constexpr const char *kTabs[] = {"curve", "generation", "timeline", "verdict"};
+enum Around : unsigned { Curve = 1, Generation = 2, Profile = 4, Verdict = 8 };
 
 /// Where a dock stands at first. A view that is not listed joins the tabs of the distributions.
 struct Place {
@@ -64,6 +64,7 @@ constexpr Place kPlaces[] = {
     {"log", Qt::BottomDockWidgetArea, "policies"},
     {"traffic", Qt::BottomDockWidgetArea, nullptr, Profile},
     {"throughput", Qt::BottomDockWidgetArea, nullptr, Profile},
+    {"roofline", Qt::RightDockWidgetArea, nullptr, Verdict},
 };
 
 unsigned aroundOf(const QDockWidget &dock) {
@@ -215,8 +216,12 @@ void MainWindow::setUpTabs() {
   for (int tab = 0; tab < m_tabs->count(); ++tab) {
     for (QDockWidget *dock : findChildren<QDockWidget *>(QString(), Qt::FindDirectChildrenOnly))
       dock->setVisible(aroundOf(*dock) & 1U << tab);
-    QDockWidget *traffic = findChild<QDockWidget *>(QStringLiteral("dock-traffic"));
-    if (tab == 2 && traffic) resizeDocks({traffic}, {390}, Qt::Vertical);
+    const auto resizeDock = [&](int around, const char *id, int size, Qt::Orientation orientation) {
+      auto *dock = findChild<QDockWidget *>(QLatin1String(id));
+      if (tab == around && dock) resizeDocks({dock}, {size}, orientation);
+    };
+    resizeDock(2, "dock-traffic", 390, Qt::Vertical);
+    resizeDock(3, "dock-roofline", 480, Qt::Horizontal);
     m_defaultStates.push_back(saveState(kStateVersion));
   }
   restoreState(m_defaultStates.front(), kStateVersion);

@@ -18,10 +18,6 @@ namespace {
 constexpr double kGap = 6;
 constexpr double kNamesAtMost = 0.42; ///< of the width
 
-QRgb shade(double value, const Range &range) {
-  return ColorMap::sequential().color(std::log10(std::max(value, range.min)), std::log10(range.min), std::log10(range.max));
-}
-
 void outline(QPainter &painter, const QRectF &rect, const QColor &outer, const QColor &inner) {
   painter.setRenderHint(QPainter::Antialiasing, false);
   painter.setBrush(Qt::NoBrush);
@@ -42,7 +38,7 @@ void MatrixChart::setMatrix(const QStringList &rows, int columns, std::vector<do
   Range range;
   for (const double value : m_values)
     if (value > 0) range.include(value);
-  m_range = range.empty() ? Range{0.1, 1} : range;
+  m_range = m_most > 0 ? Range{1 / m_most, m_most} : range.empty() ? Range{0.1, 1} : range;
   if (m_range.max < m_range.min * 1.01) m_range = {m_range.min / 2, m_range.max * 2}; // one value: a neighbourhood
   recolor();
   invalidateLayout();
@@ -51,6 +47,26 @@ void MatrixChart::setMatrix(const QStringList &rows, int columns, std::vector<do
 void MatrixChart::setTitles(const QString &columns, const QString &value) {
   m_columnTitle = columns, m_valueTitle = value;
   invalidateLayout();
+}
+
+void MatrixChart::setMarks(std::vector<Mark> marks) {
+  m_marks = std::move(marks);
+  update();
+}
+
+void MatrixChart::setColumnNames(const QStringList &names) {
+  m_columnNames = names;
+  update();
+}
+
+void MatrixChart::setDiverging(double most) { m_most = most; }
+
+const ColorMap &MatrixChart::colors() const {
+  return m_most > 0 ? ColorMap::diverging(Theme::current().isDark()) : ColorMap::sequential();
+}
+
+QRgb MatrixChart::shade(double value) const {
+  return colors().color(std::log10(std::max(value, m_range.min)), std::log10(m_range.min), std::log10(m_range.max));
 }
 
 void MatrixChart::setMarked(int column) {
@@ -68,7 +84,7 @@ void MatrixChart::recolor() {
   m_image.fill(Theme::current().colors().surface);
   for (int item = 0; item < itemCount(); ++item)
     if (const double value = m_values[static_cast<std::size_t>(item)]; !std::isnan(value))
-      m_image.setPixel(column(item), row(item), shade(value, m_range));
+      m_image.setPixel(column(item), row(item), shade(value));
   update();
 }
 
@@ -113,19 +129,20 @@ int MatrixChart::neighbour(int item, int key) const {
 
 void MatrixChart::paintData(QPainter &painter) const {
   if (m_values.empty()) return;
-  const Theme::Colors &colors = Theme::current().colors();
+  const Theme::Colors &theme = Theme::current().colors();
   painter.setRenderHint(QPainter::SmoothPixmapTransform, false);
   painter.setRenderHint(QPainter::Antialiasing, false);
   const QRectF cells = cellsRect();
   painter.drawImage(cells, m_image);
   painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(colors.border, 1));
+  painter.setPen(QPen(theme.border, 1));
   painter.drawRect(cells);
   paintNames(painter, cells);
+  paintMarks(painter);
   if (m_marked >= 0 && m_marked < m_columns)
     outline(painter, QRectF(cellRect(m_marked).topLeft(), cellRect(itemCount() - m_columns + m_marked).bottomRight()),
-            colors.background, colors.text);
-  if (m_chosen >= 0 && m_chosen < itemCount()) outline(painter, cellRect(m_chosen), Qt::black, colors.accent);
+            theme.background, theme.text);
+  if (m_chosen >= 0 && m_chosen < itemCount()) outline(painter, cellRect(m_chosen), Qt::black, theme.accent);
 }
 
 void MatrixChart::paintNames(QPainter &painter, const QRectF &cells) const {
@@ -140,13 +157,53 @@ void MatrixChart::paintNames(QPainter &painter, const QRectF &cells) const {
                      name);
   }
   const double baseline = cells.bottom() + metrics.ascent() + 3;
-  for (const Tick &tick : integerTicks({0, m_columns - 1.0}, std::clamp(static_cast<int>(cells.width() / 40), 2, 12))) {
-    const double at = cells.left() + (tick.value + 0.5) * cells.width() / m_columns;
-    painter.drawText(QPointF(at - metrics.horizontalAdvance(tick.label) / 2, baseline), tick.label);
-  }
+  paintColumnNames(painter, cells, baseline);
   painter.setPen(Theme::current().colors().text);
   painter.drawText(QPointF(cells.center().x() - metrics.horizontalAdvance(m_columnTitle) / 2, baseline + metrics.height()),
                    m_columnTitle);
+}
+
+void MatrixChart::paintColumnNames(QPainter &painter, const QRectF &cells, double baseline) const {
+  const QFontMetricsF metrics(painter.font());
+  std::vector<Tick> names;
+  for (int i = 0; i < m_columnNames.size(); ++i) names.push_back({static_cast<double>(i), m_columnNames[i]});
+  if (names.empty()) names = integerTicks({0, m_columns - 1.0}, std::clamp(static_cast<int>(cells.width() / 40), 2, 12));
+  double occupied = -1e9; // right end of the last name
+  for (const Tick &name : names) {
+    const double width = metrics.horizontalAdvance(name.label);
+    const double left = cells.left() + (name.value + 0.5) * cells.width() / m_columns - width / 2;
+    if (left < occupied + kGap / 2) continue;
+    painter.drawText(QPointF(left, baseline), name.label);
+    occupied = left + width;
+  }
+}
+
+/// Marker and text side by side, or the text alone, or nothing where there is no room.
+void MatrixChart::paintMarks(QPainter &painter) const {
+  constexpr double kMarker = 8;
+  painter.save();
+  painter.setRenderHint(QPainter::Antialiasing);
+  for (int item = 0; item < itemCount() && m_marks.size() == m_values.size(); ++item) {
+    const Mark &mark = m_marks[static_cast<std::size_t>(item)];
+    const QRectF cell = cellRect(item);
+    QFont font = smallFont();
+    font.setBold(mark.bold);
+    const QFontMetricsF metrics(font);
+    const double width = metrics.horizontalAdvance(mark.text), whole = width + kMarker + kGap;
+    if (cell.height() < metrics.height() || cell.width() < width + 4) continue;
+    const QColor ink = QColor::fromRgb(readableOn(shade(m_values[static_cast<std::size_t>(item)])));
+    const bool marker = cell.width() > whole + 4;
+    const double left = cell.center().x() - (marker ? whole : width) / 2;
+    if (marker) {
+      SeriesStyle style = mark.style;
+      style.color = ink;
+      drawMarker(painter, style, {left + kMarker / 2, cell.center().y()}, kMarker, ink);
+    }
+    painter.setFont(font);
+    painter.setPen(ink);
+    painter.drawText(QPointF(left + (marker ? kMarker + kGap : 0), cell.center().y() + metrics.ascent() / 2 - 1), mark.text);
+  }
+  painter.restore();
 }
 
 void MatrixChart::paintCursor(QPainter &painter, int item) const {
@@ -160,7 +217,7 @@ QSizeF MatrixChart::legendSize(double available, bool beside) const {
 void MatrixChart::paintLegend(QPainter &painter, const QRectF &rect) const {
   const QRectF cells = cellsRect();
   paintColorBar(painter, rect, rect.left() > cells.right() ? cells : rect, // below: the names' width too
-                {ColorMap::sequential(), Scale::Log, m_range, m_valueTitle});
+                {colors(), Scale::Log, m_range, m_valueTitle});
 }
 
 } // namespace xqs

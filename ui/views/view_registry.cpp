@@ -4,11 +4,13 @@
 #include "views/generation_view.h"
 #include "views/layer_error_view.h"
 #include "views/log_view.h"
+#include "views/roofline_view.h"
 #include "views/sensitivity_view.h"
 #include "views/similarity_view.h"
 #include "views/throughput_view.h"
 #include "views/timeline_view.h"
 #include "views/traffic_view.h"
+#include "views/verdict_view.h"
 
 #include <QtGlobal>
 
@@ -28,6 +30,8 @@ constexpr ViewInfo kViews[] = {
     {"timeline", QT_TRANSLATE_NOOP("Views", "Timeline of a step"), "timeline", make<TimelineView>},
     {"traffic", QT_TRANSLATE_NOOP("Views", "Traffic"), "traffic", make<TrafficView>},
     {"throughput", QT_TRANSLATE_NOOP("Views", "Throughput"), "throughput", make<ThroughputView>},
+    {"verdict", QT_TRANSLATE_NOOP("Views", "Verdict"), "verdict", make<VerdictView>},
+    {"roofline", QT_TRANSLATE_NOOP("Views", "Roofline"), "roofline", make<RooflineView>},
     {"log", QT_TRANSLATE_NOOP("Views", "Log"), "log", make<LogView>},
 };
 

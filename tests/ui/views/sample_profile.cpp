@@ -223,7 +223,7 @@ RowId beginProfile(RunStore &store, const ProfileOptions &options) {
   run.uuid = options.gpu ? "profile-gpu" : "profile-cpu", run.startedUtc = "2026-11-29T10:00:00Z", run.kind = "profile";
   run.title = options.gpu ? "llama-2-7b · decoding on an H200" : "SmolLM2-135M · decoding on a CPU";
   run.model = options.gpu ? "llama-2-7b" : "SmolLM2-135M", run.layers = options.layers, run.d = 4096, run.heads = 32;
-  run.kvHeads = 32, run.dh = 128, run.backend = options.gpu ? "cuda" : "cpu";
+  run.kvHeads = 32, run.dh = 128, run.ffn = 11008, run.vocab = 32000, run.backend = options.gpu ? "cuda" : "cpu";
   run.device = options.gpu ? "NVIDIA H200" : "a CPU with 8 cores";
   const RowId id = store.beginRun(run);
   std::int64_t index = 0;

@@ -60,8 +60,10 @@ TEST_P(EveryView, OpensWithoutRunsAndSaysWhatToDo) {
   Desk desk;
   const auto view = shown(info(), desk.context);
   EXPECT_FALSE(view->grab().isNull());
-  for (const ChartCanvas *chart : view->findChildren<ChartCanvas *>())
+  for (const ChartCanvas *chart : view->findChildren<ChartCanvas *>()) {
+    if (chart->itemCount() > 0) continue; // predictions need no run
     EXPECT_THAT(chart->emptyText().toStdString(), testing::HasSubstr("\n"));
+  }
 }
 
 TEST_P(EveryView, SurvivesThemesSizesMouseAndKeys) {
