@@ -2,6 +2,7 @@
 #include "cublas.h"
 
 #include "error.h"
+#include "libraries.h"
 #include "memory.h"
 
 #include <dlfcn.h>
@@ -9,8 +10,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
-#include <filesystem>
-#include <vector>
 
 namespace xqs::cuda {
 namespace {
@@ -24,22 +23,6 @@ constexpr int kComputeFp32 = 68;                  // cublasComputeType_t
 constexpr int kDefaultAlgorithm = -1;             // cublasGemmAlgo_t
 constexpr Index kWorkspace = Index{32} << 20;     // what the documentation advises for Hopper
 
-std::string directoryOfThisModule() {
-  Dl_info info{};
-  const auto here = reinterpret_cast<const void *>(&directoryOfThisModule);
-  return dladdr(here, &info) != 0 ? std::filesystem::path(info.dli_fname).parent_path().string() : std::string();
-}
-
-/// Where the library may be: as the loader finds it, beside this module, in the toolkit.
-std::vector<std::string> candidates() {
-  std::vector<std::string> directories = {"", directoryOfThisModule() + "/"};
-  if (const char *toolkit = std::getenv("CUDA_PATH")) directories.push_back(std::string(toolkit) + "/lib64/");
-  std::vector<std::string> files;
-  for (const std::string &directory : directories)
-    for (const char *name : {"libcublas.so.13", "libcublas.so.12"}) files.push_back(directory + name);
-  return files;
-}
-
 template <typename F> bool bind(F *&function, void *library, const char *name) {
   function = reinterpret_cast<F *>(dlsym(library, name));
   return function != nullptr;
@@ -50,7 +33,7 @@ template <typename F> bool bind(F *&function, void *library, const char *name) {
 Cublas::Cublas() {
   const char *const wanted = std::getenv("XQSCOPE_CUBLAS");
   if (wanted == nullptr || *wanted == '\0') {
-    for (const std::string &file : candidates())
+    for (const std::string &file : libraryCandidates({"libcublas.so.13", "libcublas.so.12"}))
       if (open(file)) return;
   } else if (std::string(wanted) != "off" && !open(wanted)) {
     const char *const why = dlerror();
