@@ -187,6 +187,7 @@ void CudaBackend::gather() {
   m_cublas.prepare(static_cast<std::size_t>(Queue::Compute), stream(Queue::Compute));
   m_resultsBefore = lane(Queue::Compute).results.size();
   ++m_stepCount;
+  if (m_observer != nullptr) m_observer->gather();
   check(cudaStreamBeginCapture(stream(Queue::Compute), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
   m_gathering = true;
 }
@@ -198,19 +199,28 @@ void CudaBackend::submit() {
     m_gathering = false;
     check(cudaStreamEndCapture(stream(Queue::Compute), &captured), "cudaStreamEndCapture");
     const Graph graph(captured);
+    if (m_observer != nullptr && !m_observer->gathered()) m_step.reset();
     cudaGraphExecUpdateResultInfo info{};
     if (!m_step || cudaGraphExecUpdate(m_step.get(), graph.get(), &info) != cudaSuccess) {
       (void)cudaGetLastError(); // another sequence of operations than last time: a new graph
       cudaGraphExec_t exec = nullptr;
+      m_step.reset();
       check(cudaGraphInstantiate(&exec, graph.get(), 0), "cudaGraphInstantiate");
       m_step.reset(exec);
     }
-    check(cudaGraphLaunch(m_step.get(), stream(Queue::Compute)), "cudaGraphLaunch");
+    launchStep();
     m_stepEvents.clear();
   } catch (...) {
     endGather();
     throw;
   }
+}
+
+void CudaBackend::launchStep() {
+  if (m_observer != nullptr) m_observer->launch();
+  const cudaError_t status = cudaGraphLaunch(m_step.get(), stream(Queue::Compute));
+  if (m_observer != nullptr) m_observer->launched();
+  check(status, "cudaGraphLaunch");
 }
 
 void CudaBackend::drop() noexcept {
@@ -223,6 +233,7 @@ void CudaBackend::drop() noexcept {
 /// The step will not run.
 void CudaBackend::endGather() noexcept {
   (void)cudaGetLastError();
+  if (m_observer != nullptr) m_observer->drop();
   m_stepEvents.clear();
   dropResults(lane(Queue::Compute), m_resultsBefore);
 }
@@ -244,22 +255,35 @@ void CudaBackend::dropResults(Lane &l, std::size_t first) noexcept {
 
 // Observation -------------------------------------------------------------------------------------------------------------
 
+void CudaBackend::observe(CallObserver *observer) {
+  XQS_ASSERT(!m_gathering);
+  m_observer = observer;
+  m_step.reset();
+}
+
 CudaBackend::Op::Op(CudaBackend &backend, Queue queue, const char *kernel, double bytes, double flops)
     : m_backend(backend), m_queue(queue) {
   ++backend.m_operations;
-  if (!backend.m_trace || backend.m_gathering) return;
-  if (!backend.m_epoch) {
-    backend.m_epoch = makeEvent(cudaEventDefault);
-    check(cudaEventRecord(backend.m_epoch.get(), backend.stream(Queue::Compute)), "cudaEventRecord");
-    check(cudaEventSynchronize(backend.m_epoch.get()), "cudaEventSynchronize");
-    backend.m_epochNs = nowNs();
-  }
+  const bool timed = backend.m_trace && !backend.m_gathering;
+  if (!timed && backend.m_observer == nullptr) return;
   m_timed.record = {backend.m_tag, kernel, 0, 0, bytes, flops, backend.m_operations, {}, queue};
+  if (timed) startTimer();
+  if (backend.m_observer != nullptr) backend.m_observer->begin(m_timed.record);
+}
+
+void CudaBackend::Op::startTimer() {
+  if (!m_backend.m_epoch) {
+    m_backend.m_epoch = makeEvent(cudaEventDefault);
+    check(cudaEventRecord(m_backend.m_epoch.get(), m_backend.stream(Queue::Compute)), "cudaEventRecord");
+    check(cudaEventSynchronize(m_backend.m_epoch.get()), "cudaEventSynchronize");
+    m_backend.m_epochNs = nowNs();
+  }
   m_timed.start = makeEvent(cudaEventDefault), m_timed.end = makeEvent(cudaEventDefault);
-  check(cudaEventRecord(m_timed.start.get(), backend.stream(queue)), "cudaEventRecord");
+  check(cudaEventRecord(m_timed.start.get(), m_backend.stream(m_queue)), "cudaEventRecord");
 }
 
 CudaBackend::Op::~Op() {
+  if (m_backend.m_observer != nullptr) m_backend.m_observer->end();
   if (!m_timed.end || cudaEventRecord(m_timed.end.get(), m_backend.stream(m_queue)) != cudaSuccess) return;
   m_backend.lane(m_queue).timed.push_back(std::move(m_timed));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backend.h"
+#include "call_observer.h"
 #include "cublas.h"
 #include "memory.h"
 
@@ -72,6 +73,10 @@ public:
 
   std::int64_t takeSaturated() override; ///< waits for every queue
 
+  /// Tells `observer` of every operation from now on; null: nobody. The next gathered step has an executable graph of its
+  /// own: whose nodes the observer has seen made, or that is free of what a tracer put into it.
+  void observe(CallObserver *observer);
+
 protected:
   std::byte *allocateBytes(Index bytes, Purpose purpose, Placement placement) override; ///< throws OutOfMemory itself
   void releaseBytes(const Buffer &buffer) noexcept override;
@@ -97,8 +102,8 @@ private:
   /// Ids of events of gathered steps: kOfStep, the step's number, the place in m_stepEvents.
   static constexpr std::uint64_t kOfStep = std::uint64_t{1} << 63, kMaxStepEvents = std::uint64_t{1} << 24;
 
-  /// Stands at the top of every public operation: counts it and, while a sink is set, has its time on the device reported at
-  /// the next sync.
+  /// Stands at the top of every public operation: counts it, tells the observer and, while a sink is set, has its time on
+  /// the device reported at the next sync.
   class Op {
   public:
     Op(CudaBackend &backend, Queue queue, const char *kernel, double bytes, double flops);
@@ -107,6 +112,8 @@ private:
     Op &operator=(const Op &) = delete;
 
   private:
+    void startTimer();
+
     CudaBackend &m_backend;
     Queue m_queue;
     Timed m_timed;
@@ -140,10 +147,12 @@ private:
   /// Takes back the results from the `first` on: they come to nobody.
   void dropResults(Lane &lane, std::size_t first) noexcept;
   void endGather() noexcept;
+  void launchStep();
   /// Id of the gathered step's first event.
   std::uint64_t stepEvents() const { return kOfStep | (m_stepCount * kMaxStepEvents & ~kOfStep); }
 
   std::string m_device;
+  CallObserver *m_observer = nullptr;
   DeviceMemory m_saturated; ///< one 64-bit counter
   Stream m_fill;            ///< of new memory
   BlockPool<PinnedMemory> m_pinned{makePinnedMemory};

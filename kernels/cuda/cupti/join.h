@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "activities.h"
+#include "clock_pairs.h"
+#include "graph_nodes.h"
+
+#include <span>
+
+namespace xqs::cuda::cupti {
+
+/// Every launch with the operation that it belongs to, by start: over the correlation id to the external id, and for
+/// launches of graphs over the node. Counted bytes and FLOPs stand on an operation's first launch. What belongs to no
+/// operation has none: no tag, call 0. `calls`: ascending by number, times empty. `steady`: from CUPTI's clock.
+Instruments::Timeline join(const Activities &activities, std::span<const KernelRecord> calls, const GraphNodes &nodes,
+                           const ClockPairs &steady);
+
+} // namespace xqs::cuda::cupti

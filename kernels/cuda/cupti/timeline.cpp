@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "timeline.h"
+
+#include "activity_buffers.h"
+#include "activity_records.h"
+#include "join.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <limits>
+#include <mutex>
+#include <new>
+#include <thread>
+
+namespace xqs::cuda::cupti {
+namespace {
+
+/// CUPTI gives only full buffers by itself.
+constexpr std::chrono::milliseconds kFlushPeriod{150};
+
+std::int64_t steadyNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Adds a reading of both clocks: of a few, the one whose moment is known best.
+CUptiResult readClocks(const Library &cupti, ClockPairs &to) {
+  std::int64_t shortest = std::numeric_limits<std::int64_t>::max(), theirs = 0, ours = 0;
+  for (int i = 0; i < 5; ++i) {
+    std::uint64_t time = 0;
+    const std::int64_t before = steadyNs();
+    if (const CUptiResult result = cupti.cuptiGetTimestamp.pointer(&time); result != CUPTI_SUCCESS) return result;
+    const std::int64_t took = steadyNs() - before;
+    if (took < shortest) shortest = took, theirs = static_cast<std::int64_t>(time), ours = before + took / 2;
+  }
+  to.add(theirs, ours);
+  return CUPTI_SUCCESS;
+}
+
+/// Calls back where nodes of graphs come to be, on the thread that makes them. CUPTI has one subscriber a process.
+class Subscription {
+public:
+  Subscription(const Library &cupti, CUpti_CallbackFunc callback, void *user) : Subscription(cupti) {
+    cupti.call(cupti.cuptiSubscribe, &m_handle, callback, user);
+    for (const auto id : {CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED, CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED})
+      cupti.call(cupti.cuptiEnableCallback, 1u, m_handle, CUPTI_CB_DOMAIN_RESOURCE, static_cast<CUpti_CallbackId>(id));
+  }
+  ~Subscription() {
+    if (m_handle != nullptr) (void)m_cupti.cuptiUnsubscribe.pointer(m_handle); // nothing could be done about a failure
+  }
+  Subscription(const Subscription &) = delete;
+  Subscription &operator=(const Subscription &) = delete;
+
+private:
+  explicit Subscription(const Library &cupti) : m_cupti(cupti) {} // from here on the destructor runs
+
+  const Library &m_cupti;
+  CUpti_SubscriberHandle m_handle = nullptr;
+};
+
+/// Records are made while it lives; the last ones are delivered when it ends.
+class Enabled {
+public:
+  explicit Enabled(const Library &cupti) : Enabled(cupti, 0) {
+    for (const CUpti_ActivityKind kind : kActivityKinds) cupti.call(cupti.cuptiActivityEnable, kind), ++m_count;
+  }
+  ~Enabled() {
+    if (m_count == 0) return;
+    while (m_count > 0) (void)m_cupti.cuptiActivityDisable.pointer(kActivityKinds[--m_count]);
+    (void)m_cupti.cuptiActivityFlushAll.pointer(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED);
+  }
+  Enabled(const Enabled &) = delete;
+  Enabled &operator=(const Enabled &) = delete;
+  void end() {
+    while (m_count > 0) m_cupti.call(m_cupti.cuptiActivityDisable, kActivityKinds[--m_count]);
+    m_cupti.call(m_cupti.cuptiActivityFlushAll, static_cast<std::uint32_t>(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED));
+  }
+
+private:
+  Enabled(const Library &cupti, std::size_t count) : m_cupti(cupti), m_count(count) {}
+
+  const Library &m_cupti;
+  std::size_t m_count; ///< the first of kActivityKinds
+};
+
+class ActivityRecording final : public Recording {
+public:
+  explicit ActivityRecording(const Library &cupti)
+      : m_cupti(cupti), m_subscription(cupti, &onResource, this),
+        m_buffers(cupti, [this](std::uint8_t *records, std::size_t bytes) { receive(records, bytes); }), m_enabled(cupti) {
+    check(readClocks(cupti, m_clocks), cupti.cuptiGetTimestamp.name);
+    m_flusher = std::jthread([this](const std::stop_token &stop) { flush(stop); });
+  }
+
+  void begin(const KernelRecord &operation) override {
+    push(operation.call);
+    m_open.push_back(m_calls.size());
+    m_calls.push_back(operation);
+  }
+  void end() noexcept override {
+    m_open.pop_back();
+    pop();
+  }
+  void gather() override { m_nodes.gather(); }
+  bool gathered() override { return m_nodes.gathered(); }
+  void launch() override { push(kStepId | m_nodes.step()); }
+  void launched() noexcept override { pop(); }
+  void drop() noexcept override { m_nodes.drop(); }
+
+  Instruments::Timeline finish() override {
+    m_flusher = {};
+    m_enabled.end();
+    check(readClocks(m_cupti, m_clocks), m_cupti.cuptiGetTimestamp.name);
+    check(m_failed, m_failedCall);
+    const std::lock_guard lock(m_mutex);
+    m_activities.dropped += takeDropped();
+    return join(m_activities, m_calls, m_nodes, m_clocks);
+  }
+
+private:
+  void check(CUptiResult result, const char *call) const {
+    if (result != CUPTI_SUCCESS) throw Failure(findingOf(result, call, m_cupti.text(result)));
+  }
+  void push(std::uint64_t id) { m_cupti.call(m_cupti.cuptiActivityPushExternalCorrelationId, kExternalKind, id); }
+  void pop() noexcept {
+    note(m_cupti.cuptiActivityPopExternalCorrelationId, kExternalKind, static_cast<std::uint64_t *>(nullptr));
+  }
+
+  /// Where nothing can be thrown: the first failure ends the timeline when it is asked for.
+  template <typename F, typename... A> bool note(const Function<F> &function, A... arguments) noexcept {
+    const CUptiResult result = function.pointer(arguments...);
+    if (result != CUPTI_SUCCESS && m_failed == CUPTI_SUCCESS) m_failed = result, m_failedCall = function.name;
+    return result == CUPTI_SUCCESS;
+  }
+
+  static void CUPTIAPI onResource(void *self, CUpti_CallbackDomain domain, CUpti_CallbackId id, const void *data) {
+    if (domain != CUPTI_CB_DOMAIN_RESOURCE) return;
+    const auto &resource = *static_cast<const CUpti_ResourceData *>(data);
+    static_cast<ActivityRecording *>(self)->onNode(id, *static_cast<const CUpti_GraphData *>(resource.resourceDescriptor));
+  }
+  void onNode(CUpti_CallbackId id, const CUpti_GraphData &data) noexcept {
+    std::uint64_t node = 0, original = 0;
+    if (!note(m_cupti.cuptiGetGraphNodeId, data.node, &node)) return;
+    if (id == CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED)
+      m_nodes.created(node, m_open.empty() ? nullptr : &m_calls[m_open.back()]);
+    else if (note(m_cupti.cuptiGetGraphNodeId, data.originalNode, &original))
+      m_nodes.cloned(node, original);
+  }
+
+  void receive(std::uint8_t *records, std::size_t bytes) {
+    const std::lock_guard lock(m_mutex);
+    try {
+      readRecords(m_cupti, records, bytes, m_activities);
+    } catch (const std::bad_alloc &) { // CUPTI called: nothing may leave here
+      ++m_activities.dropped;
+    }
+    m_activities.dropped += takeDropped();
+  }
+  /// Since it was last asked; one where that cannot be said.
+  std::int64_t takeDropped() const {
+    std::size_t dropped = 0;
+    const CUptiResult result = m_cupti.cuptiActivityGetNumDroppedRecords.pointer(nullptr, 0, &dropped);
+    return result == CUPTI_SUCCESS ? static_cast<std::int64_t>(dropped) : 1;
+  }
+
+  /// What fails here loses nothing: the last flush and the last reading are checked.
+  void flush(const std::stop_token &stop) {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any wake;
+    while (!wake.wait_for(lock, stop, kFlushPeriod, [&] { return stop.stop_requested(); })) {
+      (void)m_cupti.cuptiActivityFlushAll.pointer(0);
+      (void)readClocks(m_cupti, m_clocks);
+    }
+  }
+
+  const Library &m_cupti;
+  std::vector<KernelRecord> m_calls; ///< of operations, in their order
+  std::vector<std::size_t> m_open;   ///< those of m_calls that are under way, innermost last
+  GraphNodes m_nodes;
+  ClockPairs m_clocks; ///< the flusher's while it runs
+  CUptiResult m_failed = CUPTI_SUCCESS;
+  const char *m_failedCall = "";
+  std::mutex m_mutex;
+  Activities m_activities; ///< under m_mutex
+  // Ended in the opposite order.
+  Subscription m_subscription;
+  ActivityBuffers m_buffers;
+  Enabled m_enabled;
+  std::jthread m_flusher;
+};
+
+} // namespace
+
+std::unique_ptr<Recording> record(const Library &cupti) { return std::make_unique<ActivityRecording>(cupti); }
+
+} // namespace xqs::cuda::cupti
