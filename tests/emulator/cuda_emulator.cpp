@@ -2,10 +2,13 @@
 // Blocks run one after the other; the threads of a block are fibers that switch at barriers. See cuda_runtime.h.
 #include "cuda_runtime.h"
 
+#include "profiler_hooks.h"
+
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -176,8 +179,26 @@ cudaError_t report(cudaError_t error) {
 
 struct Work {
   std::function<void()> run;
-  const void *kernel = nullptr; ///< null: a copy, a fill, an event
+  Launch launch{}; ///< what a profiler knows of it
 };
+
+const ProfilerHooks *s_profiler = nullptr;
+std::uint64_t s_lastNode = 0;
+
+std::int64_t nowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+std::uint64_t makeNode() {
+  const std::uint64_t node = ++s_lastNode;
+  if (s_profiler != nullptr) s_profiler->created(node);
+  return node;
+}
+std::uint32_t correlationOfCall() { return s_profiler != nullptr ? s_profiler->called() : 0; }
+void runNow(const Work &work) {
+  const std::int64_t start = nowNs();
+  work.run();
+  if (s_profiler != nullptr && work.launch.correlation != 0) s_profiler->ran(work.launch, start, nowNs());
+}
 
 } // namespace
 } // namespace xqs::emulator
@@ -191,6 +212,7 @@ struct CUgraph_st {
   struct Node {
     Work work;
     Nodes needs; ///< the stream's last node first
+    std::uint64_t id = makeNode();
   };
   std::vector<Node> nodes; ///< in the order of the calls
   Nodes order;             ///< in which they run
@@ -228,13 +250,14 @@ struct CUstream_st {
     if (running) fail("streams wait for each other");
     running = true;
     while (!work.empty() && !enough()) {
-      Work w = std::move(work.front());
+      const Work w = std::move(work.front());
       work.pop_front();
-      w.run();
+      runNow(w);
     }
     running = false;
   }
   cudaError_t add(Work w) {
+    if (w.launch.kind != Launch::None && w.launch.correlation == 0) w.launch.correlation = correlationOfCall();
     if (capture == nullptr) {
       work.push_back(std::move(w));
       return report(cudaSuccess);
@@ -307,6 +330,12 @@ const Allocation *find(const void *data) {
 bool pinned(const void *data) {
   const Allocation *a = find(data);
   return a != nullptr;
+}
+Launch copyOf(const void *to, const void *from, std::size_t bytes) {
+  const auto onDevice = [](const void *data) { return pinned(data) && !find(data)->host; };
+  constexpr int kHtoD = 1, kDtoH = 2, kDtoD = 8, kHtoH = 9;
+  const int kind = onDevice(to) ? (onDevice(from) ? kDtoD : kHtoD) : (onDevice(from) ? kDtoH : kHtoH);
+  return {Launch::Copy, nullptr, kind, bytes};
 }
 
 void *take(std::size_t bytes, bool host) {
@@ -401,7 +430,7 @@ cudaError_t launchGrid(const cudaLaunchConfig_t &c, const void *kernel, std::fun
                                      runBlock(block, body);
                                    }
                              },
-                             kernel});
+                             {Launch::Kernel, kernel}});
 }
 
 } // namespace xqs::emulator
@@ -498,8 +527,8 @@ cudaError_t cudaFreeHost(void *data) {
   return report(cudaSuccess);
 }
 cudaError_t cudaMemcpy(void *to, const void *from, std::size_t bytes, cudaMemcpyKind) {
+  get(nullptr)->add({[=] { std::memcpy(to, from, bytes); }, copyOf(to, from, bytes)});
   get(nullptr)->drain();
-  std::memcpy(to, from, bytes);
   return report(cudaSuccess);
 }
 /// Pageable memory is read when the call is made, as the driver stages it; other memory when the stream gets there.
@@ -508,20 +537,23 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t bytes, cudaM
     if (get(stream)->capture != nullptr) return refuse(*get(stream)->capture, cudaErrorStreamCaptureUnsupported);
     std::vector<std::byte> staged(bytes);
     std::memcpy(staged.data(), from, bytes);
-    return get(stream)->add({[to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); }});
+    return get(stream)->add(
+        {[to, staged = std::move(staged)] { std::memcpy(to, staged.data(), staged.size()); }, copyOf(to, from, bytes)});
   }
-  return get(stream)->add({[=] { std::memcpy(to, from, bytes); }});
+  return get(stream)->add({[=] { std::memcpy(to, from, bytes); }, copyOf(to, from, bytes)});
 }
 cudaError_t cudaMemcpy2DAsync(void *to, std::size_t toPitch, const void *from, std::size_t fromPitch, std::size_t width,
                               std::size_t height, cudaMemcpyKind, cudaStream_t stream) {
   if (width > toPitch || width > fromPitch) return report(cudaErrorInvalidValue);
   return get(stream)->add({[=] {
-    for (std::size_t r = 0; r < height; ++r)
-      std::memcpy(static_cast<std::byte *>(to) + r * toPitch, static_cast<const std::byte *>(from) + r * fromPitch, width);
-  }});
+                             for (std::size_t r = 0; r < height; ++r)
+                               std::memcpy(static_cast<std::byte *>(to) + r * toPitch,
+                                           static_cast<const std::byte *>(from) + r * fromPitch, width);
+                           },
+                           copyOf(to, from, width * height)});
 }
 cudaError_t cudaMemsetAsync(void *data, int value, std::size_t bytes, cudaStream_t stream) {
-  return get(stream)->add({[=] { std::memset(data, value, bytes); }});
+  return get(stream)->add({[=] { std::memset(data, value, bytes); }, {Launch::Fill, nullptr, 0, bytes}});
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
   *stream = new CUstream_st;
@@ -616,25 +648,37 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
   *graph = new CUgraph_st(std::move(capture->graph));
   return report(cudaSuccess);
 }
+/// The executable's nodes are others than the graph's, made and then said to be their clones.
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
   *exec = new CUgraphExec_st{*graph};
+  for (CUgraph_st::Node &node : (*exec)->graph.nodes) {
+    const std::uint64_t original = std::exchange(node.id, makeNode());
+    if (s_profiler != nullptr) s_profiler->cloned(node.id, original);
+  }
   return report(cudaSuccess);
 }
-/// Arguments may change, kernels and what they wait for may not.
+/// Arguments may change, kernels and what they wait for may not; the executable's nodes remain.
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *info) {
   const auto alike = [](const CUgraph_st::Node &a, const CUgraph_st::Node &b) {
-    return a.work.kernel == b.work.kernel && a.needs == b.needs;
+    return a.work.launch.kernel == b.work.launch.kernel && a.needs == b.needs;
   };
   const bool same =
       std::equal(exec->graph.nodes.begin(), exec->graph.nodes.end(), graph->nodes.begin(), graph->nodes.end(), alike);
   info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateError;
   if (!same) return report(cudaErrorGraphExecUpdateFailure);
-  exec->graph = *graph;
+  CUgraph_st updated = *graph;
+  for (std::size_t i = 0; i < updated.nodes.size(); ++i) updated.nodes[i].id = exec->graph.nodes[i].id;
+  exec->graph = std::move(updated);
   return report(cudaSuccess);
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  for (const std::size_t i : exec->graph.order)
-    if (const cudaError_t error = get(stream)->add(exec->graph.nodes[i].work); error != cudaSuccess) return error;
+  const std::uint32_t correlation = correlationOfCall();
+  for (const std::size_t i : exec->graph.order) {
+    const CUgraph_st::Node &node = exec->graph.nodes[i];
+    Work work = node.work;
+    work.launch.correlation = correlation, work.launch.node = node.id;
+    if (const cudaError_t error = get(stream)->add(std::move(work)); error != cudaSuccess) return error;
+  }
   return report(cudaSuccess);
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
@@ -645,3 +689,5 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   delete exec;
   return report(cudaSuccess);
 }
+
+extern "C" __attribute__((visibility("default"))) void xqsEmulatorProfile(const ProfilerHooks *hooks) { s_profiler = hooks; }

@@ -47,25 +47,34 @@ Library::Library() {
   throw Failure(unusable.empty() ? libraryMissing(name) : libraryUnusable(unusable, name));
 }
 
+Library::Library(const Resolve &resolve) {
+  if (const std::string why = bind(resolve); !why.empty()) throw Failure(libraryUnusable(why, "CUPTI"));
+}
+
 std::string Library::open(const std::string &file) {
   void *const library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   m_loaded = library != nullptr;
   if (!m_loaded) return loaderText();
-  std::string missing;
-  const auto bind = [&](auto &function) {
-    function.pointer = reinterpret_cast<decltype(function.pointer)>(dlsym(library, function.name));
-    if (function.pointer == nullptr && missing.empty()) missing = function.name;
-  };
-#define XQS_CUPTI_BIND(function) bind(function);
-  XQS_CUPTI_FUNCTIONS(XQS_CUPTI_BIND)
-#undef XQS_CUPTI_BIND
-  if (!missing.empty()) return "it has no function " + missing;
+  const std::string why = bind([=](const char *function) { return dlsym(library, function); });
+  if (!why.empty()) return why;
   if (!openHostLibrary(reinterpret_cast<const void *>(cuptiGetVersion.pointer)))
     return std::string("it needs ") + kHostLibrary + " beside it: " + loaderText();
   std::uint32_t version = 0;
   call(cuptiGetVersion, &version);
   m_description = "CUPTI " + std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100);
   return {};
+}
+
+std::string Library::bind(const Resolve &resolve) {
+  std::string missing;
+  const auto find = [&](auto &function) {
+    function.pointer = reinterpret_cast<decltype(function.pointer)>(resolve(function.name));
+    if (function.pointer == nullptr && missing.empty()) missing = function.name;
+  };
+#define XQS_CUPTI_BIND(function) find(function);
+  XQS_CUPTI_FUNCTIONS(XQS_CUPTI_BIND)
+#undef XQS_CUPTI_BIND
+  return missing.empty() ? missing : "it has no function " + missing;
 }
 
 std::string Library::text(CUptiResult result) const {

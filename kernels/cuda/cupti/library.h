@@ -16,6 +16,7 @@
 #include <cupti_version.h>
 
 #include <cstddef>
+#include <functional>
 #include <string>
 
 namespace xqs::cuda::cupti {
@@ -86,7 +87,11 @@ template <typename F> struct Function {
 /// and exit handlers of its own.
 class Library {
 public:
-  Library(); ///< throws Failure (NoLibrary) where there is none that can be used
+  /// Finds a function by its name; null: there is none.
+  using Resolve = std::function<void *(const char *name)>;
+
+  Library();                                ///< throws Failure (NoLibrary) where there is none that can be used
+  explicit Library(const Resolve &resolve); ///< of functions from elsewhere
 
 #define XQS_CUPTI_MEMBER(function) Function<decltype(::function)> function{#function};
   XQS_CUPTI_FUNCTIONS(XQS_CUPTI_MEMBER)
@@ -106,6 +111,8 @@ public:
 private:
   /// Why not; empty where it is open.
   std::string open(const std::string &file);
+  /// Takes every function; why one of them could not be taken.
+  std::string bind(const Resolve &resolve);
 
   bool m_loaded = false; ///< by the last `open`, whether it could be used or not
   std::string m_description;
