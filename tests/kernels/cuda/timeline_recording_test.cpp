@@ -56,7 +56,7 @@ TEST_F(TimelineRecording, OperationsArePushedAroundTheirLaunchesAndNest) {
 }
 
 TEST_F(TimelineRecording, WhatComesInSeveralBuffersIsJoinedAtTheEnd) {
-  const auto recording = record(library);
+  auto recording = record(library);
   recording->begin(operation(5, 100));
   recording->end();
   recording->begin(operation(6, 30));
@@ -76,6 +76,7 @@ TEST_F(TimelineRecording, WhatComesInSeveralBuffersIsJoinedAtTheEnd) {
   EXPECT_EQ(timeline.records[2].bytes, 0);
   EXPECT_EQ(timeline.dropped, 3);
   EXPECT_EQ(timeline.overheadNs, 12);
+  recording.reset();
   expectEnded();
 }
 
@@ -212,8 +213,7 @@ TEST_F(TimelineRecording, WhereItDiesUnfinishedNothingGoesOn) {
   }
   expectEnded();
   EXPECT_TRUE(cupti.ready.empty()); // taken from CUPTI: not the next recording's
-  const auto recording = record(library);
-  EXPECT_TRUE(recording->finish().records.empty());
+  EXPECT_TRUE(record(library)->finish().records.empty());
   cupti.deliver(buffer); // nobody's
   EXPECT_TRUE(record(library)->finish().records.empty());
 }
