@@ -102,8 +102,10 @@ public:
 
   /// Throws Failure where the answer is not CUPTI_SUCCESS: cupti.call(cupti.cuptiRangeProfilerStart, &params).
   template <typename F, typename... A> void call(const Function<F> &function, A... arguments) const {
-    if (const CUptiResult result = function.pointer(arguments...); result != CUPTI_SUCCESS)
-      throw Failure(findingOf(result, function.name, text(result)));
+    check(function.pointer(arguments...), function.name);
+  }
+  void check(CUptiResult result, const char *function) const {
+    if (result != CUPTI_SUCCESS) throw Failure(findingOf(result, function, text(result)));
   }
   /// CUPTI's words for a result.
   std::string text(CUptiResult result) const;

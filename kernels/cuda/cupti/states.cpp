@@ -108,6 +108,10 @@ Finding noTrafficCounters(const std::string &chip) {
   return finding(InstrumentState::NotOnThisDevice,
                  "this GPU (" + chip + ") has no counters of memory traffic that CUPTI can read in one pass: try a newer one");
 }
+Finding noHitRate(const std::string &chip) {
+  return {InstrumentState::NotOnThisDevice,
+          "this GPU (" + chip + ") has no counter of the L2 hit rate: look at accesses and fills instead"};
+}
 Finding selfTestFailed(double expected, double read, double written) {
   char text[200];
   std::snprintf(text, sizeof text,

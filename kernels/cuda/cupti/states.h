@@ -48,6 +48,7 @@ Finding libraryUnusable(const std::string &why, const std::string &name);
 Finding headersMissing();
 /// No counters of memory traffic that one pass can take.
 Finding noTrafficCounters(const std::string &chip);
+Finding noHitRate(const std::string &chip);
 /// `expected`, `read`, `written`: bytes.
 Finding selfTestFailed(double expected, double read, double written);
 
