@@ -115,6 +115,7 @@ struct InstrumentStatus {
   std::string source;   ///< "CUPTI 13.0", "CUDA events", "steady clock", "perf"; empty where there is none
   std::string metrics;  ///< names asked for, separated by spaces
   double selfTestExpected = kNotMeasured, selfTestRead = kNotMeasured; ///< bytes
+  std::int64_t dropped = 0; ///< records or ranges lost so far, or times that samples were: never hidden
   bool usable() const { return state == InstrumentState::Ready || state == InstrumentState::Fallback; }
 };
 

@@ -14,6 +14,8 @@ public:
   virtual void begin(const KernelRecord &operation) = 0;
   virtual void end() noexcept = 0;
 
+  /// False: nothing is gathered while it observes.
+  virtual bool gathers() const { return true; }
   virtual void gather() {} ///< launches become nodes of a graph
   /// No more nodes. False: the executable graph of earlier steps must not be updated to this one, but made anew.
   virtual bool gathered() { return true; }

@@ -2,6 +2,7 @@
 // Memory and order; the operations stand in *_ops.cpp.
 #include "cuda_backend.h"
 
+#include "cuda_instruments.h"
 #include "device_views.h"
 
 #include <chrono>
@@ -37,7 +38,15 @@ CudaBackend::CudaBackend() {
   check(cudaStreamSynchronize(m_fill.get()), "cudaStreamSynchronize");
 }
 
-CudaBackend::~CudaBackend() { (void)cudaDeviceSynchronize(); } // memory must outlive the work that uses it
+CudaBackend::~CudaBackend() {
+  m_instruments.reset();
+  (void)cudaDeviceSynchronize(); // memory must outlive the work that uses it
+}
+
+Instruments &CudaBackend::instruments() {
+  if (!m_instruments) m_instruments = std::make_unique<CudaInstruments>(*this);
+  return *m_instruments;
+}
 
 // Memory ------------------------------------------------------------------------------------------------------------------
 
@@ -178,9 +187,9 @@ void CudaBackend::sync(Queue queue) {
     if (!lane(other).timed.empty()) sync(other);
 }
 
-/// Timed operations run one by one: a graph's nodes have no events between them.
+/// Timed operations run one by one: a graph's nodes have no events between them. So do counted ones.
 void CudaBackend::gather() {
-  if (m_trace) return;
+  if (m_trace || (m_observer != nullptr && !m_observer->gathers())) return;
   XQS_ASSERT(!m_gathering);
   // A captured stream cannot wait for what was recorded before: the queues meet here.
   for (const Queue other : {Queue::Copy, Queue::Rebuild}) wait(Queue::Compute, record(other));

@@ -72,6 +72,7 @@ public:
   void similarity(Queue, std::span<const ConstView> layers, std::span<float> cosine) override;
 
   std::int64_t takeSaturated() override; ///< waits for every queue
+  Instruments &instruments() override;
 
   /// Tells `observer` of every operation from now on; null: nobody. The next gathered step has an executable graph of its
   /// own: whose nodes the observer has seen made, or that is free of what a tracer put into it.

@@ -294,7 +294,7 @@ struct DefaultStream {
   CUstream_st stream;
 };
 /// NVIDIA's own libraries know nothing of these streams: none is looked for unless one is named.
-[[maybe_unused]] const int s_noLibraries = setenv("XQSCOPE_CUBLAS", "off", 0);
+[[maybe_unused]] const int s_noCublas = setenv("XQSCOPE_CUBLAS", "off", 0), s_noCupti = setenv("XQSCOPE_CUPTI", "off", 0);
 
 cudaStream_t get(cudaStream_t stream) {
   static DefaultStream fallback;
@@ -452,7 +452,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
   case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
   case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
   case cudaDevAttrMultiProcessorCount: *value = 4; break;
-  case cudaDevAttrL2CacheSize: *value = 1 << 20; break;
+  case cudaDevAttrL2CacheSize: *value = 1 << 16; break;
   case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = kSharedBytes; break;
   }
   return report(cudaSuccess);
@@ -464,6 +464,20 @@ cudaError_t cudaDriverGetVersion(int *version) {
 cudaError_t cudaRuntimeGetVersion(int *version) {
   *version = CUDART_VERSION;
   return cudaSuccess;
+}
+/// There is one context, which is nothing but an address.
+cudaError_t cudaGetDriverEntryPointByVersion(const char *symbol, void **function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult *result) {
+  using GetCurrent = int (*)(void **);
+  const GetCurrent getCurrent = [](void **context) {
+    static int s_context;
+    *context = &s_context;
+    return 0;
+  };
+  const bool known = std::strcmp(symbol, "cuCtxGetCurrent") == 0;
+  *function = known ? reinterpret_cast<void *>(getCurrent) : nullptr;
+  *result = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  return report(cudaSuccess);
 }
 cudaError_t cudaDeviceSynchronize() {
   if (Capture *capture = liveCapture()) return refuse(*capture, cudaErrorStreamCaptureUnsupported);

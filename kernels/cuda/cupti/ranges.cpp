@@ -8,6 +8,14 @@
 namespace xqs::cuda::cupti {
 namespace {
 
+/// Of the driver, for every way to launch a kernel.
+constexpr CUpti_driver_api_trace_cbid kLaunchCalls[] = {CUPTI_DRIVER_TRACE_CBID_cuLaunchKernel,
+                                                        CUPTI_DRIVER_TRACE_CBID_cuLaunchKernel_ptsz,
+                                                        CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx,
+                                                        CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx_ptsz,
+                                                        CUPTI_DRIVER_TRACE_CBID_cuLaunchCooperativeKernel,
+                                                        CUPTI_DRIVER_TRACE_CBID_cuLaunchCooperativeKernel_ptsz};
+
 void CUPTIAPI onLaunch(void *sink, CUpti_CallbackDomain, CUpti_CallbackId, const void *data) {
   const auto &call = *static_cast<const CUpti_CallbackData *>(data);
   if (call.callbackSite != CUPTI_API_ENTER) return;
@@ -36,12 +44,7 @@ RangeProfiler::RangeProfiler(std::unique_ptr<Hooks> hooks, void *context, const 
   enable(context);
   makeImage();
   if (launched)
-    m_launches = std::make_unique<Subscription>(
-        m_cupti, CUPTI_CB_DOMAIN_DRIVER_API,
-        {CUPTI_DRIVER_TRACE_CBID_cuLaunchKernel, CUPTI_DRIVER_TRACE_CBID_cuLaunchKernel_ptsz,
-         CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx, CUPTI_DRIVER_TRACE_CBID_cuLaunchKernelEx_ptsz,
-         CUPTI_DRIVER_TRACE_CBID_cuLaunchCooperativeKernel, CUPTI_DRIVER_TRACE_CBID_cuLaunchCooperativeKernel_ptsz},
-        onLaunch, &m_launched);
+    m_launches = std::make_unique<Subscription>(m_cupti, CUPTI_CB_DOMAIN_DRIVER_API, kLaunchCalls, onLaunch, &m_launched);
   configure();
 }
 

@@ -7,8 +7,8 @@
 
 namespace xqs::cuda::cupti {
 
-/// CUPTI's Range Profiler. Ranges of ours: user ranges, the work is run once a pass. Every kernel a range: auto ranges, CUPTI
-/// runs each kernel again itself.
+/// CUPTI's Range Profiler. Ranges of ours: user ranges, the work is run once a pass. Every kernel a range: auto ranges,
+/// CUPTI runs each kernel again itself.
 class RangeProfiler final : public RangeCounter {
 public:
   /// Ranges a pass; others report failures above 2000 to 3000.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "clock_pairs.h"
 #include "metric_sets.h"
 #include "session.h"
 
@@ -11,6 +10,22 @@
 #include <thread>
 
 namespace xqs::cuda::cupti {
+
+/// From the samples' clock to the steady one. Which clock samples have is not documented: that of cuptiGetTimestamp, where
+/// the first sample then lies between the start of sampling and now; else the first sample began when sampling did.
+class SampleClock {
+public:
+  explicit SampleClock(const Library &cupti);
+  void start(); ///< sampling begins
+  std::int64_t toSteady(std::uint64_t sampleNs);
+
+private:
+  std::int64_t differenceOf(std::int64_t firstSampleNs) const;
+  const Library &m_cupti;
+  std::int64_t m_startNs = 0;             ///< of the steady clock
+  std::int64_t m_timestampDifference = 0; ///< steady clock less cuptiGetTimestamp
+  std::optional<std::int64_t> m_difference;
+};
 
 /// CUPTI's PM sampling of one device: its hardware writes a buffer, which a thread of ours decodes.
 class PmSampler final : public Sampler {

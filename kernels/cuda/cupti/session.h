@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "instruments.h"
+#include "timeline.h"
 
 #include <functional>
 #include <memory>
@@ -52,6 +52,7 @@ public:
   /// `launched`: where given, every kernel is a range of its own and is told when it is launched.
   virtual std::unique_ptr<RangeCounter> count(CounterSet set, const LaunchSink &launched) = 0;
   virtual std::unique_ptr<Sampler> sample(std::int64_t intervalNs) = 0;
+  virtual std::unique_ptr<Recording> record() = 0; ///< timeline.h
 };
 
 /// Opens the library. `context`: the device's CUcontext, current on this thread; `device`: its number. Only where the CUDA

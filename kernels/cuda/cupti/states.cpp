@@ -23,11 +23,13 @@ constexpr Row kRows[] = {
      "another profiler has switched CUPTI off in this process: end nsys, ncu or the debugger that started it"},
     {26, InstrumentState::InUse,
      "another program holds the GPU's counters: end it, or pause DCGM (dcgmi profile --pause) while this one measures"},
-    {27, InstrumentState::NotOnThisDevice, "this GPU or driver does not support this kind of measurement: try a newer driver"},
+    {27, InstrumentState::NotOnThisDevice,
+     "this GPU or driver does not support this kind of measurement: try a newer driver"},
     {33, InstrumentState::Virtualized,
      "this is a virtual GPU without performance counters: use a whole GPU, or a machine that is not virtual"},
     {35, InstrumentState::NoPermission,
-     "the NVIDIA driver keeps the GPU's counters from this user: run with the capability CAP_SYS_ADMIN (containers: --cap-add "
+     "the NVIDIA driver keeps the GPU's counters from this user: run with the capability CAP_SYS_ADMIN (containers: "
+     "--cap-add "
      "SYS_ADMIN), or have the administrator load the nvidia module with NVreg_RestrictProfilingToAdminUsers=0"},
     {38, InstrumentState::NotOnThisDevice, "this GPU is too old for these counters: compute capability 7.5 is needed"},
     {39, InstrumentState::InUse, "another NVIDIA tool is attached to this process: start it without nsys, ncu and cuda-gdb"},
@@ -37,7 +39,8 @@ constexpr Row kRows[] = {
      "confidential computing is on, which hides the GPU's counters: use a GPU that runs without it"},
     {42, InstrumentState::NotOnThisDevice, "mining processors have no performance counters: use another GPU"},
     {43, InstrumentState::Mig,
-     "this is a MIG slice of a GPU, which cannot be measured by itself: use a whole GPU (nvidia-smi -mig 0 by the administrator)"},
+     "this is a MIG slice of a GPU, which cannot be measured by itself: use a whole GPU (nvidia-smi -mig 0 by the "
+     "administrator)"},
     {44, InstrumentState::NotOnThisDevice, "GPUs joined by SLI have no performance counters: switch SLI off"},
     {45, InstrumentState::Wsl, "the Windows Subsystem for Linux gives no GPU counters: use Linux itself"},
     {46, InstrumentState::NotOnThisDevice, "this CUPTI does not know the GPU's chip: install a newer CUDA toolkit"},
@@ -88,9 +91,7 @@ std::optional<Finding> restrictedByDriver(const std::string &driverParameters, c
   return findingOfResult(35);
 }
 
-Finding libraryOff() {
-  return finding(InstrumentState::NoLibrary, "CUPTI is switched off: unset XQSCOPE_CUPTI to use it");
-}
+Finding libraryOff() { return finding(InstrumentState::NoLibrary, "CUPTI is switched off: unset XQSCOPE_CUPTI to use it"); }
 Finding libraryMissing(const std::string &name) {
   return finding(InstrumentState::NoLibrary, "CUPTI is not installed: install NVIDIA's CUDA toolkit or the Python package "
                                              "nvidia-cuda-cupti, or set XQSCOPE_CUPTI to the path of " +
@@ -106,18 +107,24 @@ Finding headersMissing() {
 }
 Finding noTrafficCounters(const std::string &chip) {
   return finding(InstrumentState::NotOnThisDevice,
-                 "this GPU (" + chip + ") has no counters of memory traffic that CUPTI can read in one pass: try a newer one");
+                 "this GPU (" + chip +
+                     ") has no counters of memory traffic that CUPTI can read in one pass: try a newer one");
 }
 Finding noHitRate(const std::string &chip) {
   return {InstrumentState::NotOnThisDevice,
           "this GPU (" + chip + ") has no counter of the L2 hit rate: look at accesses and fills instead"};
 }
+Finding strangeRange(const std::string &name) {
+  return finding(InstrumentState::Broken,
+                 "CUPTI gave a range '" + name + "' that nobody began: a newer CUDA toolkit may help");
+}
 Finding selfTestFailed(double expected, double read, double written) {
   char text[200];
-  std::snprintf(text, sizeof text,
-                "a copy of %.0f bytes was measured as %.0f bytes read and %.0f written: end other programs on this GPU and try "
-                "again",
-                expected, read, written);
+  std::snprintf(
+      text, sizeof text,
+      "a copy of %.0f bytes was measured as %.0f bytes read and %.0f written: end other programs on this GPU and try "
+      "again",
+      expected, read, written);
   return finding(InstrumentState::SelfTestFailed, text);
 }
 

@@ -38,8 +38,8 @@ struct DeviceSupport {
 std::optional<Finding> findingOf(const DeviceSupport &support);
 
 /// What can be known before CUPTI is asked: the driver keeps counters for administrators (RmProfilingAdminOnly in its
-/// parameters, `driverParameters`) and this process is none (CapEff in `processStatus`, proc(5)). Files that are not there say
-/// nothing.
+/// parameters, `driverParameters`) and this process is none (CapEff in `processStatus`, proc(5)). Files that are not there
+/// say nothing.
 std::optional<Finding> restrictedByDriver(const std::string &driverParameters, const std::string &processStatus);
 
 Finding libraryOff();
@@ -49,6 +49,8 @@ Finding headersMissing();
 /// No counters of memory traffic that one pass can take.
 Finding noTrafficCounters(const std::string &chip);
 Finding noHitRate(const std::string &chip);
+/// CUPTI named a range that was not begun.
+Finding strangeRange(const std::string &name);
 /// `expected`, `read`, `written`: bytes.
 Finding selfTestFailed(double expected, double read, double written);
 

@@ -3,7 +3,6 @@
 
 #include "library.h"
 
-#include <initializer_list>
 #include <memory>
 
 namespace xqs::cuda::cupti {
@@ -11,10 +10,10 @@ namespace xqs::cuda::cupti {
 /// Has CUPTI call back where the driver does something, while it lives. A process can have one.
 class Subscription {
 public:
-  template <typename Id> Subscription(const Library &cupti, CUpti_CallbackDomain domain, std::initializer_list<Id> ids,
-                                      CUpti_CallbackFunc callback, void *user)
+  template <typename Ids> Subscription(const Library &cupti, CUpti_CallbackDomain domain, const Ids &ids,
+                                       CUpti_CallbackFunc callback, void *user)
       : m_owner(subscribe(cupti, callback, user), Unsubscribe{&cupti}) {
-    for (const Id id : ids)
+    for (const auto id : ids)
       cupti.call(cupti.cuptiEnableCallback, 1u, m_owner.get(), domain, static_cast<CUpti_CallbackId>(id));
   }
 

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda_instruments.h"
+
+#include "cupti/states.h"
+#include "known_copy.h"
+#include "tag_ranges.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+namespace xqs::cuda {
+namespace {
+
+constexpr double kTolerance = 0.03; ///< of a self test
+constexpr std::int64_t kTestIntervalNs = 100'000;
+
+/// The context of the runtime, which libcuda knows; nothing here links it.
+void *currentContext() {
+  void *function = nullptr, *context = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+  check(cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &function, 12000, cudaEnableDefault, &found),
+        "cudaGetDriverEntryPointByVersion");
+  using GetCurrent = int (*)(void **); // cuCtxGetCurrent(CUcontext *)
+  if (function == nullptr || reinterpret_cast<GetCurrent>(function)(&context) != 0 || context == nullptr)
+    throw Error(Code::BackendUnusable, "backend cuda: the driver has no context on this thread; start the run again");
+  return context;
+}
+
+std::string driverParameters() {
+  const char *const file = std::getenv("XQSCOPE_NVIDIA_PARAMS");
+  return file != nullptr ? file : "/proc/driver/nvidia/params";
+}
+
+/// Writes the figures of a test into `status`, of bytes read and written those that are further off; throws where they are
+/// not what was moved.
+void judge(double expected, double read, double written, InstrumentStatus &status) {
+  const auto error = [=](double bytes) { return std::abs(bytes - expected); };
+  status.selfTestExpected = expected;
+  status.selfTestRead = error(read) > error(written) ? read : written;
+  const bool agrees = error(read) <= kTolerance * expected && error(written) <= kTolerance * expected; // not where NaN
+  if (!agrees) throw cupti::Failure(cupti::selfTestFailed(expected, read, written));
+}
+
+std::string measuredSentence(const InstrumentStatus &status, const char *what) {
+  char text[200];
+  std::snprintf(text, sizeof text, "%s measured by %s (a copy of %.4g MB was read back as %.4g MB)", what,
+                status.source.c_str(), status.selfTestExpected / 1e6, status.selfTestRead / 1e6);
+  return text;
+}
+
+/// Runs passes until all are in.
+template <typename Pass> void untilCounted(const cupti::RangeCounter &counter, const Pass &pass) {
+  for (int i = 0; !pass(); ++i)
+    if (i > counter.passes()) throw cupti::Failure(cupti::findingOf(0, "cuptiRangeProfilerStop", "passes do not end"));
+}
+
+/// Nobody observes the backend any more at the end of the scope.
+class Observation {
+public:
+  Observation(CudaBackend &backend, CallObserver &observer) : m_backend(backend) { backend.observe(&observer); }
+  ~Observation() { m_backend.observe(nullptr); }
+  Observation(const Observation &) = delete;
+  Observation &operator=(const Observation &) = delete;
+
+private:
+  CudaBackend &m_backend;
+};
+
+} // namespace
+
+std::vector<InstrumentStatus> CudaInstruments::status() {
+  if (m_status.empty())
+    m_status = {timelineStatus(), tested(Instrument::Counters, &CudaInstruments::testCounters),
+                tested(Instrument::Sampling, &CudaInstruments::testSampling)};
+  return m_status;
+}
+
+/// Until CUPTI's activities are joined (cupti/timeline.h, Session::record): events, which Instruments itself does.
+InstrumentStatus CudaInstruments::timelineStatus() {
+  return {
+      Instrument::Timeline, InstrumentState::Fallback, "operations are timed by CUDA events, one by one", "CUDA events", {}};
+}
+
+InstrumentStatus CudaInstruments::tested(Instrument instrument, Test test) {
+  InstrumentStatus status;
+  status.instrument = instrument;
+  try {
+    status.source = session().description();
+    if (const auto finding = cupti::restrictedByDriver(driverParameters(), "/proc/self/status"))
+      throw cupti::Failure(*finding);
+    (this->*test)(status);
+    status.state = InstrumentState::Ready;
+  } catch (const cupti::Failure &failure) {
+    status.state = failure.state();
+    status.sentence = failure.what();
+  } catch (const Error &error) { // no memory for the test
+    if (error.code() != Code::OutOfMemory) throw;
+    status.state = InstrumentState::SelfTestFailed;
+    status.sentence = std::string("counters were not tested: ") + error.what();
+  }
+  return status;
+}
+
+void CudaInstruments::testCounters(InstrumentStatus &status) {
+  status.metrics = session().metrics(CounterSet::Traffic);
+  KnownCopy copy;
+  const auto counter = session().count(CounterSet::Traffic, {});
+  copy.warm();
+  untilCounted(*counter, [&] {
+    counter->beginPass();
+    counter->beginRange();
+    copy.run();
+    counter->endRange();
+    return counter->endPass();
+  });
+  const CounterFigures figures = counter->result().ranges.at(0);
+  judge(copy.bytes(), figures.dramRead, figures.dramWrite, status);
+  status.sentence = measuredSentence(status, "memory traffic, L2 cache and time of operations are");
+}
+
+void CudaInstruments::testSampling(InstrumentStatus &status) {
+  status.metrics = session().samplingMetrics();
+  KnownCopy copy;
+  copy.warm();
+  const auto sampler = session().sample(kTestIntervalNs);
+  copy.run();
+  sampler->stop();
+  double read = 0, written = 0;
+  for (const ThroughputSample &sample : sampler->take()) read += sample.dramRead, written += sample.dramWrite;
+  judge(copy.bytes(), read, written, status);
+  status.sentence = measuredSentence(status, "the memory traffic of the whole GPU, other programs included, is");
+}
+
+cupti::Session &CudaInstruments::session() {
+  if (!m_session) m_session = cupti::openSession(currentContext(), 0);
+  return *m_session;
+}
+
+void CudaInstruments::require(Instrument instrument) {
+  const InstrumentStatus found = status()[static_cast<std::size_t>(instrument)];
+  if (!found.usable()) throw Error(Code::Unsupported, found.sentence);
+  if (m_sampler) throw Error(Code::Unsupported, "samples are being taken: stop sampling first, it holds the GPU's counters");
+}
+
+void CudaInstruments::waitForDevice() {
+  for (const Queue queue : {Queue::Copy, Queue::Rebuild, Queue::Compute}) m_cuda.sync(queue);
+}
+
+Instruments::Counted CudaInstruments::count(CounterSet set, RangeBy by, const std::function<void()> &work) {
+  require(Instrument::Counters);
+  TagRanges ranges(by);
+  const auto counter = session().count(
+      set, by != RangeBy::Kernel ? cupti::LaunchSink() : [&](const std::string &name) { ranges.launched(name); });
+  waitForDevice();
+  {
+    const Observation observation(m_cuda, ranges);
+    untilCounted(*counter, [&] {
+      ranges.beginPass(*counter);
+      work();
+      waitForDevice();
+      return ranges.endPass();
+    });
+  }
+  Counted counted = ranges.counted(counter->result(), counter->passes());
+  m_status[static_cast<std::size_t>(Instrument::Counters)].dropped += counted.dropped;
+  return counted;
+}
+
+void CudaInstruments::startSampling(std::int64_t intervalNs) {
+  require(Instrument::Sampling);
+  m_sampler = session().sample(intervalNs);
+}
+
+std::vector<ThroughputSample> CudaInstruments::takeSamples() {
+  std::vector<ThroughputSample> samples = std::exchange(m_samples, {});
+  if (!m_sampler) return samples;
+  const std::vector<ThroughputSample> more = m_sampler->take();
+  samples.insert(samples.end(), more.begin(), more.end());
+  return samples;
+}
+
+void CudaInstruments::stopSampling() {
+  if (!m_sampler) return;
+  const std::unique_ptr<cupti::Sampler> sampler = std::move(m_sampler);
+  sampler->stop();
+  const std::vector<ThroughputSample> rest = sampler->take();
+  m_samples.insert(m_samples.end(), rest.begin(), rest.end());
+  m_status[static_cast<std::size_t>(Instrument::Sampling)].dropped += sampler->overflows();
+}
+
+} // namespace xqs::cuda
