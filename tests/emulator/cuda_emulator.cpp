@@ -193,7 +193,7 @@ std::uint64_t makeNode() {
   if (s_profiler != nullptr) s_profiler->created(node);
   return node;
 }
-std::uint32_t correlationOfCall() { return s_profiler != nullptr ? s_profiler->called() : 0; }
+std::uint32_t correlationOf(const Launch &launch) { return s_profiler != nullptr ? s_profiler->called(launch) : 0; }
 void runNow(const Work &work) {
   const std::int64_t start = nowNs();
   work.run();
@@ -257,7 +257,7 @@ struct CUstream_st {
     running = false;
   }
   cudaError_t add(Work w) {
-    if (w.launch.kind != Launch::None && w.launch.correlation == 0) w.launch.correlation = correlationOfCall();
+    if (w.launch.kind != Launch::None && w.launch.correlation == 0) w.launch.correlation = correlationOf(w.launch);
     if (capture == nullptr) {
       work.push_back(std::move(w));
       return report(cudaSuccess);
@@ -430,7 +430,7 @@ cudaError_t launchGrid(const cudaLaunchConfig_t &c, const void *kernel, std::fun
                                      runBlock(block, body);
                                    }
                              },
-                             {Launch::Kernel, kernel}});
+                             {Launch::Kernel, kernel, 0, 16 * threads * grid.x * grid.y * grid.z}});
 }
 
 } // namespace xqs::emulator
@@ -686,7 +686,7 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGra
   return report(cudaSuccess);
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  const std::uint32_t correlation = correlationOfCall();
+  const std::uint32_t correlation = correlationOf({});
   for (const std::size_t i : exec->graph.order) {
     const CUgraph_st::Node &node = exec->graph.nodes[i];
     Work work = node.work;

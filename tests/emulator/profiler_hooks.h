@@ -11,14 +11,14 @@ namespace xqs::emulator {
 struct Launch {
   enum Kind { None, Kernel, Copy, Fill } kind = None; ///< None: an event, a function of the host
   const void *kernel = nullptr;
-  int copyKind = 0; ///< CUpti_ActivityMemcpyKind
-  std::size_t bytes = 0;
+  int copyKind = 0;              ///< CUpti_ActivityMemcpyKind
+  std::size_t bytes = 0;         ///< of a copy or a fill; of a kernel 16 a thread
   std::uint32_t correlation = 0; ///< of the call that launched it; one for all of a graph
   std::uint64_t node = 0;        ///< of an executable graph; 0: launched by itself
 };
 
 struct ProfilerHooks {
-  std::uint32_t (*called)();                                                   ///< something is launched; its correlation id
+  std::uint32_t (*called)(const Launch &launch); ///< captured or not; of a graph: None. Gives the correlation id
   void (*ran)(const Launch &launch, std::int64_t startNs, std::int64_t endNs); ///< of the steady clock
   void (*created)(std::uint64_t node);                                         ///< in a capture or by instantiation
   void (*cloned)(std::uint64_t node, std::uint64_t original);

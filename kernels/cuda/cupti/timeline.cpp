@@ -4,6 +4,7 @@
 #include "activity_buffers.h"
 #include "activity_records.h"
 #include "join.h"
+#include "subscription.h"
 
 #include <chrono>
 #include <condition_variable>
@@ -15,6 +16,9 @@
 namespace xqs::cuda::cupti {
 namespace {
 
+/// Where nodes of graphs come to be: CUPTI calls back on the thread that makes them.
+constexpr CUpti_CallbackIdResource kNodeCallbacks[] = {CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED,
+                                                       CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED};
 /// CUPTI gives only full buffers by itself.
 constexpr std::chrono::milliseconds kFlushPeriod{150};
 
@@ -35,27 +39,6 @@ CUptiResult readClocks(const Library &cupti, ClockPairs &to) {
   to.add(theirs, ours);
   return CUPTI_SUCCESS;
 }
-
-/// Calls back where nodes of graphs come to be, on the thread that makes them. CUPTI has one subscriber a process.
-class Subscription {
-public:
-  Subscription(const Library &cupti, CUpti_CallbackFunc callback, void *user) : Subscription(cupti) {
-    cupti.call(cupti.cuptiSubscribe, &m_handle, callback, user);
-    for (const auto id : {CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED, CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED})
-      cupti.call(cupti.cuptiEnableCallback, 1u, m_handle, CUPTI_CB_DOMAIN_RESOURCE, static_cast<CUpti_CallbackId>(id));
-  }
-  ~Subscription() {
-    if (m_handle != nullptr) (void)m_cupti.cuptiUnsubscribe.pointer(m_handle); // nothing could be done about a failure
-  }
-  Subscription(const Subscription &) = delete;
-  Subscription &operator=(const Subscription &) = delete;
-
-private:
-  explicit Subscription(const Library &cupti) : m_cupti(cupti) {} // from here on the destructor runs
-
-  const Library &m_cupti;
-  CUpti_SubscriberHandle m_handle = nullptr;
-};
 
 /// Records are made while it lives; the last ones are delivered when it ends.
 class Enabled {
@@ -85,7 +68,7 @@ private:
 class ActivityRecording final : public Recording {
 public:
   explicit ActivityRecording(const Library &cupti)
-      : m_cupti(cupti), m_subscription(cupti, &onResource, this),
+      : m_cupti(cupti), m_subscription(cupti, CUPTI_CB_DOMAIN_RESOURCE, kNodeCallbacks, &onResource, this),
         m_buffers(cupti, [this](std::uint8_t *records, std::size_t bytes) { receive(records, bytes); }), m_enabled(cupti) {
     check(readClocks(cupti, m_clocks), cupti.cuptiGetTimestamp.name);
     m_flusher = std::jthread([this](const std::stop_token &stop) { flush(stop); });
