@@ -49,6 +49,14 @@ std::string measuredSentence(const InstrumentStatus &status, const char *what) {
   return text;
 }
 
+InstrumentStatus eventsInstead(const cupti::Failure &why) {
+  return {Instrument::Timeline,
+          InstrumentState::Fallback,
+          std::string("operations are timed by CUDA events, one by one: ") + why.what(),
+          "CUDA events",
+          {}};
+}
+
 /// Runs passes until all are in.
 template <typename Pass> void untilCounted(const cupti::RangeCounter &counter, const Pass &pass) {
   for (int i = 0; !pass(); ++i)
@@ -69,6 +77,8 @@ private:
 
 } // namespace
 
+CudaInstruments::~CudaInstruments() { dropRecording(); }
+
 std::vector<InstrumentStatus> CudaInstruments::status() {
   if (m_status.empty())
     m_status = {timelineStatus(), tested(Instrument::Counters, &CudaInstruments::testCounters),
@@ -76,10 +86,75 @@ std::vector<InstrumentStatus> CudaInstruments::status() {
   return m_status;
 }
 
-/// Until CUPTI's activities are joined (cupti/timeline.h, Session::record): events, which Instruments itself does.
 InstrumentStatus CudaInstruments::timelineStatus() {
-  return {
-      Instrument::Timeline, InstrumentState::Fallback, "operations are timed by CUDA events, one by one", "CUDA events", {}};
+  struct Drop {
+    CudaInstruments &instruments;
+    ~Drop() { instruments.dropRecording(); }
+  } const drop{*this};
+  try {
+    testTimeline();
+    return {Instrument::Timeline,
+            InstrumentState::Ready,
+            "every launch is timed by " + session().description(),
+            session().description(),
+            {}};
+  } catch (const cupti::Failure &failure) {
+    return eventsInstead(failure);
+  }
+}
+
+/// The launches of two operations, of which the second is in a graph, come back as theirs.
+void CudaInstruments::testTimeline() {
+  constexpr Index kFloats = 4096;
+  const Buffer values = m_cuda.allocate(kFloats * 4, Purpose::Activations);
+  startRecording();
+  const std::uint64_t before = m_cuda.operations();
+  for (const bool gathered : {false, true}) {
+    Gathered step(m_cuda, gathered);
+    m_cuda.scale(Queue::Compute, values.f32(1, kFloats), 1.0f);
+    step.submit();
+  }
+  std::uint64_t found = before;
+  for (const KernelRecord &record : stopRecording().records)
+    if (record.call == found + 1 && record.durationNs > 0 && record.bytes > 0) ++found;
+  if (found != m_cuda.operations()) throw cupti::Failure(cupti::timelineTestFailed());
+}
+
+void CudaInstruments::startRecording() {
+  waitForDevice();
+  m_recording = session().record();
+  m_cuda.observe(m_recording.get());
+}
+
+Instruments::Timeline CudaInstruments::stopRecording() {
+  m_cuda.observe(nullptr);
+  const std::unique_ptr<cupti::Recording> recording = std::move(m_recording);
+  waitForDevice();
+  return recording->finish();
+}
+
+void CudaInstruments::dropRecording() {
+  if (m_recording) m_cuda.observe(nullptr);
+  m_recording.reset();
+}
+
+void CudaInstruments::startTimeline() {
+  XQS_ASSERT(!m_recording);
+  status();
+  InstrumentStatus &found = m_status[static_cast<std::size_t>(Instrument::Timeline)];
+  try {
+    if (found.state == InstrumentState::Ready) return startRecording();
+  } catch (const cupti::Failure &failure) { // another program may have come since the test
+    found = eventsInstead(failure);
+  }
+  Instruments::startTimeline();
+}
+
+Instruments::Timeline CudaInstruments::stopTimeline() {
+  if (!m_recording) return Instruments::stopTimeline();
+  Timeline timeline = stopRecording();
+  m_status[static_cast<std::size_t>(Instrument::Timeline)].dropped += timeline.dropped;
+  return timeline;
 }
 
 InstrumentStatus CudaInstruments::tested(Instrument instrument, Test test) {
@@ -140,6 +215,7 @@ cupti::Session &CudaInstruments::session() {
 void CudaInstruments::require(Instrument instrument) {
   const InstrumentStatus found = status()[static_cast<std::size_t>(instrument)];
   if (!found.usable()) throw Error(Code::Unsupported, found.sentence);
+  if (m_recording) throw Error(Code::Unsupported, "a timeline is being recorded: stop it first");
   if (m_sampler) throw Error(Code::Unsupported, "samples are being taken: stop sampling first, it holds the GPU's counters");
 }
 

@@ -6,12 +6,17 @@
 
 namespace xqs::cuda {
 
-/// Instruments of a GPU: CUPTI's counters and samples, once a self test has read back what a copy moved.
+/// Instruments of a GPU: CUPTI's counters and samples, once a self test has read back what a copy moved; its timeline, once
+/// one has given launches back, and events where it has not.
 class CudaInstruments final : public Instruments {
 public:
   explicit CudaInstruments(CudaBackend &backend) : Instruments(backend), m_cuda(backend) {}
 
+  ~CudaInstruments() override;
+
   std::vector<InstrumentStatus> status() override;
+  void startTimeline() override;
+  Timeline stopTimeline() override;
   Counted count(CounterSet set, RangeBy by, const std::function<void()> &work) override;
   void startSampling(std::int64_t intervalNs) override;
   std::vector<ThroughputSample> takeSamples() override;
@@ -20,6 +25,10 @@ public:
 private:
   using Test = void (CudaInstruments::*)(InstrumentStatus &);
   InstrumentStatus timelineStatus();
+  void testTimeline();
+  void startRecording(); ///< throws Failure
+  Timeline stopRecording();
+  void dropRecording();
   InstrumentStatus tested(Instrument instrument, Test test);
   void testCounters(InstrumentStatus &status);
   void testSampling(InstrumentStatus &status);
@@ -31,6 +40,7 @@ private:
   CudaBackend &m_cuda;
   std::vector<InstrumentStatus> m_status; ///< empty until it is asked for
   std::unique_ptr<cupti::Session> m_session;
+  std::unique_ptr<cupti::Recording> m_recording;
   std::unique_ptr<cupti::Sampler> m_sampler;
   std::vector<ThroughputSample> m_samples; ///< of samplers that were stopped, not yet taken
 };

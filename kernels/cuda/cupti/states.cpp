@@ -118,6 +118,10 @@ Finding strangeRange(const std::string &name) {
   return finding(InstrumentState::Broken,
                  "CUPTI gave a range '" + name + "' that nobody began: a newer CUDA toolkit may help");
 }
+Finding timelineTestFailed() {
+  return finding(InstrumentState::SelfTestFailed,
+                 "CUPTI did not give the launches of a test back, or not as those of their operations: try a newer driver");
+}
 Finding selfTestFailed(double expected, double read, double written) {
   char text[200];
   std::snprintf(

@@ -51,6 +51,7 @@ Finding noTrafficCounters(const std::string &chip);
 Finding noHitRate(const std::string &chip);
 /// CUPTI named a range that was not begun.
 Finding strangeRange(const std::string &name);
+Finding timelineTestFailed();
 /// `expected`, `read`, `written`: bytes.
 Finding selfTestFailed(double expected, double read, double written);
 

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// The timeline of whole steps: CUPTI's launches, of graphs too, are those of the operations that events time one by one.
+#include "cuda_test.h"
+#include "support/small_model.h"
+
+#include <cstdlib>
+#include <map>
+#include <ostream>
+#include <set>
+
+namespace xqs::test {
+namespace {
+
+/// What a timeline must say of an operation, whatever it is made from.
+struct Call {
+  std::uint64_t number = 0; ///< from the timeline's first operation on
+  std::string what;         ///< operation, tag and queue
+  double bytes = 0, flops = 0;
+  friend bool operator==(const Call &, const Call &) = default;
+  friend void PrintTo(const Call &c, std::ostream *out) {
+    *out << c.number << " " << c.what << " " << c.bytes << " bytes " << c.flops << " FLOP";
+  }
+};
+
+std::vector<Call> callsOf(const Instruments::Timeline &timeline, std::uint64_t before) {
+  std::map<std::uint64_t, Call> calls;
+  for (const KernelRecord &r : timeline.records) {
+    if (r.call == 0) continue; // what belongs to no operation
+    Call &call = calls[r.call];
+    call.number = r.call - before;
+    call.what = std::string(r.kernel) + " of " + r.tag.op + ", layer " + std::to_string(r.tag.layer) + ", lane " +
+                std::to_string(r.tag.lane) + ", queue " + std::to_string(static_cast<int>(r.queue));
+    call.bytes += r.bytes, call.flops += r.flops;
+  }
+  std::vector<Call> all;
+  for (const auto &[number, call] : calls) all.push_back(call);
+  return all;
+}
+
+class CudaTimeline : public CudaTest {
+protected:
+  void SetUp() override {
+#if defined(XQS_FAKE_CUPTI)
+    setenv("XQSCOPE_CUPTI", XQS_FAKE_CUPTI, 1);
+#else
+    if (kEmulated) GTEST_SKIP() << "no CUPTI headers to build a stand-in for CUPTI with";
+#endif
+    CudaTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    m_model = std::make_unique<SmallModel>(kGqaModel, s_module);
+  }
+  void TearDown() override {
+    m_model.reset();
+    if (kEmulated) setenv("XQSCOPE_CUPTI", "off", 1);
+  }
+  Backend &backend() { return *m_model->backend; }
+  Instruments &instruments() { return backend().instruments(); }
+  InstrumentStatus status() { return instruments().status().at(static_cast<std::size_t>(Instrument::Timeline)); }
+  bool skipWithoutCupti() {
+    const InstrumentStatus found = status();
+    if (found.state == InstrumentState::Ready) return false;
+    EXPECT_FALSE(kEmulated) << found.sentence;
+    return true;
+  }
+
+  /// Two sequences that hold `prompt` tokens, about to decode.
+  struct Sequences {
+    Sequences(SmallModel &model, const std::string &policy, Placement placement, Rebuild rebuild)
+        : method(prepareMethod(PolicySpec::parse(policy), *model.model, model.calibration)), engine(*model.model) {
+      for (std::size_t i = 0; i < lanes.size(); ++i) {
+        caches[i] = method->makeCache({kPrompt, kPrompt + 16, State::Stream, placement});
+        caches[i]->setRebuild(rebuild);
+        lanes[i].cache = caches[i].get();
+      }
+      engine.step(lanes, std::span(tokens).first(kPrompt));
+      model.backend->sync(kQ);
+    }
+    void decode(Index steps) {
+      for (Index i = 0; i < steps; ++i) engine.step(lanes, std::span(tokens).subspan(kPrompt, 1));
+    }
+    static constexpr Index kPrompt = 34; // a group of 32 has closed, the next one does not before the end
+    std::vector<TokenId> tokens = randomTokens(kPrompt + 1, 256, 3);
+    std::unique_ptr<Method> method;
+    std::array<std::unique_ptr<Cache>, 2> caches;
+    std::array<Lane, 2> lanes;
+    Engine engine;
+  };
+
+  /// Calls that moved bytes of some steps; timed one by one by events, or as they run.
+  std::vector<Call> decoded(bool events, const std::string &policy, Placement placement, Rebuild rebuild) {
+    Sequences sequences(*m_model, policy, placement, rebuild);
+    Instruments byEvents(backend());
+    Instruments &timed = events ? byEvents : instruments();
+    timed.startTimeline();
+    const std::uint64_t before = backend().operations();
+    sequences.decode(3);
+    const auto timeline = timed.stopTimeline();
+    EXPECT_EQ(timeline.dropped, 0);
+    m_launches = timeline.records;
+    std::vector<Call> calls = callsOf(timeline, before);
+    std::erase_if(calls, [](const Call &call) { return call.bytes == 0; });
+    return calls;
+  }
+
+  std::unique_ptr<SmallModel> m_model;
+  std::vector<KernelRecord> m_launches;
+};
+
+TEST_F(CudaTimeline, StepsOfOneGraphAreTheOperationsThatRunOneByOne) {
+  if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
+  for (const char *policy :
+       {"fp16", "kivi:bits=2,group=16", "xquant:bits=2,group=32,source=x,residual=4", "xquant-cl:bits=4,group=32,source=x"})
+    for (const Placement placement : {Placement::Device, Placement::Host})
+      for (const Rebuild rebuild : {Rebuild::Fused, Rebuild::Chunks, Rebuild::Ahead}) {
+        const std::vector<Call> eager = decoded(true, policy, placement, rebuild);
+        const std::vector<Call> graph = decoded(false, policy, placement, rebuild);
+        EXPECT_GT(eager.size(), 100u);
+        EXPECT_EQ(graph, eager) << policy << ", placement " << static_cast<int>(placement) << ", rebuild "
+                                << static_cast<int>(rebuild);
+        EXPECT_GE(m_launches.size(), graph.size());
+        for (const KernelRecord &r : m_launches) {
+          EXPECT_GE(r.durationNs, 0);
+          EXPECT_NE(r.launch, "");
+          EXPECT_NE(r.call, 0u) << r.launch; // nothing but operations runs in a step
+        }
+      }
+}
+
+/// A step that is made of other operations than the one before cannot take over its executable; one of the same can, with
+/// other bytes. Between them, steps of several tokens run operation by operation.
+TEST_F(CudaTimeline, StepsOfEveryKindInOneTimeline) {
+  if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
+  const auto run = [&](Instruments &timed) {
+    Sequences a(*m_model, "fp16", Placement::Device, Rebuild::Fused);
+    Sequences b(*m_model, "xquant:bits=2,group=32,source=x", Placement::Device, Rebuild::Ahead);
+    b.decode(1); // an executable of before the timeline
+    timed.startTimeline();
+    const std::uint64_t before = backend().operations();
+    for (int i = 0; i < 2; ++i) {
+      a.decode(2);
+      b.decode(1);
+    }
+    a.engine.step(a.lanes, std::span(a.tokens).first(3));
+    b.decode(2);
+    std::vector<Call> calls = callsOf(timed.stopTimeline(), before);
+    std::erase_if(calls, [](const Call &call) { return call.bytes == 0; });
+    return calls;
+  };
+  Instruments events(backend());
+  const std::vector<Call> eager = run(events);
+  EXPECT_EQ(run(instruments()), eager);
+  EXPECT_EQ(run(instruments()), eager); // a second timeline, and none of the first one's nodes
+}
+
+TEST_F(CudaTimeline, CountsStandOnOneLaunchOfAnOperation) {
+  if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
+  decoded(false, "kivi:bits=2,group=16", Placement::Device, Rebuild::Fused);
+  std::map<std::uint64_t, int> launches, counted;
+  for (const KernelRecord &r : m_launches) ++launches[r.call], counted[r.call] += r.bytes > 0 ? 1 : 0;
+  int several = 0;
+  for (const auto &[call, count] : launches) {
+    EXPECT_LE(counted[call], 1) << call;
+    several += count > 1 ? 1 : 0;
+  }
+  EXPECT_GT(several, 0); // attention is more than one kernel
+}
+
+TEST_F(CudaTimeline, TheStatusSaysWhereItComesFrom) {
+  if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
+  EXPECT_THAT(status().source, testing::StartsWith("CUPTI 13"));
+  EXPECT_THAT(status().sentence, testing::HasSubstr(status().source));
+  // Copies and fills are launches like kernels.
+  instruments().startTimeline();
+  const Buffer filled = backend().allocate(1 << 16, Purpose::Activations);
+  backend().download(kQ, std::vector<std::byte>(1 << 16).data(), filled.data(), 16);
+  const auto timeline = instruments().stopTimeline();
+  std::set<std::string> names;
+  for (const KernelRecord &r : timeline.records) names.insert(r.launch);
+  EXPECT_TRUE(names.contains("memset"));
+  EXPECT_TRUE(names.contains("memcpy DtoH"));
+}
+
+#if defined(XQS_FAKE_CUPTI)
+/// Whatever CUPTI answers, there is a timeline: of events, with its reason.
+TEST_F(CudaTimeline, WhereCuptiCannotEventsDo) {
+  const std::vector<Call> eager = decoded(true, "fp16", Placement::Device, Rebuild::Fused);
+  for (const char *answer :
+       {"cuptiSubscribe=39", "cuptiActivityEnable=35", "cuptiActivityRegisterCallbacks=999", "cuptiEnableCallback=27",
+        "cuptiGetGraphNodeId=19", "cuptiActivityPushExternalCorrelationId=999", "cuptiActivityPopExternalCorrelationId=18",
+        "cuptiActivityFlushAll=999", "cuptiActivityGetNextRecord=21", "cuptiGetTimestamp=999", "cuptiActivityDisable=999"}) {
+    setenv("XQS_FAKE_CUPTI_ANSWERS", answer, 1);
+    m_model = std::make_unique<SmallModel>(kGqaModel, s_module); // that has not been asked yet
+    EXPECT_EQ(status().state, InstrumentState::Fallback) << answer;
+    EXPECT_EQ(status().source, "CUDA events") << answer;
+    EXPECT_THAT(status().sentence, testing::StartsWith("operations are timed by CUDA events, one by one: ")) << answer;
+    EXPECT_EQ(decoded(false, "fp16", Placement::Device, Rebuild::Fused), eager) << answer;
+    unsetenv("XQS_FAKE_CUPTI_ANSWERS");
+  }
+}
+
+TEST_F(CudaTimeline, AToolThatCameAfterTheTestIsNamed) {
+  ASSERT_EQ(status().state, InstrumentState::Ready);
+  setenv("XQS_FAKE_CUPTI_ANSWERS", "cuptiSubscribe=39", 1);
+  EXPECT_FALSE(decoded(false, "fp16", Placement::Device, Rebuild::Fused).empty());
+  unsetenv("XQS_FAKE_CUPTI_ANSWERS");
+  EXPECT_EQ(status().state, InstrumentState::Fallback);
+  EXPECT_THAT(status().sentence, testing::HasSubstr("another NVIDIA tool"));
+}
+
+TEST_F(CudaTimeline, WithoutTheLibraryThereIsATimeline) {
+  const std::vector<Call> eager = decoded(true, "fp16", Placement::Device, Rebuild::Fused);
+  for (const char *library : {"off", "/nowhere/libcupti.so"}) {
+    setenv("XQSCOPE_CUPTI", library, 1);
+    m_model = std::make_unique<SmallModel>(kGqaModel, s_module);
+    EXPECT_EQ(status().state, InstrumentState::Fallback) << library;
+    EXPECT_EQ(decoded(false, "fp16", Placement::Device, Rebuild::Fused), eager) << library;
+  }
+}
+#endif
+
+} // namespace
+} // namespace xqs::test
