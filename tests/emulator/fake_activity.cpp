@@ -20,12 +20,13 @@
 #include <utility>
 
 namespace xqs::fake {
-namespace {
 
-/// CUPTI's clock: another epoch than the steady clock's, and 100 ppm faster.
+/// Another epoch than the steady clock's, and 100 ppm faster.
 std::uint64_t cuptiTime(std::int64_t steadyNs) {
   return std::uint64_t{1'700'000'000'000'000'000} + static_cast<std::uint64_t>(steadyNs + steadyNs / 10'000);
 }
+
+namespace {
 
 struct Subscriber {
   CUpti_CallbackFunc callback = nullptr;
@@ -118,8 +119,8 @@ void ran(const emulator::Launch &launch, std::int64_t startNs, std::int64_t endN
     return write(test::kernelRecord(name, start, end, launch.correlation, launch.node));
   }
   case emulator::Launch::Copy: {
-    auto record = test::copyRecord(static_cast<CUpti_ActivityMemcpyKind>(launch.copyKind), start, end,
-                                        launch.correlation, launch.node);
+    auto record = test::copyRecord(static_cast<CUpti_ActivityMemcpyKind>(launch.copyKind), start, end, launch.correlation,
+                                   launch.node);
     record.bytes = launch.bytes;
     return write(record);
   }

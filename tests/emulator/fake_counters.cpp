@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <utility>
 
 using namespace xqs;
 
@@ -56,13 +57,12 @@ void require(bool condition, const char *function, const char *why) {
 }
 
 void add(fake::Entry &to, const emulator::Launch &launch) {
-  constexpr double kBytesOfThread = 16;
   constexpr int kHtoD = 1, kDtoH = 2;
   const bool kernel = launch.kind == emulator::Launch::Kernel;
-  const double bytes = kernel ? kBytesOfThread * static_cast<double>(launch.threads) : static_cast<double>(launch.bytes);
+  const auto bytes = static_cast<double>(launch.bytes);
   if (kernel || (launch.kind == emulator::Launch::Copy && launch.copyKind != kHtoD)) to.read += bytes;
   if (kernel || launch.kind == emulator::Launch::Fill || launch.copyKind != kDtoH) to.written += bytes;
-  to.threads += static_cast<double>(launch.threads);
+  if (kernel) to.cycles += bytes;
   to.nanoseconds += 1000;
 }
 
@@ -74,7 +74,7 @@ fake::Entry named(std::size_t number) {
 
 } // namespace
 
-void fake::counted(const emulator::Launch &launch, std::int64_t endNs) {
+void fake::counted(const emulator::Launch &launch, std::int64_t /*startNs*/, std::int64_t endNs) {
   const std::lock_guard lock(s_mutex);
   if (s_ranges != nullptr && s_ranges->inPass) {
     auto &entries = s_ranges->entries;

@@ -62,7 +62,7 @@ constexpr Metric kMetrics[] = {
     {"gpu__time_duration.sum", [](const fake::Entry &e) { return e.nanoseconds; }},
     {"lts__t_sectors.sum", [](const fake::Entry &e) { return (e.read + e.written) / 32; }},
     {"lts__d_sectors_fill_device.sum", [](const fake::Entry &e) { return e.read / 32; }},
-    {"sm__cycles_active.avg", [](const fake::Entry &e) { return e.threads; }},
+    {"sm__cycles_active.avg", [](const fake::Entry &e) { return e.cycles; }},
     {"sm__inst_executed_pipe_tensor.sum", [](const fake::Entry &) { return 0.0; }},
     {kHitRate, [](const fake::Entry &) { return 25.0; }},
 };

@@ -47,6 +47,6 @@ std::uint64_t cuptiTime(std::int64_t steadyNs);
 
 // fake_counters.cpp
 /// The device has run this: kernels count as 16 bytes read and 16 written a thread.
-void counted(const emulator::Launch &launch, std::int64_t endNs);
+void counted(const emulator::Launch &launch, std::int64_t startNs, std::int64_t endNs);
 
 } // namespace xqs::fake

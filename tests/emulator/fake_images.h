@@ -19,7 +19,7 @@ struct Entry {
   char name[24] = {};
   std::int64_t startNs = 0, endNs = 0; ///< of the steady clock
   double read = 0, written = 0;        ///< bytes
-  double threads = 0, nanoseconds = 0;
+  double cycles = 0, nanoseconds = 0;
 };
 
 /// Header and entries.
