@@ -8,34 +8,27 @@ namespace {
 
 constexpr std::size_t kHardwareBuffer = std::size_t{128} << 20; ///< bytes
 constexpr std::chrono::milliseconds kDecodePeriod{10};
+constexpr int kTurnsAClock = 100;    ///< of decoding
 constexpr double kCyclesPerNs = 1.5; ///< of the system clock, about; samples say themselves how long they are
-
-std::int64_t steadyNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 } // namespace
 
-SampleClock::SampleClock(const Library &cupti) : m_cupti(cupti) {}
-
 void SampleClock::start() {
-  std::uint64_t timestamp = 0;
-  m_cupti.call(m_cupti.cuptiGetTimestamp, &timestamp);
+  adjust();
   m_startNs = steadyNs();
-  m_timestampDifference = m_startNs - static_cast<std::int64_t>(timestamp);
-  m_difference.reset();
 }
 
-std::int64_t SampleClock::differenceOf(std::int64_t firstSampleNs) const {
-  constexpr std::int64_t kSlackNs = 10'000'000;
-  const std::int64_t first = firstSampleNs + m_timestampDifference;
-  return first >= m_startNs - kSlackNs && first <= steadyNs() + kSlackNs ? m_timestampDifference : m_startNs - firstSampleNs;
-}
+void SampleClock::adjust() { m_cupti.check(readClocks(m_cupti, m_pairs), m_cupti.cuptiGetTimestamp.name); }
 
 std::int64_t SampleClock::toSteady(std::uint64_t sampleNs) {
+  constexpr std::int64_t kSlackNs = 10'000'000;
   const auto ns = static_cast<std::int64_t>(sampleNs);
-  if (!m_difference) m_difference = differenceOf(ns);
-  return ns + *m_difference;
+  if (!m_ownDifference) {
+    const std::int64_t first = m_pairs(ns);
+    const bool cuptis = first >= m_startNs - kSlackNs && first <= steadyNs() + kSlackNs;
+    m_ownDifference = cuptis ? 0 : m_startNs - ns;
+  }
+  return *m_ownDifference == 0 ? m_pairs(ns) : ns + *m_ownDifference;
 }
 
 void PmSampler::Disable::operator()(CUpti_PmSampling_Object *object) const noexcept {
@@ -119,7 +112,9 @@ void PmSampler::configure(std::uint64_t interval, bool cycles) {
 
 void PmSampler::decodeUntilStopped() {
   try {
+    int turn = 0;
     for (bool last = false; !last;) {
+      if (turn++ % kTurnsAClock == 0) m_clock.adjust();
       last = !m_running; // what the hardware had then is complete
       while (decode()) {
       }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "clocks.h"
 #include "metric_sets.h"
 #include "session.h"
 
@@ -15,16 +16,16 @@ namespace xqs::cuda::cupti {
 /// the first sample then lies between the start of sampling and now; else the first sample began when sampling did.
 class SampleClock {
 public:
-  explicit SampleClock(const Library &cupti);
-  void start(); ///< sampling begins
+  explicit SampleClock(const Library &cupti) : m_cupti(cupti) {}
+  void start();  ///< sampling begins
+  void adjust(); ///< clocks run apart: now and then
   std::int64_t toSteady(std::uint64_t sampleNs);
 
 private:
-  std::int64_t differenceOf(std::int64_t firstSampleNs) const;
   const Library &m_cupti;
-  std::int64_t m_startNs = 0;             ///< of the steady clock
-  std::int64_t m_timestampDifference = 0; ///< steady clock less cuptiGetTimestamp
-  std::optional<std::int64_t> m_difference;
+  ClockPairs m_pairs;                          ///< from CUPTI's clock
+  std::int64_t m_startNs = 0;                  ///< of the steady clock
+  std::optional<std::int64_t> m_ownDifference; ///< of samples that have another clock; 0: they have CUPTI's
 };
 
 /// CUPTI's PM sampling of one device: its hardware writes a buffer, which a thread of ours decodes.

@@ -3,12 +3,12 @@
 
 #include "activity_buffers.h"
 #include "activity_records.h"
+#include "clocks.h"
 #include "join.h"
 #include "subscription.h"
 
 #include <chrono>
 #include <condition_variable>
-#include <limits>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -21,24 +21,6 @@ constexpr CUpti_CallbackIdResource kNodeCallbacks[] = {CUPTI_CBID_RESOURCE_GRAPH
                                                        CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED};
 /// CUPTI gives only full buffers by itself.
 constexpr std::chrono::milliseconds kFlushPeriod{150};
-
-std::int64_t steadyNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// Adds a reading of both clocks: of a few, the one whose moment is known best.
-CUptiResult readClocks(const Library &cupti, ClockPairs &to) {
-  std::int64_t shortest = std::numeric_limits<std::int64_t>::max(), theirs = 0, ours = 0;
-  for (int i = 0; i < 5; ++i) {
-    std::uint64_t time = 0;
-    const std::int64_t before = steadyNs();
-    if (const CUptiResult result = cupti.cuptiGetTimestamp.pointer(&time); result != CUPTI_SUCCESS) return result;
-    const std::int64_t took = steadyNs() - before;
-    if (took < shortest) shortest = took, theirs = static_cast<std::int64_t>(time), ours = before + took / 2;
-  }
-  to.add(theirs, ours);
-  return CUPTI_SUCCESS;
-}
 
 /// Records are made while it lives; the last ones are delivered when it ends.
 class Enabled {
