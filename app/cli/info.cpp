@@ -54,12 +54,36 @@ void showModel(const Options &options) {
   print(text);
 }
 
+/// What the instruments of a usable backend can measure; its self tests run.
+std::vector<InstrumentStatus> instrumentsOf(const BackendInfo &info) {
+  const BackendPtr backend(info.module->create(1), BackendDeleter{info.module->destroy});
+  return backend->instruments().status();
+}
+
+nlohmann::json backendsWithInstruments() {
+  nlohmann::json rows = backendsToJson(backends());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!backends()[i].usable()) continue;
+    for (const InstrumentStatus &s : instrumentsOf(backends()[i]))
+      rows[i]["instruments"].push_back({{"instrument", instrumentName(s.instrument)},
+                                        {"state", instrumentStateName(s.state)},
+                                        {"sentence", s.sentence},
+                                        {"source", s.source},
+                                        {"metrics", s.metrics}});
+  }
+  return rows;
+}
+
 void showBackends(const Options &options) {
-  if (options.json) return printJson(backendsToJson(backends()));
+  if (options.json) return printJson(backendsWithInstruments());
   std::string text;
-  for (const BackendInfo &b : backends())
+  for (const BackendInfo &b : backends()) {
     text += fmt::format("{:<10} {:<10} {} ({})\n", b.name, b.usable() ? "usable" : "unusable",
                         b.usable() ? b.description : b.reason, b.from);
+    if (!b.usable()) continue;
+    for (const InstrumentStatus &s : instrumentsOf(b))
+      text += fmt::format("  {:<8} {}: {}\n", instrumentName(s.instrument), instrumentStateName(s.state), s.sentence);
+  }
   const BackendChoice choice = chooseBackend(backends(), kAutoBackend);
   text += fmt::format("{:<10} {:<10} {}\n", kAutoBackend, choice.name, choice.note);
   print(text);

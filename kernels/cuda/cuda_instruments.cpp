@@ -5,15 +5,18 @@
 #include "known_copy.h"
 #include "tag_ranges.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 namespace xqs::cuda {
 namespace {
 
 constexpr double kTolerance = 0.03; ///< of a self test
 constexpr std::int64_t kTestIntervalNs = 100'000;
+constexpr std::chrono::milliseconds kSettle{10};
 
 /// The context of the runtime, which libcuda knows; nothing here links it.
 void *currentContext() {
@@ -199,7 +202,9 @@ void CudaInstruments::testSampling(InstrumentStatus &status) {
   KnownCopy copy;
   copy.warm();
   const auto sampler = session().sample(kTestIntervalNs);
+  std::this_thread::sleep_for(kSettle); // what is moved in a sample that is cut off is not seen
   copy.run();
+  std::this_thread::sleep_for(kSettle);
   sampler->stop();
   double read = 0, written = 0;
   for (const ThroughputSample &sample : sampler->take()) read += sample.dramRead, written += sample.dramWrite;
