@@ -239,12 +239,11 @@ CUptiResult cuptiActivityPushExternalCorrelationId(CUpti_ExternalCorrelationKind
   return CUPTI_SUCCESS;
 }
 CUptiResult cuptiActivityPopExternalCorrelationId(CUpti_ExternalCorrelationKind, std::uint64_t *last) {
-  ANSWER();
   const std::lock_guard lock(activity().mutex);
   auto &external = activity().external;
   if (external.empty()) return CUPTI_ERROR_QUEUE_EMPTY;
   if (last != nullptr) *last = external.back();
   external.pop_back();
-  return CUPTI_SUCCESS;
+  return answerOf(__func__);
 }
 }

@@ -12,26 +12,31 @@ namespace {
 
 using Block = std::unique_ptr<std::uint8_t[]>; // operator new aligns to 16; CUPTI asks for 8
 
+struct Full {
+  Block block;
+  std::size_t bytes = 0;
+};
+
 struct Shared {
-  std::mutex mutex; ///< callbacks come from several threads
-  ActivityBuffers::Receive receive;
+  std::mutex mutex;
+  bool claimed = false;
   std::vector<Block> idle;
-  std::size_t lent = 0; ///< to CUPTI
+  std::vector<Full> full;
+  std::size_t out = 0; ///< blocks that CUPTI writes to, or that wait to be read
 
   std::uint8_t *lend() noexcept try {
-    if (lent == ActivityBuffers::kMost) return nullptr;
+    if (out == ActivityBuffers::kMost) return nullptr;
     if (idle.empty()) idle.emplace_back(new std::uint8_t[ActivityBuffers::kBytes]);
     std::uint8_t *const buffer = idle.back().release();
     idle.pop_back();
-    ++lent;
+    ++out;
     return buffer;
   } catch (const std::bad_alloc &) {
     return nullptr;
   }
-  void takeBack(std::uint8_t *buffer) noexcept {
-    Block block(buffer);
-    --lent;
-    if (receive && idle.size() < idle.capacity()) idle.push_back(std::move(block));
+  void takeBack(Block block) noexcept {
+    --out;
+    if (claimed) idle.push_back(std::move(block)); // kMost are reserved
   }
 };
 
@@ -51,28 +56,45 @@ void CUPTIAPI request(std::uint8_t **buffer, std::size_t *bytes, std::size_t *mo
 void CUPTIAPI complete(CUcontext, std::uint32_t, std::uint8_t *buffer, std::size_t, std::size_t bytes) {
   if (buffer == nullptr) return;
   const std::lock_guard lock(shared().mutex);
-  if (bytes > 0 && shared().receive) shared().receive(buffer, bytes);
-  shared().takeBack(buffer);
+  if (shared().claimed && bytes > 0)
+    shared().full.push_back({Block(buffer), bytes});
+  else
+    shared().takeBack(Block(buffer));
 }
 
 } // namespace
 
-ActivityBuffers::ActivityBuffers(const Library &cupti, Receive receive) : ActivityBuffers(std::move(receive)) {
+ActivityBuffers::Claim::Claim() {
+  const std::lock_guard lock(shared().mutex);
+  if (shared().claimed)
+    throw Failure({InstrumentState::InUse, "another timeline is being recorded in this process: end it first"});
+  shared().idle.reserve(kMost), shared().full.reserve(kMost);
+  shared().claimed = true;
+}
+
+ActivityBuffers::Claim::~Claim() {
+  const std::lock_guard lock(shared().mutex);
+  shared().claimed = false;
+  shared().idle.clear();
+  shared().out -= shared().full.size();
+  shared().full.clear();
+}
+
+ActivityBuffers::ActivityBuffers(const Library &cupti) {
   cupti.call(cupti.cuptiActivityRegisterCallbacks, request, complete);
 }
 
-ActivityBuffers::ActivityBuffers(Receive receive) {
-  const std::lock_guard lock(shared().mutex);
-  if (shared().receive)
-    throw Failure({InstrumentState::InUse, "another timeline is being recorded in this process: end it first"});
-  shared().idle.reserve(kMost);
-  shared().receive = std::move(receive);
-}
-
-ActivityBuffers::~ActivityBuffers() {
-  const std::lock_guard lock(shared().mutex);
-  shared().receive = {};
-  shared().idle.clear();
+void ActivityBuffers::readAll(const Read &read) {
+  std::unique_lock lock(shared().mutex);
+  std::vector<Full> &full = shared().full;
+  while (!full.empty()) {
+    Full next = std::move(full.front());
+    full.erase(full.begin());
+    lock.unlock();
+    read(next.block.get(), next.bytes);
+    lock.lock();
+    shared().takeBack(std::move(next.block));
+  }
 }
 
 } // namespace xqs::cuda::cupti

@@ -50,9 +50,9 @@ private:
 class ActivityRecording final : public Recording {
 public:
   explicit ActivityRecording(const Library &cupti)
-      : m_cupti(cupti), m_subscription(cupti, CUPTI_CB_DOMAIN_RESOURCE, kNodeCallbacks, &onResource, this),
-        m_buffers(cupti, [this](std::uint8_t *records, std::size_t bytes) { receive(records, bytes); }), m_enabled(cupti) {
-    check(readClocks(cupti, m_clocks), cupti.cuptiGetTimestamp.name);
+      : m_cupti(cupti), m_subscription(cupti, CUPTI_CB_DOMAIN_RESOURCE, kNodeCallbacks, &onResource, this), m_buffers(cupti),
+        m_enabled(cupti) {
+    cupti.check(readClocks(cupti, m_clocks), cupti.cuptiGetTimestamp.name);
     m_flusher = std::jthread([this](const std::stop_token &stop) { flush(stop); });
   }
 
@@ -74,17 +74,13 @@ public:
   Instruments::Timeline finish() override {
     m_flusher = {};
     m_enabled.end();
-    check(readClocks(m_cupti, m_clocks), m_cupti.cuptiGetTimestamp.name);
-    check(m_failed, m_failedCall);
-    const std::lock_guard lock(m_mutex);
-    m_activities.dropped += takeDropped();
+    m_cupti.check(readClocks(m_cupti, m_clocks), m_cupti.cuptiGetTimestamp.name);
+    m_cupti.check(m_failed, m_failedCall);
+    readBuffers();
     return join(m_activities, m_calls, m_nodes, m_clocks);
   }
 
 private:
-  void check(CUptiResult result, const char *call) const {
-    if (result != CUPTI_SUCCESS) throw Failure(findingOf(result, call, m_cupti.text(result)));
-  }
   void push(std::uint64_t id) { m_cupti.call(m_cupti.cuptiActivityPushExternalCorrelationId, kExternalKind, id); }
   void pop() noexcept {
     note(m_cupti.cuptiActivityPopExternalCorrelationId, kExternalKind, static_cast<std::uint64_t *>(nullptr));
@@ -111,13 +107,14 @@ private:
       m_nodes.cloned(node, original);
   }
 
-  void receive(std::uint8_t *records, std::size_t bytes) {
-    const std::lock_guard lock(m_mutex);
-    try {
-      readRecords(m_cupti, records, bytes, m_activities);
-    } catch (const std::bad_alloc &) { // CUPTI called: nothing may leave here
-      ++m_activities.dropped;
-    }
+  void readBuffers() {
+    m_buffers.readAll([this](std::uint8_t *records, std::size_t bytes) {
+      try {
+        readRecords(m_cupti, records, bytes, m_activities);
+      } catch (const std::bad_alloc &) {
+        ++m_activities.dropped;
+      }
+    });
     m_activities.dropped += takeDropped();
   }
   /// Since it was last asked; one where that cannot be said.
@@ -135,6 +132,7 @@ private:
     while (!wake.wait_for(lock, stop, kFlushPeriod, [&] { return stop.stop_requested(); })) {
       (void)m_cupti.cuptiActivityFlushAll.pointer(0);
       (void)readClocks(m_cupti, m_clocks);
+      readBuffers();
     }
   }
 
@@ -142,11 +140,11 @@ private:
   std::vector<KernelRecord> m_calls; ///< of operations, in their order
   std::vector<std::size_t> m_open;   ///< those of m_calls that are under way, innermost last
   GraphNodes m_nodes;
-  ClockPairs m_clocks; ///< the flusher's while it runs
   CUptiResult m_failed = CUPTI_SUCCESS;
   const char *m_failedCall = "";
-  std::mutex m_mutex;
-  Activities m_activities; ///< under m_mutex
+  // The flusher's while it runs.
+  ClockPairs m_clocks;
+  Activities m_activities;
   // Ended in the opposite order.
   Subscription m_subscription;
   ActivityBuffers m_buffers;

@@ -228,6 +228,22 @@ TEST_F(TimelineRecording, ThereIsOneAtATime) {
   EXPECT_EQ(recording->finish().records.size(), 1u);
 }
 
+TEST_F(TimelineRecording, MoreIsRecordedThanThereAreBuffers) {
+  const auto recording = record(library);
+  const std::uint64_t t = now();
+  constexpr std::size_t kRounds = 4;
+  for (std::size_t round = 1; round <= kRounds; ++round) {
+    for (std::size_t i = 0; i < ActivityBuffers::kMost; ++i) {
+      ActivityBuffer buffer;
+      buffer << kernelRecord("k", t, t, 1);
+      cupti.deliver(buffer);
+    }
+    const int before = cupti.flushes(); // two later, all of them have been read
+    for (int i = 0; i < 500 && cupti.flushes() < before + 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(recording->finish().records.size(), kRounds * ActivityBuffers::kMost);
+}
+
 TEST_F(TimelineRecording, BuffersAreRecycledAndNotWithoutEnd) {
   const auto recording = record(library);
   std::uint8_t *const one = cupti.lend();
@@ -238,7 +254,9 @@ TEST_F(TimelineRecording, BuffersAreRecycledAndNotWithoutEnd) {
   EXPECT_EQ(lent.size(), ActivityBuffers::kMost);
   EXPECT_EQ(cupti.lend(), nullptr); // CUPTI drops, and says how many
   for (std::uint8_t *buffer : lent) cupti.giveBack(buffer, 0);
-  EXPECT_TRUE(lent.contains(cupti.lend()));
+  std::uint8_t *const another = cupti.lend();
+  EXPECT_TRUE(lent.contains(another));
+  cupti.giveBack(another, 0);
 }
 
 } // namespace
