@@ -212,6 +212,8 @@ struct CUgraph_st {
   struct Node {
     Work work;
     Nodes needs; ///< the stream's last node first
+    /// The stream, by when it came to the capture, and how many nodes it had before.
+    std::pair<std::size_t, std::size_t> place;
     std::uint64_t id = makeNode();
   };
   std::vector<Node> nodes; ///< in the order of the calls
@@ -238,6 +240,11 @@ struct Capture {
   CUgraph_st graph;
   bool valid = true;
   bool live() const { return !streams.empty(); }
+  std::pair<std::size_t, std::size_t> nextPlace(cudaStream_t stream) const {
+    const auto number = static_cast<std::size_t>(std::find(streams.begin(), streams.end(), stream) - streams.begin());
+    const auto onStream = [=](const CUgraph_st::Node &node) { return node.place.first == number; };
+    return {number, static_cast<std::size_t>(std::count_if(graph.nodes.begin(), graph.nodes.end(), onStream))};
+  }
 };
 struct CUstream_st {
   std::deque<Work> work;
@@ -264,7 +271,7 @@ struct CUstream_st {
     }
     if (!capture->valid) return report(cudaErrorStreamCaptureInvalidated);
     auto &nodes = capture->graph.nodes;
-    nodes.push_back({std::move(w), std::exchange(last, {nodes.size()})});
+    nodes.push_back({std::move(w), std::exchange(last, {nodes.size()}), capture->nextPlace(this)});
     return report(cudaSuccess);
   }
 };
@@ -671,17 +678,26 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
   }
   return report(cudaSuccess);
 }
-/// Arguments may change, kernels and what they wait for may not; the executable's nodes remain.
+/// Nodes are paired stream by stream, whatever the order of calls between streams. Arguments may change, kernels and what
+/// they wait for may not; the executable's nodes remain.
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo *info) {
-  const auto alike = [](const CUgraph_st::Node &a, const CUgraph_st::Node &b) {
-    return a.work.launch.kernel == b.work.launch.kernel && a.needs == b.needs;
-  };
-  const bool same =
-      std::equal(exec->graph.nodes.begin(), exec->graph.nodes.end(), graph->nodes.begin(), graph->nodes.end(), alike);
+  const auto &before = exec->graph.nodes;
+  CUgraph_st updated = *graph;
+  Nodes pair;
+  bool same = before.size() == updated.nodes.size();
+  for (std::size_t i = 0; same && i < updated.nodes.size(); ++i) {
+    CUgraph_st::Node &node = updated.nodes[i];
+    const auto at = std::find_if(before.begin(), before.end(), [&](const auto &n) { return n.place == node.place; });
+    same = at != before.end() && at->work.launch.kernel == node.work.launch.kernel;
+    if (!same) break;
+    Nodes needs;
+    for (const std::size_t need : node.needs) needs.push_back(pair[need]);
+    same = needs == at->needs;
+    node.id = at->id;
+    pair.push_back(static_cast<std::size_t>(at - before.begin()));
+  }
   info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateError;
   if (!same) return report(cudaErrorGraphExecUpdateFailure);
-  CUgraph_st updated = *graph;
-  for (std::size_t i = 0; i < updated.nodes.size(); ++i) updated.nodes[i].id = exec->graph.nodes[i].id;
   exec->graph = std::move(updated);
   return report(cudaSuccess);
 }
