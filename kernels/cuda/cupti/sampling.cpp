@@ -58,20 +58,18 @@ PmSampler::PmSampler(std::unique_ptr<Hooks> hooks, int device, const Chip &chip,
   m_thread = std::thread([this] { decodeUntilStopped(); });
 }
 
-PmSampler::~PmSampler() {
-  if (!m_thread.joinable()) return;
+PmSampler::~PmSampler() { (void)halt(); }
+
+void PmSampler::stop() { m_cupti.check(halt(), m_cupti.cuptiPmSamplingStop.name); }
+
+CUptiResult PmSampler::halt() {
+  if (!m_thread.joinable()) return CUPTI_SUCCESS;
   auto p = XQS_CUPTI_PARAMS(PmSampling_Stop);
   p.pPmSamplingObject = m_object.get();
-  (void)m_cupti.cuptiPmSamplingStop.pointer(&p);
+  const CUptiResult result = m_cupti.cuptiPmSamplingStop.pointer(&p);
   m_running = false;
   m_thread.join();
-}
-
-void PmSampler::stop() {
-  if (!m_thread.joinable()) return;
-  run(m_cupti.cuptiPmSamplingStop, XQS_CUPTI_PARAMS(PmSampling_Stop));
-  m_running = false;
-  m_thread.join();
+  return result;
 }
 
 void PmSampler::enable(int device) {

@@ -51,6 +51,7 @@ private:
   void clearImage();
   void configure(std::uint64_t interval, bool cycles);
   void decodeUntilStopped();
+  CUptiResult halt(); ///< sampling, and then the thread
   bool decode();
   void readImage();
 
