@@ -106,13 +106,14 @@ InstrumentStatus CudaInstruments::timelineStatus() {
   }
 }
 
-/// The launches of two operations, of which the second is in a graph, come back as theirs.
+/// The launches of three operations come back as theirs: one by itself, one in a graph, one in that graph's executable
+/// updated.
 void CudaInstruments::testTimeline() {
   constexpr Index kFloats = 4096;
   const Buffer values = m_cuda.allocate(kFloats * 4, Purpose::Activations);
   startRecording();
   const std::uint64_t before = m_cuda.operations();
-  for (const bool gathered : {false, true}) {
+  for (const bool gathered : {false, true, true}) {
     Gathered step(m_cuda, gathered);
     m_cuda.scale(Queue::Compute, values.f32(1, kFloats), 1.0f);
     step.submit();

@@ -19,7 +19,7 @@ public:
   }
   std::uint8_t *data() { return m_bytes.data(); }
   std::size_t size() const { return m_bytes.size(); }
-  void cut(std::size_t bytes) { m_bytes.resize(m_bytes.size() - bytes); }
+  void cut(std::ptrdiff_t bytes) { m_bytes.erase(m_bytes.end() - bytes, m_bytes.end()); }
 
 private:
   std::vector<std::uint8_t> m_bytes; // operator new aligns to 16
