@@ -123,6 +123,44 @@ TEST_P(GpuObstacles, TheEngineOpensTheModelOnTheCpuAndSaysWhy) {
   EXPECT_EQ(engine.wait().exitCode, kResources);
 }
 
+/// CUPTI is not asked about a GPU that is not there: the stand-in would abort.
+TEST_P(GpuObstacles, NothingIsMeasuredOnAGpuThatCannotBeUsed) {
+#if !defined(XQS_FAKE_CUPTI)
+  GTEST_SKIP() << "no CUPTI headers of CUDA 13 to build a stand-in for CUPTI with";
+#else
+  set("XQSCOPE_CUPTI", XQS_FAKE_CUPTI);
+  const json backends = parsed(runCli({"info", "--backends", "--json"}));
+  for (const json &backend : backends) EXPECT_EQ(backend.contains("instruments"), backend["usable"].get<bool>());
+#endif
+}
+
+TEST_F(GpuFaults, InfoSaysWhatInstrumentsCanMeasure) {
+#if !defined(XQS_FAKE_CUPTI)
+  GTEST_SKIP() << "no CUPTI headers of CUDA 13 to build a stand-in for CUPTI with";
+#else
+  const auto linesOf = [](const char *instrument, const char *state, const char *sentence) {
+    return testing::ContainsRegex(std::string(instrument) + " +" + state + ": [^\n]*" + sentence);
+  };
+  EXPECT_THAT(runCli({"info", "--backends"}).out, linesOf("counters", "no-library", "CUPTI is switched off"));
+  set("XQSCOPE_CUPTI", XQS_FAKE_CUPTI);
+  const std::string ready = runCli({"info", "--backends"}).out;
+  EXPECT_THAT(ready, linesOf("counters", "ready", "measured by CUPTI 13.0"));
+  EXPECT_THAT(ready, linesOf("sampling", "ready", "measured by CUPTI 13.0"));
+  set("XQS_FAKE_CUPTI_ANSWERS", "cuptiRangeProfilerEnable=35,cuptiPmSamplingEnable=26");
+  const std::string refused = runCli({"info", "--backends"}).out;
+  EXPECT_THAT(refused, linesOf("counters", "no-permission", "NVreg_RestrictProfilingToAdminUsers=0"));
+  EXPECT_THAT(refused, linesOf("sampling", "in-use", "dcgmi profile --pause"));
+  for (const json &backend : parsed(runCli({"info", "--backends", "--json"})))
+    if (backend["usable"].get<bool>()) {
+      ASSERT_EQ(backend["instruments"].size(), 3u);
+      EXPECT_EQ(backend["instruments"][1]["instrument"], "counters");
+      if (backend["name"] == "cuda") {
+        EXPECT_EQ(backend["instruments"][1]["state"], "no-permission");
+      }
+    }
+#endif
+}
+
 TEST_F(GpuFaults, AUsableGpuIsWhatAutoStandsFor) {
   EXPECT_THAT(runCli({"info", "--backends"}).out, testing::ContainsRegex("auto +cuda"));
 }

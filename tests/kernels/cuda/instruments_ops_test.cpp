@@ -282,6 +282,22 @@ TEST_F(FakeCupti, ALibraryThatCannotBeUsedIsAStateWithItsReason) {
   std::filesystem::remove_all(folder);
 }
 
+/// The real library, on a machine where several of its functions crash.
+TEST_F(FakeCupti, WithoutADriverTheRealOneIsAskedNothingThatCrashes) {
+  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL) != nullptr) GTEST_SKIP() << "there is an NVIDIA driver";
+  set("XQSCOPE_CUPTI", ""); // whichever is found
+  makeBackend();
+  const std::vector<InstrumentStatus> all = instruments().status();
+  if (all[1].state == InstrumentState::NoLibrary) GTEST_SKIP() << "the real CUPTI: " << all[1].sentence;
+  EXPECT_EQ(all[0].state, InstrumentState::Fallback);
+  for (const Instrument instrument : {Instrument::Counters, Instrument::Sampling}) {
+    const InstrumentStatus s = status(instrument);
+    EXPECT_EQ(s.state, InstrumentState::Broken) << s.sentence;
+    EXPECT_THAT(s.sentence, HasSubstr("cuptiProfilerInitialize reports 999"));
+    EXPECT_EQ(s.source, "CUPTI 13.0");
+  }
+}
+
 /// This process may have the capability: then the driver would let it.
 TEST_F(FakeCupti, ARestrictionOfTheDriverIsSeenBeforeCuptiIsAsked) {
   const std::string file = std::filesystem::temp_directory_path() / ("xqs-params-" + std::to_string(getpid()));
