@@ -112,6 +112,22 @@ TEST(CuptiStates, TheDriversRestrictionIsSeenAheadOfTime) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(CuptiStates, ALibraryThatIsNotThereHasACure) {
+  const std::pair<Finding, const char *> findings[] = {
+      {libraryOff(), "unset XQSCOPE_CUPTI"},
+      {libraryMissing("libcupti.so.13"), "install NVIDIA's CUDA toolkit or the Python package nvidia-cuda-cupti, or set "
+                                         "XQSCOPE_CUPTI to the path of libcupti.so.13"},
+      {libraryUnusable("it has no function cuptiGetVersion", "libcupti.so.13"),
+       "it has no function cuptiGetVersion; set XQSCOPE_CUPTI to a complete libcupti.so.13"},
+      {headersMissing(), "built without CUPTI's headers"},
+  };
+  for (const auto &[finding, cure] : findings) {
+    EXPECT_EQ(finding.state, InstrumentState::NoLibrary);
+    EXPECT_THAT(finding.sentence, HasSubstr(cure));
+    expectSentence(finding.sentence);
+  }
+}
+
 TEST(CuptiStates, ASelfTestThatFailsSaysBothNumbers) {
   const Finding finding = selfTestFailed(4194304, 2097152, 4194000);
   EXPECT_EQ(finding.state, InstrumentState::SelfTestFailed);

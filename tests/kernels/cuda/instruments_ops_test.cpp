@@ -342,6 +342,17 @@ TEST_F(FakeCupti, ChipsThatHaveNoTimedTriggerAreSampledByCycles) {
   }
 }
 
+#if !defined(XQS_FAKE_CUPTI)
+TEST_F(CudaTest, ABuildWithoutHeadersOfCuptiSaysSo) {
+  if (!kEmulated) GTEST_SKIP() << "it has them";
+  for (const Instrument instrument : {Instrument::Counters, Instrument::Sampling}) {
+    const InstrumentStatus s = s_cuda->instruments().status().at(static_cast<std::size_t>(instrument));
+    EXPECT_EQ(s.state, InstrumentState::NoLibrary);
+    EXPECT_THAT(s.sentence, HasSubstr("built without CUPTI's headers"));
+  }
+}
+#endif
+
 // Ranges ------------------------------------------------------------------------------------------------------------------
 
 TEST_F(CudaInstruments, RangesAreTheOperationsOfATag) {
