@@ -1,31 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host_backend.h"
 
+#include "host_instruments.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <unistd.h>
 
 namespace xqs {
 
 namespace {
 constexpr Index kAlignment = 64;
-
-std::int64_t nowNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 } // namespace
 
+std::int64_t steadyNowNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Instruments &HostBackend::instruments() {
+  if (!m_instruments) m_instruments = std::make_unique<HostInstruments>(*this);
+  return *m_instruments;
+}
+
+std::vector<int> HostBackend::threadIds() {
+  std::vector<int> ids = m_pool.workerIds();
+  ids.push_back(static_cast<int>(gettid()));
+  return ids;
+}
+
 HostBackend::Op::Op(HostBackend &backend, const char *kernel, double bytes, double flops) : m_backend(backend) {
+  if (backend.m_listener != nullptr) backend.m_listener->begin(backend.m_tag, kernel);
   ++backend.m_operations;
   if (!backend.m_trace) return;
-  m_record = {backend.m_tag, kernel, nowNs(), 0, bytes, flops, backend.m_operations};
+  m_record = {backend.m_tag, kernel, steadyNowNs(), 0, bytes, flops, backend.m_operations};
 }
 
 HostBackend::Op::~Op() {
+  if (m_backend.m_listener != nullptr) m_backend.m_listener->end();
   if (m_record.startNs == 0) return;
-  m_record.durationNs = nowNs() - m_record.startNs;
+  m_record.durationNs = steadyNowNs() - m_record.startNs;
   m_backend.m_trace(m_record);
 }
 

@@ -9,8 +9,8 @@
 
 namespace xqs {
 
-/// What both CPU backends share: memory, tracing, and the operations whose result does not depend on an order of summation
-/// (copies, element-wise sums, rotation): plain loops that compilers vectorise.
+/// What both CPU backends share: memory, tracing, instruments, and the operations whose result does not depend on an order
+/// of summation (copies, element-wise sums, rotation): plain loops that compilers vectorise.
 class HostBackend : public Backend {
 public:
   explicit HostBackend(int threads) : m_pool(threads) {}
@@ -26,6 +26,20 @@ public:
   void subtract(Queue, ConstView a, ConstView b, View out) override;
   void scale(Queue, View x, float factor) override;
   std::int64_t takeSaturated() override { return m_saturated.exchange(0); }
+  Instruments &instruments() override;
+
+  /// Hears of every operation, on the thread that calls it.
+  class Listener {
+  public:
+    virtual void begin(const Tag &tag, const char *kernel) = 0; ///< may throw: the operation then does not run
+    virtual void end() noexcept = 0;
+
+  protected:
+    ~Listener() = default;
+  };
+  void setListener(Listener *listener) { m_listener = listener; } ///< null: nobody; kept by the caller
+  /// The kernel's ids of the threads that compute: the caller's and the pool's.
+  std::vector<int> threadIds();
 
 protected:
   std::byte *allocateBytes(Index bytes, Purpose purpose, Placement placement) override;
@@ -56,8 +70,11 @@ protected:
   ThreadPool m_pool;
 
 private:
+  Listener *m_listener = nullptr;
   std::atomic<std::int64_t> m_saturated{0};
 };
+
+std::int64_t steadyNowNs(); ///< of the clock that KernelRecord::startNs is of
 
 /// Rows a tile of an element-wise loop takes: about 16k elements, by shape alone.
 inline Index elementwiseTile(Index cols) { return std::max<Index>(1, 16384 / std::max<Index>(1, cols)); }

@@ -3,6 +3,7 @@
 
 #include "error.h"
 
+#include <unistd.h>
 #include <utility>
 
 namespace xqs {
@@ -30,6 +31,12 @@ ThreadPool::~ThreadPool() {
     const std::lock_guard lock(m_mutex); // a worker is either before its check of the stop token or asleep
     m_wake.notify_all();
   }
+}
+
+std::vector<int> ThreadPool::workerIds() {
+  std::unique_lock lock(m_mutex);
+  m_idle.wait(lock, [this] { return m_workerIds.size() == m_workers.size(); });
+  return m_workerIds;
 }
 
 void ThreadPool::run(Index tiles, TileFn call, const void *fn) {
@@ -68,6 +75,11 @@ void ThreadPool::workOnTiles() {
 }
 
 void ThreadPool::workerLoop(const std::stop_token &stop) {
+  {
+    const std::lock_guard lock(m_mutex);
+    m_workerIds.push_back(static_cast<int>(gettid()));
+    m_idle.notify_one();
+  }
   std::uint64_t seen = 0;
   while (true) {
     for (int spin = 0; spin < kSpins && m_generation == seen && !stop.stop_requested(); ++spin) pause();

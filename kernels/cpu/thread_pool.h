@@ -23,6 +23,7 @@ public:
   ThreadPool &operator=(const ThreadPool &) = delete;
 
   int threads() const { return static_cast<int>(m_workers.size()) + 1; }
+  std::vector<int> workerIds(); ///< as the kernel knows its threads; the caller is none of them
 
   /// Calls fn(tile) once for every tile in [0, tiles), in ascending order of start. The first exception thrown by a tile
   /// stops the tiles that have not started and is rethrown here.
@@ -41,7 +42,7 @@ private:
   void workerLoop(const std::stop_token &stop);
   void workOnTiles();
 
-  std::mutex m_mutex; ///< guards m_open, m_error, changes of m_active and the job while it is closed
+  std::mutex m_mutex; ///< guards m_open, m_error, m_workerIds, changes of m_active and the job while it is closed
   std::condition_variable m_wake, m_idle;
   bool m_open = false;          ///< workers may join the current job
   std::atomic<int> m_active{0}; ///< workers inside the current job
@@ -51,6 +52,7 @@ private:
   Index m_tiles = 0;
   std::atomic<Index> m_next{0};
   std::atomic<std::uint64_t> m_generation{0}; ///< number of jobs so far: what idle workers watch
+  std::vector<int> m_workerIds;               ///< of those that have started
   std::vector<std::jthread> m_workers;        ///< last member: joined before the rest goes
 };
 
