@@ -47,8 +47,7 @@ constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
 struct CounterFigures {
   double seconds = kNotMeasured; ///< from the first operation's start to the last one's end, by the counters' own clock
   double dramRead = kNotMeasured, dramWrite = kNotMeasured; ///< bytes between the memory and the chip
-  /// GPU: sectors of 32 bytes at L2, and those filled from memory. CPU: references to the last-level cache (AMD Zen: L2),
-  /// and misses.
+  /// GPU: sectors of 32 bytes at L2, and those filled from memory. CPU: references to the last level (AMD: L2), and misses.
   double cacheAccesses = kNotMeasured, cacheMisses = kNotMeasured;
   double cacheHitRate = kNotMeasured;       ///< 0..1; a counter of its own (CounterSet::HitRate), not 1 - misses / accesses
   double cycles = kNotMeasured;             ///< GPU: mean active cycles of an SM. CPU: of the threads that compute

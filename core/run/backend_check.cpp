@@ -55,21 +55,22 @@ double relativeDistance(const std::vector<float> &a, const std::vector<float> &b
 
 } // namespace
 
-void requireAgreement(Backend &device, Backend &trusted) {
+bool requireAgreement(Backend &device, Backend &trusted) {
   std::vector<std::vector<float>> got;
   try {
     got = logitsOn(device);
   } catch (const Error &error) {
     if (error.code() != Code::OutOfMemory) throw;
-    return; // no room for a megabyte: what comes next says what it needs
+    return false; // what comes next says what it needs
   }
   const auto expected = logitsOn(trusted);
   for (std::size_t i = 0; i < got.size(); ++i)
     if (const double distance = relativeDistance(got[i], expected[i]); !(distance <= kMost))
       throw Error(Code::BackendUnusable,
                   fmt::format("backend '{}' ({}) gives other results than '{}' on a small model (policy {}: {:.2g} apart, "
-                              "{} allowed): its figures would be wrong; use --backend cpu, and report it",
+                              "{} allowed): its figures would be wrong; compute on the CPU (backend cpu), and report it",
                               device.name(), device.device(), trusted.name(), kPolicies[i], distance, kMost));
+  return true;
 }
 
 } // namespace xqs
