@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace xqs::test {
 
@@ -27,6 +28,7 @@ struct Child {
 };
 
 Child start(const std::vector<std::string> &arguments, const Limits &limits) {
+  setenv("CUDA_VISIBLE_DEVICES", "", 0); // what is not said to compute on a GPU computes on the CPU everywhere
   int in[2], out[2], err[2];
   if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) std::abort();
   std::vector<char *> argv{const_cast<char *>(XQS_CLI)};

@@ -41,6 +41,8 @@ ExpectMessage::~ExpectMessage() { expected().pop_back(); }
 int main(int argc, char **argv) {
   ::testing::InitGoogleMock(&argc, argv);
   if (!qEnvironmentVariableIsSet("XQS_TEST_ON_SCREEN")) qputenv("QT_QPA_PLATFORM", "offscreen");
+  // The engine computes on the CPU everywhere where a test does not say otherwise.
+  if (!qEnvironmentVariableIsSet("CUDA_VISIBLE_DEVICES")) qputenv("CUDA_VISIBLE_DEVICES", "");
   QStandardPaths::setTestModeEnabled(true); // settings and data go to a test folder
   qInstallMessageHandler(xqs::test::failOnWarning);
   QApplication app(argc, argv);
