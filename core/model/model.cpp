@@ -129,7 +129,7 @@ std::unique_ptr<Model> Model::load(const ModelReader &reader, Backend &backend, 
   checkStop(stop);
   if (const std::int64_t beyond = backend.takeSaturated(); beyond > 0)
     throw Error(Code::BackendUnusable, std::to_string(beyond) + " weights do not fit FP16, which backend " + backend.name() +
-                                           " keeps them in; use --backend cpu");
+                                           " keeps them in; compute on the CPU (backend cpu)");
   model->m_hash = reader.hash();
   return model;
 }

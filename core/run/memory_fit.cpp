@@ -25,8 +25,9 @@ std::string amount(Index bytes) {
 }
 
 [[noreturn]] void refuse(const std::string &what, Index bytes, Index free, const char *remedy) {
-  throw MemoryRefusal(fmt::format("{} needs {} of the GPU's memory, {} are free; use {} or --backend cpu", what,
-                                  amount(bytes), amount(free), remedy));
+  throw MemoryRefusal(
+      fmt::format("{} needs {} of the GPU's memory, {} are free; use {}, or compute on the CPU (backend cpu)", what,
+                  amount(bytes), amount(free), remedy));
 }
 
 /// Everything that a cache takes, packed or not.

@@ -137,8 +137,8 @@ void Server::loop() {
   if (m_fault) throw Error(*m_fault);
 }
 
-/// The device can go on after a refusal; but where it refused the model that was to be opened, there is nothing to do on it.
-bool Server::isFault(Code code, bool refused) const { return isDeviceFault(code, m_backend) && !(refused && m_session); }
+/// A device can go on after a refusal, with something smaller: nothing was taken.
+bool Server::isFault(Code code, bool refused) const { return isDeviceFault(code, m_backend) && !refused; }
 
 /// What broke in a run or a study breaks in the next one too.
 void Server::ended(const RunEvents::End &end) {
@@ -341,7 +341,9 @@ Events, one JSON object a line:
   preview {run, policy_index, policy, milliseconds}; preview-failed {message};
   estimate {tag, study, about, points, missing, relative_size, runs, estimated_seconds, estimate_source};
   estimate-failed {tag, message}; error {code, message};
-  backend-failed {backend, code, message}: a device's memory ran out, or it has broken down; the process then ends)";
+  backend-failed {backend, code, message}: a device's memory ran out, or it has broken down; the process then ends.
+What does not fit a device's memory is refused before any is taken: an error out-of-memory, after open too, and the engine
+waits for something smaller or for open with "backend":"cpu".)";
 }
 
 } // namespace xqs

@@ -71,7 +71,8 @@ void Cublas::check(Status status, const char *call, std::initializer_list<Index>
   if (status == kSuccess) return;
   throw Error(status == kAllocFailed ? Code::OutOfMemory : Code::BackendUnusable,
               "backend cuda: " + callOn(call, shape) + ": " + m_functions.getStatusName(status) + " (" +
-                  std::to_string(status) + "); set XQSCOPE_CUBLAS=off to go without cuBLAS, or use --backend cpu");
+                  std::to_string(status) +
+                  "); set XQSCOPE_CUBLAS=off to go without cuBLAS, or compute on the CPU (backend cpu)");
 }
 
 /// Rows of 16-byte pieces throughout: which of the library's kernels runs must not depend on where a row happens to lie.

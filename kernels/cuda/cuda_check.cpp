@@ -21,7 +21,7 @@ void throwCuda(cudaError_t status, const char *call, std::initializer_list<Index
                            cudaGetErrorName(status) + " " + std::to_string(static_cast<int>(status)) + ")";
   if (status == cudaErrorMemoryAllocation)
     throw Error(Code::OutOfMemory, text + "; use a shorter window, fewer policies at once or a smaller model");
-  throw Error(Code::BackendUnusable, text + "; start the run again, or use --backend cpu");
+  throw Error(Code::BackendUnusable, text + "; start the run again, or compute on the CPU (backend cpu)");
 }
 
 } // namespace xqs::cuda

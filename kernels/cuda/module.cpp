@@ -14,7 +14,8 @@ const char *unusable() {
 
 Backend *create(int /*threads*/) {
   if (const char *why = unusable())
-    throw Error(Code::BackendUnusable, std::string("backend cuda cannot be used: ") + why + "; use --backend cpu");
+    throw Error(Code::BackendUnusable,
+                std::string("backend cuda cannot be used: ") + why + "; compute on the CPU (backend cpu)");
   return new cuda::CudaBackend;
 }
 

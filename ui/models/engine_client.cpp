@@ -289,6 +289,7 @@ void EngineClient::handleModel(const QJsonObject &event) {
   m_model = model;
   m_used = model.backend;
   if (const QString note = string(event, "backend_note"); !note.isEmpty()) m_backendNote = note;
+  if (m_used != kCpu) m_backendNote.clear();
   m_previewing = false;
   setState(State::Ready);
   Q_EMIT modelReady(model);
@@ -349,6 +350,8 @@ void EngineClient::handleError(const QJsonObject &event) {
     m_cancelTimer.stop();
     setState(State::Ready);
   } else if (m_state == State::Loading) {
+    const bool tooLarge = string(event, "code") == QLatin1String("out-of-memory");
+    if (tooLarge && !m_used.isEmpty() && m_used != kCpu) return openOnCpu(string(event, "message"));
     m_open = {};
     setState(State::Waiting);
   }
@@ -368,6 +371,15 @@ void EngineClient::goOnWithCpu(const QString &note) {
   m_gpuDeaths = m_earlyDeaths = 0;
   if (!m_open.isEmpty()) m_open[QStringLiteral("backend")] = kCpu;
   Q_EMIT backendsChanged();
+}
+
+/// This model does not fit; the next one may, so that the choice stays.
+void EngineClient::openOnCpu(const QString &note) {
+  m_backendNote = note;
+  m_open[QStringLiteral("backend")] = kCpu;
+  Q_EMIT backendsChanged();
+  sendOpen();
+  Q_EMIT restarted(tr("Goes on with the CPU: %1.").arg(note));
 }
 
 void EngineClient::cancelTimedOut() {

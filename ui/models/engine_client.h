@@ -48,7 +48,8 @@ struct EngineProgress {
 /// The engine process: `xqscope-cli serve`, one JSON object a line each way. Results never pass here, they go to the store.
 /// An engine that dies, or that is silent for 2 s after a cancel, is replaced by a new one on the same model, text and
 /// store; finished windows are kept. One whose GPU fails is replaced by one on the CPU, and so is one that died twice in a
-/// row while it computed on a GPU. Never blocks, but for a moment in the destructor.
+/// row while it computed on a GPU. A model that does not fit a GPU is opened on the CPU. Never blocks, but for a moment in
+/// the destructor.
 class EngineClient : public QObject {
   Q_OBJECT
 public:
@@ -115,7 +116,7 @@ Q_SIGNALS:
   void estimateReady(qint64 tag, const QJsonObject &estimate);
   void estimateFailed(qint64 tag, const QString &message);
   void failed(const QString &code, const QString &message); ///< one sentence
-  void restarted(const QString &sentence);                  ///< what happened, in one sentence
+  void restarted(const QString &sentence);                  ///< or opened elsewhere: what happened, in one sentence
 
 private:
   void setState(State state);
@@ -138,6 +139,7 @@ private:
   void handleError(const QJsonObject &event);
   void handleBackendFailed(const QJsonObject &event);
   void goOnWithCpu(const QString &note);
+  void openOnCpu(const QString &note);
   void sendNextPreview();
   void cancelTimedOut();
   QString exitSentence(int code, QProcess::ExitStatus status) const;
