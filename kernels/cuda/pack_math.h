@@ -124,16 +124,6 @@ XQS_HD inline std::uint64_t loadOctet(const PackShape &shape, const std::byte *r
   return word;
 }
 
-/// Code `channel` of a packed row.
-XQS_HD inline std::uint32_t codeAt(const PackShape &shape, const std::byte *row, Index channel) {
-  const Index bit = channel * shape.bits;
-  const Index byte = bit / 8;
-  const int shift = static_cast<int>(bit % 8);
-  std::uint32_t word = static_cast<std::uint32_t>(row[byte]);
-  if (shift + shape.bits > 8) word |= static_cast<std::uint32_t>(row[byte + 1]) << 8;
-  return (word >> shift) & ((1u << shape.bits) - 1u);
-}
-
 // Arithmetic: single IEEE operations, never contracted
 // ----------------------------------------------------------------------
 
@@ -228,23 +218,6 @@ XQS_HD inline std::uint32_t codeOf(float x, const GroupCoder &c) {
   quotient = fused(fused(-quotient, c.step, a), c.inverse, quotient);
   const float code = quotient < 0.0f ? 0.0f : quotient < c.levels ? quotient : c.levels;
   return bitsOf(plus(code, kWholes)) & 0xffu;
-}
-
-/// Quantizes and stores octet `octet` of token `token`; returns how many of its values were not finite. x: the token's row;
-/// codes: first byte of the packed tensor.
-XQS_HD inline int packOctet(const PackShape &shape, const float *x, const Half *scales, const Half *zeros, std::byte *codes,
-                            Index token, Index octet) {
-  std::uint64_t word = 0;
-  int broken = 0;
-  const int count = octetCodes(shape, octet);
-  for (int i = 0; i < count; ++i) {
-    const Index channel = octet * kOctet + i;
-    const Index s = scaleIndex(shape, token, channel);
-    broken += isFinite(x[channel]) ? 0 : 1;
-    word |= static_cast<std::uint64_t>(quantizeValue(x[channel], scales[s], zeros[s], shape.bits)) << (i * shape.bits);
-  }
-  storeOctet(shape, codes + token * shape.rowBytes, octet, word);
-  return broken;
 }
 
 #undef XQS_DEVICE_OR_HOST

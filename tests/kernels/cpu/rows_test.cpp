@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations that work row by row or element by element, against double precision.
+#include "kernels/row_cases.h"
 #include "support.h"
 #include "targets.h"
 
@@ -15,8 +16,6 @@ TYPED_TEST_SUITE(Rows, BothBackends);
 constexpr Index kRows[] = {1, 5, 127, 128, 129};
 constexpr Index kWidths[] = {1, 33, 64, 192, 576};
 
-/// Sum of n squares in any order: relative error n eps; mean, + eps, root (halves what came before), reciprocal, two
-/// products: one rounding each. Together at most (n / 2 + 6) eps of the result.
 void checkRmsNorm(Backend &b, std::mt19937 &rng) {
   for (const Index n : kRows)
     for (const Index w : kWidths) {
@@ -25,16 +24,7 @@ void checkRmsNorm(Backend &b, std::mt19937 &rng) {
       weight.fill(rng);
       const float eps = 1e-5f;
       b.rmsNorm(Queue::Compute, x, weight, eps, out);
-      Bound bound("rmsNorm " + std::to_string(n) + "x" + std::to_string(w));
-      for (Index r = 0; r < n; ++r) {
-        double squares = 0;
-        for (Index c = 0; c < w; ++c) squares += double(x.at(r, c)) * double(x.at(r, c));
-        const double norm = std::sqrt(squares / double(w) + double(eps));
-        for (Index c = 0; c < w; ++c) {
-          const double expected = double(x.at(r, c)) / norm * double(weight.at(0, c));
-          bound.check(out.at(r, c), expected, (double(w) / 2 + 6) * kEps * std::fabs(expected));
-        }
-      }
+      expectRmsNorm(n, w, x, weight, eps, out);
       EXPECT_TRUE(out.guardsIntact());
       const std::vector<float> apart = out.values();
       b.rmsNorm(Queue::Compute, x, weight, eps, x);
@@ -52,12 +42,7 @@ void checkSiluMul(Backend &b, std::mt19937 &rng) {
       gate.fill(rng, 8);
       up.fill(rng);
       b.siluMul(Queue::Compute, gate, up, out);
-      Bound bound("siluMul " + std::to_string(n) + "x" + std::to_string(w));
-      for (Index r = 0; r < n; ++r)
-        for (Index c = 0; c < w; ++c) {
-          const double g = gate.at(r, c), expected = g / (1 + std::exp(-g)) * double(up.at(r, c));
-          bound.check(out.at(r, c), expected, 8 * kEps * std::fabs(expected));
-        }
+      expectSiluMul(n, w, gate, up, out, 8);
       EXPECT_TRUE(out.guardsIntact());
       const std::vector<float> apart = out.values();
       b.siluMul(Queue::Compute, gate, up, up);
@@ -97,29 +82,19 @@ TYPED_TEST(Rows, SiluMulAtExtremes) {
 TYPED_TEST(Rows, Rope) {
   for (const Index n : kRows)
     for (const Index heads : {1, 3}) {
-      const Index dh = 64, first = 1000;
-      Matrix x(*this->b, n, heads * dh);
-      x.fill(this->rng);
-      const std::vector<float> before = x.values();
+      const Index dh = 64, first = 1000, w = heads * dh;
+      Matrix before(*this->b, n, w), x(*this->b, n, w);
+      x.assign(before.fill(this->rng));
       std::vector<double> frequency;
       for (Index j = 0; j < dh / 2; ++j) frequency.push_back(std::pow(10000.0, -2.0 * double(j) / double(dh)));
       this->b->rope(Queue::Compute, x, heads, first, frequency);
-      Bound bound("rope");
-      for (Index r = 0; r < n; ++r)
-        for (Index pair = 0; pair < heads * dh / 2; ++pair) {
-          const double angle = double(first + r) * frequency[static_cast<std::size_t>(pair % (dh / 2))];
-          const double a = before[static_cast<std::size_t>(r * heads * dh + 2 * pair)];
-          const double c = before[static_cast<std::size_t>(r * heads * dh + 2 * pair + 1)];
-          const double size = 3 * kEps * (std::fabs(a) + std::fabs(c));
-          bound.check(x.at(r, 2 * pair), a * std::cos(angle) - c * std::sin(angle), size);
-          bound.check(x.at(r, 2 * pair + 1), a * std::sin(angle) + c * std::cos(angle), size);
-        }
+      expectRope(n, w, frequency, first, before, x, 3);
       EXPECT_TRUE(x.guardsIntact());
       // Decoding: one token at its own position gives the same bits.
-      Matrix one(*this->b, 1, heads * dh);
-      std::copy_n(before.end() - heads * dh, heads * dh, one.view().row(0));
+      Matrix one(*this->b, 1, w);
+      std::copy_n(before.view().row(n - 1), w, one.view().row(0));
       this->b->rope(Queue::Compute, one, heads, first + n - 1, frequency);
-      EXPECT_EQ(0, std::memcmp(one.view().row(0), x.view().row(n - 1), static_cast<std::size_t>(heads * dh) * 4));
+      EXPECT_EQ(0, std::memcmp(one.view().row(0), x.view().row(n - 1), static_cast<std::size_t>(w) * 4));
     }
 }
 

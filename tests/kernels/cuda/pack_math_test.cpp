@@ -4,6 +4,7 @@
 
 #include "cpu_backends.h"
 #include "packed_cases.h"
+#include "support/packed_codes.h"
 
 #include "backend.h"
 
@@ -25,6 +26,20 @@ using ReferencePtr = std::unique_ptr<Backend, void (*)(Backend *)>;
 ReferencePtr reference() {
   const XqsBackendModule *module = referenceBackendModule();
   return {module->create(1), module->destroy};
+}
+
+/// Quantizes and stores one octet of a token's row; returns how many of its values were not finite.
+int packOctet(const cuda::PackShape &shape, const float *x, HostPacked &packed, Index token, Index octet) {
+  std::uint64_t word = 0;
+  int broken = 0;
+  for (int i = 0; i < cuda::octetCodes(shape, octet); ++i) {
+    const Index channel = octet * cuda::kOctet + i, s = cuda::scaleIndex(shape, token, channel);
+    broken += cuda::isFinite(x[channel]) ? 0 : 1;
+    const auto code = cuda::quantizeValue(x[channel], packed.scales[s], packed.zeros[s], shape.bits);
+    word |= static_cast<std::uint64_t>(code) << (i * shape.bits);
+  }
+  cuda::storeOctet(shape, packed.codes.data() + token * shape.rowBytes, octet, word);
+  return broken;
 }
 
 /// What scalesPerToken, scalesPerChannel and packKernel do, thread after thread. Returns the saturation count.
@@ -59,8 +74,7 @@ std::int64_t packOnHost(const std::vector<float> &x, HostPacked &packed) {
   }
   for (Index token = 0; token < c.tokens; ++token)
     for (Index octet = 0; octet < shape.octetsPerRow; ++octet)
-      saturated += cuda::packOctet(shape, &x[token * c.width], packed.scales.data(), packed.zeros.data(),
-                                   packed.codes.data(), token, octet);
+      saturated += packOctet(shape, &x[token * c.width], packed, token, octet);
   return saturated;
 }
 
@@ -69,7 +83,8 @@ std::int64_t packOnHost(const std::vector<float> &x, HostPacked &packed) {
 TEST(PackMath, OctetsWriteTheBitStreamAndNothingElse) {
   for (const int bits : {2, 3, 4, 8})
     for (Index width = 1; width <= 70; ++width) {
-      const cuda::PackShape shape = cuda::packShape({bits, 128, Axis::Token, 0}, width);
+      const QuantFormat format{bits, 128, Axis::Token, 0};
+      const cuda::PackShape shape = cuda::packShape(format, width);
       std::mt19937 random(static_cast<unsigned>(width));
       std::vector<std::uint32_t> codes(static_cast<std::size_t>(width));
       for (auto &code : codes) code = random() % (1u << bits);
@@ -89,8 +104,8 @@ TEST(PackMath, OctetsWriteTheBitStreamAndNothingElse) {
         cuda::storeOctet(shape, row.data(), octet, word);
       }
       ASSERT_EQ(row, expected) << bits << " bits, width " << width;
-      for (Index c = 0; c < width; ++c)
-        ASSERT_EQ(cuda::codeAt(shape, row.data(), c), codes[c]) << bits << " bits, code " << c;
+      const PackedView view{format, row.data(), nullptr, nullptr, 1, width};
+      for (Index c = 0; c < width; ++c) ASSERT_EQ(codeAt(view, 0, c), codes[c]) << bits << " bits, code " << c;
     }
 }
 
@@ -133,7 +148,7 @@ TEST(PackMath, PacksAndUnpacksTheBitsOfTheReference) {
     for (Index token = 0; token < c.tokens; ++token)
       for (Index channel = 0; channel < c.width; ++channel) {
         const Index s = cuda::scaleIndex(shape, token, channel);
-        const auto code = cuda::codeAt(shape, packed.codes.data() + token * shape.rowBytes, channel);
+        const auto code = codeAt(packed.view(), token, channel);
         const float value = cuda::dequantizeValue(code, packed.scales[s], packed.zeros[s]);
         ASSERT_EQ(std::bit_cast<std::uint32_t>(value), std::bit_cast<std::uint32_t>(rows[token * c.width + channel]))
             << c << " at " << token << ", " << channel;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations that work row by row or element by element, against double precision or the bits of the reference. Bounds:
-// tests/kernels/cpu/rows_test.cpp.
+// Operations that work row by row or element by element, against double precision or the bits of the reference.
 #include "device_matrix.h"
+#include "kernels/row_cases.h"
 
 using namespace xqs;
 using namespace xqs::test;
@@ -68,8 +68,6 @@ TEST_F(CudaRows, EmbedOfMoreTokensThanOneLaunchTakes) {
       ASSERT_EQ(rows.at(r, c), table.values[static_cast<std::size_t>(tokens[static_cast<std::size_t>(r)] * 3 + c)]);
 }
 
-/// Sum of w squares in any order: relative error w eps; mean, + eps, root (halves what came before), reciprocal, two
-/// products: one rounding each. Together at most (w / 2 + 6) eps of the result.
 TEST_F(CudaRows, RmsNorm) {
   const auto check = [](Index n, Index w, Placing in, Placing to) {
     auto x = normalMatrix(n, w, 3, 1), weight = normalMatrix(1, w, 1, 2);
@@ -77,16 +75,7 @@ TEST_F(CudaRows, RmsNorm) {
     const float eps = 1e-5f;
     s_cuda->rmsNorm(kQ, xOn, weightOn, eps, out);
     auto result = out.read();
-    Bound bound("rmsNorm " + std::to_string(n) + "x" + std::to_string(w));
-    for (Index r = 0; r < n; ++r) {
-      double squares = 0;
-      for (Index c = 0; c < w; ++c) squares += double(x.at(r, c)) * double(x.at(r, c));
-      const double norm = std::sqrt(squares / double(w) + double(eps));
-      for (Index c = 0; c < w; ++c) {
-        const double expected = double(x.at(r, c)) / norm * double(weight.at(0, c));
-        bound.check(result.at(r, c), expected, (double(w) / 2 + 6) * kEps * std::fabs(expected));
-      }
-    }
+    expectRmsNorm(n, w, x, weight, eps, result);
     s_cuda->rmsNorm(kQ, xOn, weightOn, eps, xOn);
     expectSameBits(xOn.read().values, result.values); // in place, and wherever the rows lie
   };
@@ -110,15 +99,7 @@ TEST_F(CudaRows, Rope) {
           s_cuda->rope(kQ, on, heads, first, passed);
           std::fill(passed.begin(), passed.end(), 0); // read before the call returned
           auto result = on.read();
-          Bound bound("rope " + std::to_string(n) + "x" + std::to_string(heads) + "x" + std::to_string(pairs));
-          for (Index r = 0; r < n; ++r)
-            for (Index pair = 0; pair < width / 2; ++pair) {
-              const double angle = double(first + r) * frequency[static_cast<std::size_t>(pair % pairs)];
-              const double a = x.at(r, 2 * pair), c = x.at(r, 2 * pair + 1);
-              const double size = 4.7 * kEps * (std::fabs(a) + std::fabs(c));
-              bound.check(result.at(r, 2 * pair), a * std::cos(angle) - c * std::sin(angle), size);
-              bound.check(result.at(r, 2 * pair + 1), a * std::sin(angle) + c * std::cos(angle), size);
-            }
+          expectRope(n, width, frequency, first, x, result, 4.7);
           // Decoding: one token at its own position gives the same bits.
           HostMatrix<float> last(1, width);
           std::copy_n(x.values.end() - width, width, last.values.begin());
@@ -165,12 +146,7 @@ TEST_F(CudaRows, SiluMul) {
     DeviceMatrix gateOn(*s_cuda, gate, p), upOn(*s_cuda, up, q), out(*s_cuda, HostMatrix<float>(n, w), p);
     s_cuda->siluMul(kQ, gateOn, upOn, out);
     auto result = out.read();
-    Bound bound("siluMul " + std::to_string(n) + "x" + std::to_string(w));
-    for (Index r = 0; r < n; ++r)
-      for (Index c = 0; c < w; ++c) {
-        const double g = gate.at(r, c), expected = g / (1 + std::exp(-g)) * double(up.at(r, c));
-        bound.check(result.at(r, c), expected, 7.1 * kEps * std::fabs(expected));
-      }
+    expectSiluMul(n, w, gate, up, result, 7.1);
     s_cuda->siluMul(kQ, gateOn, upOn, upOn);
     expectSameBits(upOn.read().values, result.values);
   });
