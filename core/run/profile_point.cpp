@@ -17,8 +17,8 @@ namespace {
 constexpr Index kTurns = 4; ///< steps with an instrument, and without it, that its cost is the difference of
 constexpr Index kSampledSteps = 8;
 constexpr Index kCountedSteps = 16; ///< at most: three counts of two passes, each tried twice, and a few in reserve
-/// Counters refuse some thousands of ranges in one pass; layers are then told as a whole.
-constexpr Index kMostRanges = 1500;
+/// Counters hold about a thousand ranges (1024 on a GPU); of larger steps layers are told as a whole.
+constexpr Index kMostRanges = 1000;
 
 /// Switches an instrument off, also where an exception comes between: then that is the error to tell.
 class SwitchOff {
@@ -44,8 +44,11 @@ private:
 
 std::vector<InstrumentRow> ProfileInstruments::rows(RowId run, bool dropping) const {
   std::vector<InstrumentRow> rows;
+  const std::vector<InstrumentStatus> now = dropping ? m_backend.instruments().status() : m_status;
   for (const InstrumentStatus &status : m_status) {
-    const std::int64_t dropped = dropping ? m_dropped[at(status.instrument)] : 0;
+    // What an instrument knows itself (samples) is not in what it gave.
+    const std::int64_t dropped =
+        dropping ? std::max(m_dropped[at(status.instrument)], now[at(status.instrument)].dropped) : 0;
     if (!dropping || dropped > 0) rows.push_back(instrumentRow(run, status, dropped));
   }
   return rows;
