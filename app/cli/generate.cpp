@@ -3,6 +3,7 @@
 
 #include "model/chat_template.h"
 #include "model/input_file.h"
+#include "run/decode_steps.h"
 #include "run/generation.h"
 #include "run/memory_fit.h"
 
@@ -22,7 +23,7 @@ constexpr std::size_t kMaxPromptBytes = 16 << 20;
 struct Options {
   SessionOptions session;
   std::vector<std::string> policies;
-  std::string promptFile, store;
+  std::string promptFile, store, placement = "device";
   GenerationRequest request;
   KeptCacheOptions cache;
   bool json = false;
@@ -62,10 +63,10 @@ std::vector<TokenId> nextTokens(const Options &options, const KeptCache &kept, c
 
 /// After a kept cache: its lane alone.
 std::vector<Generator::Start> lanesAfter(const KeptCache &kept, const std::vector<std::shared_ptr<const Method>> &methods,
-                                         const Session &session, std::size_t fed) {
+                                         const Session &session, std::size_t fed, Placement placement) {
   std::vector<Generator::Start> lanes;
   for (const auto &method : methods)
-    lanes.push_back({method.get(), kept.load(session, *method, static_cast<Index>(fed)), 0});
+    lanes.push_back({method.get(), kept.load(session, *method, static_cast<Index>(fed), placement), 0});
   return lanes;
 }
 
@@ -142,6 +143,7 @@ void generate(Options options) {
   const std::stop_token stop = interrupted();
   GenerationRequest &request = options.request;
   request.sampling.validate();
+  request.placement = parsePlacement(options.placement);
   if (!options.promptFile.empty()) request.prompt = readRegularFile(options.promptFile, "prompt", kMaxPromptBytes);
   request.policies = parsePolicies(options.policies);
   std::optional<KeptCache> kept;
@@ -163,9 +165,9 @@ void generate(Options options) {
   std::optional<Generator> generator;
   double seconds = 0;
   try {
-    generator.emplace(model,
-                      kept ? lanesAfter(*kept, methods, *session, feed.size()) : freshLanes(methods, request.noiseFloor),
-                      feed, request.sampling, stop);
+    generator.emplace(
+        model, kept ? lanesAfter(*kept, methods, *session, feed.size(), request.placement) : freshLanes(methods, request),
+        feed, request.sampling, stop);
     seconds = draw(*generator, request.tokens, recorder ? &*recorder : nullptr, line, stop);
   } catch (const Error &error) {
     if (recorder && error.code() != Code::StoreUnwritable)
@@ -176,7 +178,10 @@ void generate(Options options) {
   if (store) store->close();
 
   Report report;
-  report.json = {{"prompt_tokens", feed.size()}, {"seconds", seconds}, {"sequences", nlohmann::json::array()}};
+  report.json = {{"prompt_tokens", feed.size()},
+                 {"seconds", seconds},
+                 {"placement", options.placement},
+                 {"sequences", nlohmann::json::array()}};
   report.table = fmt::format("prompt of {} tokens; then {:.1f} s for all lanes together\n", feed.size(), seconds);
   if (kept) {
     report.json["loaded_tokens"] = kept->tokens().size();
@@ -229,6 +234,8 @@ void addGenerate(const Command &app) {
   command.option("--top-p", request.sampling.topP, "P", "only the fewest with this probability together; 1: off").shown();
   command.option("--seed", request.sampling.seed, "N", "of the draws").shown();
   addPolicyOption(command, options->policies);
+  command.option("--placement", options->placement, "NAME", "of the policies' caches: device, host (copied layer by layer)")
+      .shown();
   command.flag("--noise-floor", request.noiseFloor,
                "every lane once more with embedded rows perturbed: where its own text parts from itself");
   addKeptCacheOptions(command, options->cache);

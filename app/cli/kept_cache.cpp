@@ -47,8 +47,9 @@ KeptCache::KeptCache(const KeptCacheOptions &options)
   m_next.clear();
 }
 
-std::unique_ptr<Cache> KeptCache::load(const Session &session, const Method &method, Index maxStep) const {
-  auto cache = m_file.load(method, calibrationOf(session, method.spec()), 0, maxStep);
+std::unique_ptr<Cache> KeptCache::load(const Session &session, const Method &method, Index maxStep,
+                                       Placement placement) const {
+  auto cache = m_file.load(method, calibrationOf(session, method.spec()), 0, maxStep, placement);
   cache->truncate(std::ssize(m_tokens));
   return cache;
 }

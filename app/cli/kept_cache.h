@@ -26,7 +26,7 @@ public:
   const std::vector<TokenId> &tokens() const { return m_tokens; } ///< held, after --cache-keep
   const std::vector<TokenId> &next() const { return m_next; }     ///< drawn and not fed; none after --cache-keep
   /// The cache of `tokens()`, for steps of at most `maxStep`. Throws what CacheFile::load and Cache::truncate throw.
-  std::unique_ptr<Cache> load(const Session &session, const Method &method, Index maxStep) const;
+  std::unique_ptr<Cache> load(const Session &session, const Method &method, Index maxStep, Placement placement) const;
 
 private:
   CacheFile m_file;

@@ -23,7 +23,7 @@ void Cache::beginStep(Index firstToken, Index count) {
 
 void Cache::prefetch(Index layer) {
   Fetched &fetched = m_fetched[Stage::halfOf(layer)];
-  if (m_size.placement == Placement::Host) {
+  if (m_size.placement == Placement::Host && !m_model.backend().hostVisible()) { // else it lies where it is used
     endStage(fetched.layer);
     Index bytes = 0;
     const std::span<PackedTensor> tensors = group(layer).tensors(layer);

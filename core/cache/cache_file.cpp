@@ -199,8 +199,8 @@ void CacheFile::readTokens() {
   m_file.read(kFixedBytes + m_headerBytes + tokens * sizeof(TokenId), bytesOf(m_origin.next));
 }
 
-std::unique_ptr<Cache> CacheFile::load(const Method &method, const std::string &calibration, Index capacity,
-                                       Index maxStep) const {
+std::unique_ptr<Cache> CacheFile::load(const Method &method, const std::string &calibration, Index capacity, Index maxStep,
+                                       Placement placement) const {
   const std::string &path = m_file.path();
   const Model &model = method.model();
   const auto other = [&](const char *what, const std::string &has, const std::string &given, const char *remedy) {
@@ -222,7 +222,7 @@ std::unique_ptr<Cache> CacheFile::load(const Method &method, const std::string &
   const std::uint64_t rows = m_payloadBytes - held * sizeof(TokenId);
   if (rows != static_cast<std::uint64_t>(stateBytes(cacheLayout(method.spec(), model.shape()), count, m_origin.state)))
     bad(path, fmt::format("{} bytes are not the rows of {} tokens", rows, count));
-  auto cache = method.makeCache({std::max<Index>(capacity, count), maxStep, m_origin.state});
+  auto cache = method.makeCache({std::max<Index>(capacity, count), maxStep, m_origin.state, placement});
   std::uint64_t offset = kFixedBytes + m_headerBytes + held * sizeof(TokenId);
   std::vector<std::byte> piece(std::min<std::uint64_t>(rows, kPieceBytes));
   cache->restore(count, [&](const Buffer &buffer, Index used) {

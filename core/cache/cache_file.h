@@ -41,7 +41,8 @@ public:
   const PolicySpec &policy() const { return m_policy; }
   /// The cache, with memory for `capacity` tokens at once (at least those it holds) and steps of `maxStep`. Throws Usage
   /// where method, model or calibration are not those of the file, BadFile.
-  std::unique_ptr<Cache> load(const Method &method, const std::string &calibration, Index capacity, Index maxStep) const;
+  std::unique_ptr<Cache> load(const Method &method, const std::string &calibration, Index capacity, Index maxStep,
+                              Placement placement = Placement::Device) const;
 
 private:
   void readHeader();

@@ -42,7 +42,7 @@ Generator::Generator(const Model &model, std::vector<Start> starts, std::span<co
                   fmt::format("the prompt has {} tokens{}; it needs at least one and at most {}, what {} was trained for",
                               length, held > 0 ? fmt::format(" after {} that the cache holds", held) : "",
                               model.config().contextLength, model.config().name));
-    const CacheSize size{length, std::min(length, kPromptTokens), State::Stream};
+    const CacheSize size{length, std::min(length, kPromptTokens), State::Stream, start.placement};
     if (!start.cache) start.cache = start.method != nullptr ? start.method->makeCache(size) : makeExactCache(model, size);
     m_sequences.push_back({start.method, std::move(start.cache), {}, false, start.perturbation, 0});
     m_samplers.emplace_back(sampling);

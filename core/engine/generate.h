@@ -26,6 +26,7 @@ public:
     const Method *method = nullptr;    ///< null: the exact model
     std::unique_ptr<Cache> cache = {}; ///< State::Stream, with tokens in it that the prompt comes after; null: an empty one
     float perturbation = 0;
+    Placement placement = Placement::Device; ///< of the empty cache of a method
   };
 
   /// How much of the prompt all lanes have been fed.

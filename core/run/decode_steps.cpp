@@ -99,8 +99,7 @@ DecodeMemory decodeMemory(const DecodePoint &point, const PolicySpec &policy, co
                     point.batch * (cache.allocated + cache.accumulator + cache.scratch), workingBytes(point, config)};
   if (point.placement == Placement::Host) {
     need.host = point.batch * cache.allocated;
-    // The halves of Stage, an eighth in reserve, for layers that may be twice the mean.
-    need.caches += 2 * Stage::kHalves * need.host / config.shape.layers * 9 / 8 - need.host;
+    need.caches += stageBytes(need.host, config.shape.layers) - need.host;
   }
   return need;
 }

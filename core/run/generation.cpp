@@ -42,8 +42,9 @@ RunRow describeGeneration(const Session &session, const GenerationRequest &reque
   row.studyKey.clear();
   row.protocol = fmt::format(
       "At most {} tokens one by one after a prompt of {}, {}; each policy goes its own way from where its tokens differ; a "
-      "query reads what decoding reads: the newest tokens exact{}.",
+      "query reads what decoding reads: the newest tokens exact{}{}.",
       request.tokens, prompt.size(), sampling,
+      request.placement == Placement::Host ? "; the policies' caches lie in the host's memory" : "",
       request.noiseFloor ? fmt::format(". Noise floor: the same policy with embedded rows perturbed by {:.0e}",
                                        static_cast<double>(kNoisePerturbation))
                          : "");
@@ -143,12 +144,13 @@ void GenerationRecorder::end(const std::string &status, const std::string &messa
   m_store.flush();
 }
 
-std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const Method>> methods, bool noiseFloor) {
+std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const Method>> methods,
+                                         const GenerationRequest &request) {
   std::vector<Generator::Start> lanes;
   for (const float perturbation : {0.0f, kNoisePerturbation}) {
-    if (perturbation != 0 && !noiseFloor) break;
+    if (perturbation != 0 && !request.noiseFloor) break;
     lanes.push_back({nullptr, nullptr, perturbation});
-    for (const auto &method : methods) lanes.push_back({method.get(), nullptr, perturbation});
+    for (const auto &method : methods) lanes.push_back({method.get(), nullptr, perturbation, request.placement});
   }
   return lanes;
 }
@@ -166,9 +168,9 @@ void generateAll(Session &session, const GenerationRequest &request, std::span<c
     report(0, 0, 0, "preparing " + policy.canonical());
     methods.push_back(session.method(policy, hooks.stop));
   }
-  Generator generator(
-      session.model(), freshLanes(methods, request.noiseFloor), prompt, request.sampling, hooks.stop,
-      [&](Index fed) { report(0, 0, 0, fmt::format("reading the prompt, {} of {} tokens", fed, prompt.size())); });
+  Generator generator(session.model(), freshLanes(methods, request), prompt, request.sampling, hooks.stop, [&](Index fed) {
+    report(0, 0, 0, fmt::format("reading the prompt, {} of {} tokens", fed, prompt.size()));
+  });
   recorder.record(generator, 0);
   double seconds = 0;
   for (Index count = 1; count < request.tokens; ++count) {

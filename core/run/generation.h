@@ -25,6 +25,7 @@ struct GenerationRequest {
   std::vector<PolicySpec> policies; ///< beside the exact model, in this order
   Index tokens = 128;               ///< at most so many
   SamplerSettings sampling;
+  Placement placement = Placement::Device; ///< of the policies' caches; the exact model's stays on the device
   bool noiseFloor = true; ///< every policy, and the exact model, once more with a perturbation, until their tokens differ
 };
 
@@ -38,9 +39,10 @@ GenerationRequest defaultGeneration();
 /// where the model's chat template is missing or not known.
 std::vector<TokenId> promptTokens(const GenerationRequest &request, const Model &model);
 
-/// The lanes of a generation from its first token: the exact model, which the others are compared with, then the methods;
-/// with a noise floor all of them once more, perturbed, in the same order.
-std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const Method>> methods, bool noiseFloor);
+/// The lanes of a generation from its first token: the exact model, which the others are compared with, then the methods of
+/// the request's policies; with a noise floor all of them once more, perturbed, in the same order.
+std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const Method>> methods,
+                                         const GenerationRequest &request);
 
 /// Writes what a Generator does as rows of one run of kind "generate", a token of all lanes a transaction. Lanes without a
 /// perturbation are columns, the exact model first, then the request's policies; one with a perturbation is the noise floor

@@ -2,6 +2,7 @@
 #include "run/generation.h"
 
 #include "model/chat_template.h"
+#include "run/decode_steps.h"
 #include "run/request_json.h"
 
 namespace xqs {
@@ -42,6 +43,9 @@ const std::vector<Key> &keys() {
          r.sampling.seed = static_cast<std::uint64_t>(kJson.integer(key, v, 0, INT64_MAX));
        },
        [](const Request &r) { return json(r.sampling.seed); }},
+      {"placement",
+       [](Request &r, std::string_view key, const json &v) { r.placement = parsePlacement(kJson.name(key, v)); },
+       [](const Request &r) { return json(placementName(r.placement)); }},
       {"noise_floor", [](Request &r, std::string_view key, const json &v) { r.noiseFloor = kJson.flag(key, v); },
        [](const Request &r) { return json(r.noiseFloor); }},
   };

@@ -24,7 +24,7 @@ std::string amount(Index bytes) {
   return mib < 1024 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.1f} GiB", mib / 1024);
 }
 
-[[noreturn]] void refuse(const std::string &what, Index bytes, Index free, const char *remedy) {
+[[noreturn]] void refuse(const std::string &what, Index bytes, Index free, const std::string &remedy) {
   throw MemoryRefusal(
       fmt::format("{} needs {} of the GPU's memory, {} are free; use {}, or compute on the CPU (backend cpu)", what,
                   amount(bytes), amount(free), remedy));
@@ -48,6 +48,8 @@ Index freeMemory(const Backend &backend) {
 Index activationBytes(const ModelConfig &c, Index rows) {
   return rows * (3 * c.shape.d + 2 * c.shape.heads * c.shape.dh + 3 * c.shape.dkv() + 2 * c.ffn) * kFloat;
 }
+
+Index stageBytes(Index hostBytes, Index layers) { return 2 * Stage::kHalves * hostBytes / layers * 9 / 8; }
 
 Index exactCacheBytes(const ModelConfig &c, Index tokens) { return c.shape.layers * 2 * tokens * c.shape.dkv() * kFloat; }
 
@@ -96,16 +98,26 @@ void requireGeneration(const Session &session, const GenerationRequest &request,
   if (free < 0) return;
   const ModelConfig &config = session.model().config();
   const Index tokens = std::min(fed + request.tokens, config.contextLength), step = std::min(fed, Generator::kPromptTokens);
-  const CacheSize size{fed, step, State::Stream};
-  Index caches = exactCacheBytes(config, tokens);
-  for (const PolicySpec &policy : request.policies)
-    caches += cacheBytes(footprint(cacheLayout(policy, config.shape), tokens, size));
+  const CacheSize size{fed, step, State::Stream, request.placement};
+  const bool onHost = request.placement == Placement::Host;
+  Index caches = exactCacheBytes(config, tokens), host = 0;
+  for (const PolicySpec &policy : request.policies) {
+    const CacheBytes bytes = footprint(cacheLayout(policy, config.shape), tokens, size);
+    caches += cacheBytes(bytes) - (onHost ? bytes.allocated : 0);
+    host += onHost ? bytes.allocated : 0;
+  }
+  caches += stageBytes(host, config.shape.layers);
   const Index twins = request.noiseFloor ? 2 : 1, lanes = twins * (std::ssize(request.policies) + 1);
   const Index bytes =
       twins * caches + activationBytes(config, lanes * step) + chunkBytes(config.shape, tokens) + config.vocab * kFloat;
-  if (bytes > free)
-    refuse(fmt::format("generating {} tokens after {} under {} policies", request.tokens, fed, request.policies.size()),
-           bytes, free, "fewer policies at once, fewer tokens");
+  const std::string what =
+      fmt::format("generating {} tokens after {} under {} policies", request.tokens, fed, request.policies.size());
+  const std::string remedy = "fewer policies at once, fewer tokens";
+  if (bytes > free) refuse(what, bytes, free, remedy + (onHost ? "" : ", caches in the host's memory (placement host)"));
+  // Page-locked memory cannot be paged out: what is available is the most there is.
+  if (const Index available = availableMemory(); available >= 0 && twins * host > available)
+    throw MemoryRefusal(fmt::format("{} needs {} of the host's memory, {} are free; use {}", what, amount(twins * host),
+                                    amount(available), remedy));
 }
 
 } // namespace xqs

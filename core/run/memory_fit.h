@@ -26,6 +26,9 @@ public:
 Index freeMemory(const Backend &backend);
 /// Of the engine's activations for `rows` rows: tokens of all lanes together.
 Index activationBytes(const ModelConfig &config, Index rows);
+/// Of the device's copies of caches whose `hostBytes` lie in the host's memory (Stage): two layers of each, which may be
+/// twice the mean, and an eighth in reserve.
+Index stageBytes(Index hostBytes, Index layers);
 /// Of the exact model's FP32 K and V.
 Index exactCacheBytes(const ModelConfig &config, Index tokens);
 

@@ -4,6 +4,7 @@
 #include "support/default_model.h"
 #include "support/model_files.h"
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -45,6 +46,29 @@ TEST(KeptCache, GoesOnWithTheTokensOfOneGeneration) {
     EXPECT_EQ(second.at("sequences")[0].at("format_bytes"), whole.at("sequences")[1].at("format_bytes"));
     EXPECT_EQ(second.at("saved").at("tokens"), whole.at("sequences")[1].at("cache_tokens"));
   }
+}
+
+/// On the emulated GPU, where the host's memory is another: the same text, and a kept cache goes on in either place.
+TEST(KeptCache, CachesInTheHostsMemoryChangeNoText) {
+  const TempDir dir;
+  setenv("XQSCOPE_BACKEND_PATH", XQS_EMULATED_FOLDER, 1);
+  const auto run = [&](const char *placement, std::vector<std::string> more) {
+    for (const char *word : {"--backend", "cuda", "--tokens", "6", "--placement", placement}) more.emplace_back(word);
+    const json result = parsed(runCli(generate(more)));
+    EXPECT_EQ(result.at("placement"), placement);
+    return result;
+  };
+  const std::vector<std::string> fresh = {"--prompt", prompt(6),
+                                          "--policy", "fp16",
+                                          "--policy", "xquant:bits=4,group=32",
+                                          "--policy", "kivi:bits=2,group=32,residual=32",
+                                          "--policy", "xquant-cl:bits=3,group=32"};
+  EXPECT_EQ(run("host", fresh).at("sequences"), run("device", fresh).at("sequences"));
+  run("host", {"--prompt", prompt(6), "--policy", "xquant:bits=4,group=32", "--cache-save", dir / "kept"});
+  EXPECT_EQ(run("host", {"--cache-load", dir / "kept"}).at("sequences"),
+            run("device", {"--cache-load", dir / "kept"}).at("sequences"));
+  unsetenv("XQSCOPE_BACKEND_PATH");
+  expectRefusal(runCli(generate({"--prompt", "a", "--policy", "fp16", "--placement", "moon"})), kUsage);
 }
 
 TEST(KeptCache, APromptComesAfterItAndKeepCutsIt) {

@@ -218,7 +218,21 @@ TEST_F(GpuFaults, ARunThatDoesNotFitIsRefusedBeforeItBegins) {
   const std::string sentence = expectRefusal(runCli({"generate", "--model", kModel, "--prompt", "a", "--raw", "--tokens",
                                                      "2000", "--policy", "fp16", "--backend", "cuda"}),
                                              kResources);
-  EXPECT_THAT(sentence, HasSubstr("fewer policies at once, fewer tokens, or compute on the CPU"));
+  EXPECT_THAT(sentence, HasSubstr("fewer tokens, caches in the host's memory (placement host), or compute on the CPU"));
+}
+
+TEST_F(GpuFaults, CachesThatDoNotFitMayLieInTheHostsMemory) {
+  const auto run = [&](const char *memory, const char *placement) {
+    set("XQS_EMULATOR_MEMORY", memory);
+    return runCli({"generate", "--model", "synthetic:layers=12,d=32,heads=2,kv_heads=2,ffn=32,vocab=256", "--raw", "--json",
+                   "--prompt", std::string(280, 'a'), "--tokens", "3", "--policy", "fp16", "--backend", "cuda",
+                   "--placement", placement});
+  };
+  EXPECT_THAT(expectRefusal(run("2700000", "device"), kResources),
+              HasSubstr("caches in the host's memory (placement host)"));
+  const char *const between = "5700000"; // of what the two take
+  EXPECT_THAT(expectRefusal(run(between, "device"), kResources), HasSubstr("free on the GPU"));
+  EXPECT_EQ(parsed(run(between, "host")).at("sequences").size(), 2u);
 }
 
 TEST_F(GpuFaults, ABrokenGpuEndsARunWithASentenceAndTheCpuDoesIt) {

@@ -136,6 +136,29 @@ TEST_F(GenerationTest, TheNoiseFloorIsWhereAPerturbedCopyParts) {
   }
 }
 
+TEST_F(GenerationTest, CachesInTheHostsMemoryChangeNoText) {
+  m_request.policies.clear();
+  for (const char *policy :
+       {"fp16", "xquant:bits=4,group=16,source=x", "xquant:bits=2,group=16", "xquant-cl:bits=3,group=16",
+        "kivi:bits=2,group=16,residual=16", "plan:0=fp16;*=kivi-star:bits=4,group=16"})
+    m_request.policies.push_back(PolicySpec::parse(policy));
+  const auto drawn = [&](Placement placement) {
+    std::filesystem::remove(m_dir / "run.xqs");
+    m_request.placement = placement;
+    run();
+    std::vector<std::pair<std::int64_t, double>> all;
+    for (const GeneratedRow &row : RunReader(m_dir / "run.xqs").rowsAfter<GeneratedRow>(0))
+      all.emplace_back(row.token, row.logProbability);
+    return all;
+  };
+  const auto onDevice = drawn(Placement::Device), onHost = drawn(Placement::Host);
+  EXPECT_GT(onDevice.size(), 6u * 30u);
+  EXPECT_EQ(onHost, onDevice) << "to the last bit";
+  const RunRow row = RunReader(m_dir / "run.xqs").rowsAfter<RunRow>(0).at(0);
+  EXPECT_EQ(json::parse(row.spec).at("placement"), "host");
+  EXPECT_THAT(row.protocol, HasSubstr("host's memory"));
+}
+
 TEST_F(GenerationTest, AStopKeepsWhatWasDrawn) {
   std::stop_source stop;
   RunHooks hooks;
@@ -191,9 +214,10 @@ TEST_F(GenerationTest, WhatCannotBeGeneratedIsRefusedBeforeTheRunBegins) {
 TEST(GenerationJson, SurvivesAndRefuses) {
   GenerationRequest request = defaultGeneration();
   request.system = "be brief", request.raw = true, request.tokens = 7, request.noiseFloor = false;
-  request.sampling = {0.5, 40, 0.9, 12};
+  request.sampling = {0.5, 40, 0.9, 12}, request.placement = Placement::Host;
   const json written = toJson(request);
   EXPECT_EQ(toJson(generationFromJson(written)), written);
+  EXPECT_EQ(generationFromJson(written).placement, Placement::Host);
   EXPECT_EQ(generationFromJson(json::object()).tokens, 128);
   const auto refused = [](const char *text) {
     try {
@@ -210,6 +234,7 @@ TEST(GenerationJson, SurvivesAndRefuses) {
   EXPECT_THAT(refused(R"({"tokens": 0})"), HasSubstr("from 1 to"));
   EXPECT_THAT(refused(R"({"tokens": 18446744073709551615})"), HasSubstr("from 1 to"));
   EXPECT_THAT(refused(R"({"temperature": -1})"), HasSubstr("temperature"));
+  EXPECT_THAT(refused(R"({"placement": "moon"})"), HasSubstr("neither device nor host"));
   EXPECT_THAT(refused(R"({"top_p": 0})"), HasSubstr("top-p"));
   EXPECT_THAT(refused(R"({"policies": ["xquant:bits=7"]})"), HasSubstr("bits"));
 }
