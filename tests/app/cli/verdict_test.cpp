@@ -73,6 +73,26 @@ TEST(Verdict, TakesModelsAndStores) {
   EXPECT_NE(message.find("verdict needs --gpu NAME, one of h100-pcie"), std::string::npos) << message;
 }
 
+TEST(Verdict, AProfilesMachineAndStepsCountWithoutBeingNamed) {
+  const TempDir dir;
+  const Outcome profile = runCli({"profile", "--shape", "smollm2-135m", "--layers", "1", "--quick", "--context", "64",
+                                  "--store", dir / "p.xqs", "--backend", "cpu"});
+  ASSERT_EQ(profile.exitCode, 0) << profile.err;
+  const json verdict = parsed(runCli(arguments({dir / "p.xqs", "--json"})));
+  EXPECT_EQ(verdict.at("gpu").at("id"), "measured");
+  EXPECT_EQ(verdict.at("context"), 64) << "the longest that was measured";
+  ASSERT_EQ(verdict.at("policies").size(), 4u);
+  for (const json &row : verdict.at("policies")) {
+    EXPECT_EQ(row.at("step").at("basis"), "measured") << row;
+    EXPECT_EQ(row.at("time_to_fp16").at("basis"), "measured") << row;
+    EXPECT_TRUE(row.at("fits").get<bool>());
+  }
+  const json elsewhere = parsed(runCli(arguments({dir / "p.xqs", "--context", "128", "--json"})));
+  for (const json &row : elsewhere.at("policies")) EXPECT_EQ(row.at("step").at("basis"), "predicted") << row;
+  const json preset = parsed(runCli(arguments({dir / "p.xqs", "--gpu", "h200", "--context", "64", "--json"})));
+  for (const json &row : preset.at("policies")) EXPECT_EQ(row.at("step").at("basis"), "predicted") << row;
+}
+
 TEST(Verdict, SaysWhatIsWrong) {
   const struct {
     std::vector<std::string> arguments;
