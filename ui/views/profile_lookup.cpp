@@ -4,8 +4,12 @@
 #include "views/run_lookup.h"
 
 #include <QCoreApplication>
+#include <QJsonDocument>
+#include <QJsonObject>
 
 #include <algorithm>
+#include <cmath>
+#include <ranges>
 #include <set>
 
 namespace xqs {
@@ -13,6 +17,32 @@ namespace xqs {
 namespace {
 
 QString tr(const char *text) { return QCoreApplication::translate("ProfileLookup", text); }
+
+/// What the run's request says of a key (ProfileRequest); one that it does not hold is on.
+bool askedFor(const RunData::Run &run, const char *key) {
+  const QJsonValue value =
+      QJsonDocument::fromJson(QByteArray::fromStdString(run.row.spec)).object().value(QLatin1String(key));
+  return value.isBool() ? value.toBool() : value.toInt(1) > 0;
+}
+
+/// The last problem of the run that took figures of the instrument away; empty: none. An instrument that was lost is told
+/// by what it was doing: "... counting bytes failed, ...".
+QString lossOf(const RunData::Run &run, std::string_view instrument) {
+  const bool counters = instrument == "counters";
+  for (const ProblemRow &problem : run.problems | std::views::reverse) {
+    const std::string doing = problem.text.substr(0, problem.text.find(" failed"));
+    const bool lost = problem.code == "instrument-lost" && doing.find(counters ? "count" : "sampling") != std::string::npos;
+    if (lost || (counters && problem.code == "ranges-dropped")) return QString::fromStdString(problem.text);
+  }
+  return {};
+}
+
+/// Counters gave figures, but not of the memory: of a processor whose memory controllers cannot be read.
+bool countsNoMemory(const RunData::Run &run) {
+  return std::ranges::any_of(run.traffic, [](const TrafficRow &row) {
+    return std::isnan(row.measuredRead) && !(std::isnan(row.cacheAccesses) && std::isnan(row.cycles));
+  });
+}
 
 } // namespace
 
@@ -73,5 +103,20 @@ QString instrumentSentence(const RunData::Run &run, std::string_view instrument)
   const QString source = QString::fromStdString(row->source);
   return source.isEmpty() ? sentence : tr("%1: %2").arg(source, sentence);
 }
+
+QString whyNotMeasured(const RunData::Run &run, std::string_view instrument) {
+  const bool counters = instrument == "counters";
+  if (!askedFor(run, counters ? "counters" : "sampling_us"))
+    return counters ? tr("not asked for; tick “measured bytes” in the form of the next profile.")
+                    : tr("not asked for; set a time between samples in the form of the next profile.");
+  const InstrumentRow *row = findInstrument(run, instrument);
+  if (row == nullptr || row->state != "ready" || (counters && countsNoMemory(run)))
+    return instrumentSentence(run, instrument);
+  if (const QString loss = lossOf(run, instrument); !loss.isEmpty()) return loss;
+  return run.ends.empty() ? tr("no measured figures have come yet.")
+                          : tr("the run has recorded none; profile this point again.");
+}
+
+bool hasFinished(const RunData::Run &run) { return !run.ends.empty() && run.ends.back().status == "finished"; }
 
 } // namespace xqs

@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace xqs {
 
@@ -110,7 +111,7 @@ void ThroughputView::refresh() {
   fillBars(*run);
   if (sampled) return showSamples(*run);
   m_note->setText(
-      tr("Counted bytes of a step over its time; nothing was sampled: %1").arg(instrumentSentence(*run, "sampling")));
+      tr("Counted bytes of a step over its time; nothing was sampled: %1").arg(whyNotMeasured(*run, "sampling")));
 }
 
 void ThroughputView::showSamples(const RunData::Run &run) {
@@ -136,37 +137,38 @@ void ThroughputView::showSamples(const RunData::Run &run) {
       tr("Measured, of the whole device, other processes' traffic included. %1").arg(instrumentSentence(run, "sampling")));
 }
 
+QString ThroughputView::barText(const RunData::Run &run, const TradePoint &trade) const {
+  return tr("<b>%1</b><br>%2<br>Counted: %3 in a step of %4, %5")
+      .arg(policyName(run, trade.key.policy, false).toHtmlEscaped(), pointTitle({trade.key.context, trade.key.batch}),
+           formatBytes(std::llround(trade.step.countedBytes)), formatNanoseconds(trade.step.seconds * kNanoseconds),
+           formatRate(trade.countedRate()));
+}
+
 void ThroughputView::fillBars(const RunData::Run &run) {
   BarChart::Data chart;
   std::vector<LegendEntry> legend;
   double most = 0;
-  for (const ProfilePoint point : profilePoints(run)) {
-    BarChart::Group group{tr("%1 × %2").arg(point.context).arg(point.batch), {}};
-    for (const PolicyRow &policy : run.policies) {
-      const StepRow *step = findStep(run, policy.index, point);
-      if (step == nullptr || !(step->seconds > 0)) continue;
-      const double rate = step->countedBytes / step->seconds;
-      most = std::max(most, rate);
-      SeriesStyle style{methodColor(QString::fromStdString(policy.method)), Marker::None};
-      style.area = style.hatched = true;
-      group.bars.push_back({{{rate, style.color}},
-                            true,
-                            tr("<b>%1</b><br>%2<br>Counted: %3 in a step of %4, %5")
-                                .arg(policyName(run, policy.index, false).toHtmlEscaped(), pointTitle(point),
-                                     formatBytes(std::llround(step->countedBytes)), formatNanoseconds(step->seconds * 1e9),
-                                     formatRate(rate))});
-      const QString name = policyName(run, policy.index, true);
-      if (chart.groups.empty()) legend.push_back({tr("%1, counted").arg(name), style});
-    }
-    if (!group.bars.empty()) chart.groups.push_back(std::move(group));
+  ProfilePoint last;
+  for (const TradePoint &trade : tradePoints(run.policies, run.steps, {})) { // rates need no traffic
+    const double rate = trade.countedRate();
+    if (!std::isfinite(rate)) continue; // the timeline was lost: nothing is counted
+    const ProfilePoint point{trade.key.context, trade.key.batch};
+    if (point != std::exchange(last, point)) chart.groups.push_back({tr("%1 × %2").arg(point.context).arg(point.batch), {}});
+    most = std::max(most, rate);
+    SeriesStyle style{methodColor(QString::fromStdString(trade.method)), Marker::None};
+    style.area = style.hatched = true;
+    chart.groups.back().bars.push_back({{{rate, style.color}}, true, barText(run, trade)});
+    const QString name = tr("%1, counted").arg(policyName(run, trade.key.policy, true));
+    if (std::ranges::find(legend, name, &LegendEntry::text) == legend.end()) legend.push_back({name, style});
   }
   chart.xTitle = tr("tokens × batch");
   if (const PeakRow *peak = peakOf(run.peaks, "copy")) chart.limit = peak->value, chart.limitText = peakText(*peak);
   const RateUnit unit = rateUnitFor(std::isnan(chart.limit) ? most : std::max(most, chart.limit));
   chart.yTitle = tr("%1, counted").arg(unit.name);
   chart.unit = unit.bytesPerSecond;
-  m_bars->setEmptyText(chart.groups.empty() ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
-                                            : QString());
+  m_bars->setEmptyText(!chart.groups.empty() ? QString()
+                       : run.steps.empty()   ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
+                                             : tr("No bytes are counted: the timeline was lost.\nProfile once more."));
   m_bars->setData(std::move(chart));
   m_bars->setLegend(std::move(legend));
 }

@@ -12,6 +12,7 @@ namespace xqs {
 class BarChart;
 class ProfileChooser;
 class StripChart;
+struct TradePoint;
 
 /// The device's traffic while steps ran: sampled bytes a second over time, growing while a run goes on; where nothing was
 /// sampled, what steps moved by count, point by point, and the sentence why.
@@ -27,6 +28,7 @@ private:
   void showNothing();
   void showSamples(const RunData::Run &run);
   void fillBars(const RunData::Run &run);
+  QString barText(const RunData::Run &run, const TradePoint &trade) const;
   QString policyName(const RunData::Run &run, std::int64_t index, bool brief) const;
 
   /// Which samples the strip has; it is filled anew when this differs.

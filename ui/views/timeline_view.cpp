@@ -283,7 +283,7 @@ QString TimelineView::sourceText(const RunData::Run &run) const {
     text += tr(" <span style=\"color:%1\">%2 records were dropped: their launches are missing here.</span>")
                 .arg(Theme::current().colors().warning.name())
                 .arg(row->dropped);
-  else if (row != nullptr)
+  else if (row != nullptr && hasFinished(run)) // until then nobody has said
     text += tr(" No record was dropped.");
   const PolicyRow *policy = shownProfilePolicy(context(), run);
   const StepRow *step = policy ? findStep(run, policy->index, shownPoint(context(), run)) : nullptr;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/traffic_view.h"
 
-#include "analysis/traffic.h"
 #include "models/traffic_table.h"
 #include "plot/format.h"
 #include "plot/part_style.h"
@@ -30,7 +29,7 @@ namespace {
 
 enum By { Layer, Method };
 
-QString bytesText(double bytes) { return formatBytes(std::llround(bytes)); }
+QString bytesText(double bytes) { return std::isnan(bytes) ? formatNumber(bytes) : formatBytes(std::llround(bytes)); }
 
 } // namespace
 
@@ -115,9 +114,9 @@ void TrafficView::refresh() {
   m_chart->setEmptyText(noProfileText());
 }
 
-TrafficView::Piece TrafficView::pieceOf(const std::string &part, double counted, double read, double written) {
+TrafficView::Piece TrafficView::pieceOf(const std::string &part, const TrafficSum &sum) {
   const QString name = QString::fromStdString(part);
-  return {partTitle(name), partColor(name), counted, read, written, partOrder(name)};
+  return {partTitle(name), partColor(name), sum, partOrder(name)};
 }
 
 std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::layerPieces(const RunData::Run &run,
@@ -128,12 +127,15 @@ std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::layerPieces(co
   std::map<std::int64_t, Pieces> layers;
   if (m_parts->isChecked()) {
     for (const TrafficRow &row : run.traffic)
-      if (!row.part.empty() && profileKey(row) == key)
-        layers[row.layer].push_back(pieceOf(row.part, row.countedBytes, row.measuredRead, row.measuredWrite));
+      if (!row.part.empty() && profileKey(row) == key) {
+        TrafficSum sum;
+        sum.add(row);
+        layers[row.layer].push_back(pieceOf(row.part, sum));
+      }
   } else {
     const QColor color = methodColor(QString::fromStdString(policy->method));
     for (const auto &[layer, sum] : trafficByLayer(run.traffic, key))
-      layers[layer].push_back({tr("everything"), color, sum.countedBytes, sum.measuredRead, sum.measuredWrite, 0});
+      layers[layer].push_back({tr("everything"), color, sum, 0});
   }
   std::vector<std::pair<QString, Pieces>> groups;
   for (auto &[layer, pieces] : layers)
@@ -150,11 +152,9 @@ std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::methodPieces(c
     Pieces pieces;
     if (m_parts->isChecked()) {
       for (const auto &[part, sum] : trafficByPart(run.traffic, {policy.index, point.context, point.batch}))
-        pieces.push_back(pieceOf(part, sum.countedBytes, sum.measuredRead, sum.measuredWrite));
+        pieces.push_back(pieceOf(part, sum));
     } else if (const auto total = totals.find(policy.index); total != totals.end()) {
-      const TrafficSum &sum = total->second;
-      pieces.push_back({tr("everything"), methodColor(QString::fromStdString(policy.method)), sum.countedBytes,
-                        sum.measuredRead, sum.measuredWrite, 0});
+      pieces.push_back({tr("everything"), methodColor(QString::fromStdString(policy.method)), total->second, 0});
     }
     if (!pieces.empty()) groups.emplace_back(QString::fromStdString(policy.policy), std::move(pieces));
   }
@@ -169,17 +169,15 @@ void TrafficView::addGroup(BarChart::Data &chart, const QString &title, const Pi
                                                 : tr("Layer %1").arg(title);
   counted.text = tr("<b>%1</b>, counted").arg(heading.toHtmlEscaped());
   measured.text = tr("<b>%1</b>, measured").arg(heading.toHtmlEscaped());
-  bool any = false;
-  for (const Piece &piece : pieces) {
-    counted.segments.push_back({piece.counted, piece.color});
-    counted.text += QStringLiteral("<br>%1: %2").arg(piece.title, bytesText(piece.counted));
-    if (std::isnan(piece.read)) continue;
-    any = true;
-    measured.segments.push_back({piece.read + piece.written, piece.color});
-    measured.text += tr("<br>%1: %2 read, %3 written").arg(piece.title, bytesText(piece.read), bytesText(piece.written));
+  for (const auto &[name, color, sum, order] : pieces) {
+    counted.text += QStringLiteral("<br>%1: %2").arg(name, bytesText(sum.countedBytes));
+    if (!std::isnan(sum.countedBytes)) counted.segments.push_back({sum.countedBytes, color});
+    if (std::isnan(sum.measuredBytes())) continue;
+    measured.segments.push_back({sum.measuredBytes(), color});
+    measured.text += tr("<br>%1: %2 read, %3 written").arg(name, bytesText(sum.measuredRead), bytesText(sum.measuredWrite));
   }
-  group.bars.push_back(std::move(counted));
-  if (any) group.bars.push_back(std::move(measured));
+  for (BarChart::Bar *bar : {&counted, &measured})
+    if (!bar->segments.empty()) group.bars.push_back(std::move(*bar));
   chart.groups.push_back(std::move(group));
 }
 
@@ -211,7 +209,7 @@ void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
                             : QString());
   m_chart->setData(std::move(chart));
   showLegend(measured, groups);
-  m_note->setText(note(run, measured));
+  m_note->setText(note(run, point, measured));
 }
 
 void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups) {
@@ -234,9 +232,14 @@ void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString,
   m_chart->setLegend(groups.empty() ? std::vector<LegendEntry>() : std::move(entries));
 }
 
-QString TrafficView::note(const RunData::Run &run, bool measured) const {
-  const QString sentence = instrumentSentence(run, "counters");
-  return measured ? tr("Measured by %1").arg(sentence) : tr("Bytes are counted only: %1").arg(sentence);
+QString TrafficView::note(const RunData::Run &run, ProfilePoint point, bool measured) const {
+  if (measured) return tr("Measured by %1").arg(instrumentSentence(run, "counters"));
+  const bool wholeLayers = std::ranges::any_of(run.traffic, [&](const TrafficRow &row) {
+    return row.part.empty() && ProfilePoint{row.context, row.batch} == point && !std::isnan(row.measuredRead);
+  });
+  if (m_parts->isChecked() && wholeLayers)
+    return tr("Bytes of parts are counted only: layers were measured as a whole; untick “parts” to see them.");
+  return tr("Bytes are counted only: %1").arg(whyNotMeasured(run, "counters"));
 }
 
 void TrafficView::showTable(const RunData::Run *run, ProfilePoint point) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 
+#include "analysis/traffic.h"
 #include "plot/bar_chart.h"
 #include "views/view.h"
 
@@ -12,11 +13,10 @@ class QTableView;
 namespace xqs {
 
 class ProfileChooser;
-struct TrafficSum;
 class TrafficTable;
 
-/// DRAM bytes of a decoding step by layer and by method, counted from shapes beside measured by counters; below, each policy's
-/// step as figures.
+/// DRAM bytes of a decoding step by layer and by method, counted from shapes beside measured by counters; below, each
+/// policy's step as figures.
 class TrafficView : public View {
   Q_OBJECT
 public:
@@ -31,22 +31,22 @@ private:
   struct Piece {
     QString title;
     QColor color;
-    double counted = 0, read = 0, written = 0; ///< bytes; read, written NaN: not measured
-    int order = 0;                             ///< in a stack
+    TrafficSum sum; ///< its bytes; NaN: not counted, not measured
+    int order = 0;  ///< in a stack
   };
   using Pieces = std::vector<Piece>;
 
   QWidget *setUpBar();
   QWidget *makeTable();
   bool byMethod() const;
-  static Piece pieceOf(const std::string &part, double counted, double read, double written);
+  static Piece pieceOf(const std::string &part, const TrafficSum &sum);
   void showChart(const RunData::Run &run, ProfilePoint point);
   std::vector<std::pair<QString, Pieces>> layerPieces(const RunData::Run &run, ProfilePoint point) const;
   std::vector<std::pair<QString, Pieces>> methodPieces(const RunData::Run &run, ProfilePoint point) const;
   void addGroup(BarChart::Data &chart, const QString &title, const Pieces &pieces) const;
   void showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups);
   void showTable(const RunData::Run *run, ProfilePoint point);
-  QString note(const RunData::Run &run, bool measured) const;
+  QString note(const RunData::Run &run, ProfilePoint point, bool measured) const;
   void activate(int item);
 
   ProfileChooser *m_chooser = nullptr;

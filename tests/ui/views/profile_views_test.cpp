@@ -148,6 +148,17 @@ TEST_F(TimelineOf, SaysWhereTimesComeFromAndWhatWasDropped) {
   EXPECT_THAT(note("source"), testing::HasSubstr("Tracing cost 3.40 %"));
 }
 
+TEST_F(TimelineOf, OnlyAFinishedRunKnowsThatNothingWasDropped) {
+  const RowId profile = test::beginProfile(m_store.store(), kCpu);
+  test::addProfilePoint(m_store.store(), profile, kCpu, 0, 512, 1);
+  open();
+  EXPECT_THAT(note("source"), testing::HasSubstr("Times: steady clock"));
+  EXPECT_THAT(note("source"), testing::Not(testing::HasSubstr("dropped")));
+  test::endProfile(m_store.store(), profile);
+  m_data.poll();
+  EXPECT_TRUE(QTest::qWaitFor([&] { return note("source").find("No record was dropped.") != std::string::npos; }, 5000));
+}
+
 TEST_F(TimelineOf, ALayerLeavesItsOwnLaunchesAndFillsTheAxisWithThem) {
   test::addProfile(m_store.store(), kGpu);
   open();
@@ -381,6 +392,58 @@ TEST_F(TrafficOf, WhereNothingWasMeasuredTheInstrumentSaysWhy) {
   EXPECT_EQ(cell(0, QStringLiteral("Cycles")), formatCount(all.cycles));
 }
 
+TEST_F(TrafficOf, PartsOfLayersThatWereMeasuredAsAWholeSaySo) {
+  auto options = kGpu;
+  options.measured = test::Measured::Layers;
+  test::addProfile(m_store.store(), options);
+  open();
+  EXPECT_EQ(chart().bars().groups[0].bars.size(), 1u);
+  EXPECT_THAT(note(), testing::HasSubstr("untick “parts”"));
+  EXPECT_THAT(note(), testing::Not(testing::HasSubstr("CUPTI")));
+  choose("by", 1);
+  EXPECT_THAT(note(), testing::HasSubstr("untick “parts”"));
+  part<QCheckBox>("parts")->setChecked(false);
+  EXPECT_EQ(chart().bars().groups[0].bars.size(), 2u);
+  EXPECT_THAT(note(), testing::HasSubstr("Measured by CUPTI 13.0"));
+}
+
+TEST_F(TrafficOf, ARunWithoutMeasuredBytesSaysWhetherItWasAskedForThem) {
+  auto options = kGpu;
+  options.measured = test::Measured::Nothing, options.spec = R"({"counters": false, "sampling_us": 100})";
+  test::addProfile(m_store.store(), options);
+  open();
+  EXPECT_EQ(note(), "Bytes are counted only: not asked for; tick “measured bytes” in the form of the next profile.");
+}
+
+TEST_F(TrafficOf, ARunThatLostItsCountersSaysHow) {
+  auto options = kGpu;
+  options.measured = test::Measured::Nothing, options.spec = R"({"counters": true})";
+  const RowId profile = test::addProfile(m_store.store(), options);
+  for (const char *text : {"2048 tokens x 1: counting bytes failed, and is not tried again in this run: taken by a profiler",
+                           "2048 tokens x 1: sampling failed, and is not tried again in this run: counters are in use"}) {
+    ProblemRow problem;
+    problem.run = profile, problem.code = "instrument-lost", problem.text = text;
+    m_store.store().append(problem);
+  }
+  open();
+  EXPECT_THAT(note(), testing::StartsWith("Bytes are counted only: 2048 tokens x 1: counting bytes failed"));
+  EXPECT_THAT(note(), testing::Not(testing::HasSubstr("CUPTI")));
+}
+
+TEST_F(TrafficOf, WhatIsNotCountedIsNoZero) {
+  auto options = kGpu;
+  options.timeline = false;
+  test::addProfile(m_store.store(), options);
+  open();
+  for (const BarChart::Group &group : chart().bars().groups) {
+    ASSERT_EQ(group.bars.size(), 1u);
+    EXPECT_FALSE(group.bars[0].hatched) << "measured alone";
+    EXPECT_GT(group.bars[0].sum(), 0);
+  }
+  EXPECT_EQ(cell(0, QStringLiteral("Counted")), QStringLiteral("hidden"));
+  EXPECT_NE(cell(0, QStringLiteral("Measured")), QStringLiteral("hidden"));
+}
+
 // Throughput --------------------------------------------------------------------------------------------------------------
 
 class ThroughputOf : public ProfileView<ThroughputView> {
@@ -453,6 +516,29 @@ TEST_F(ThroughputOf, WithoutSamplesCountedThroughputIsShownAndCalledSo) {
   EXPECT_THAT(bars().itemText(1).toStdString(), testing::HasSubstr("Counted: "));
   EXPECT_EQ(bars().bars().yTitle, QStringLiteral("GB/s, counted"));
   EXPECT_DOUBLE_EQ(bars().bars().limit, 2.1e10);
+}
+
+TEST_F(ThroughputOf, SamplingThatWasSwitchedOffIsNoSourceOfAnything) {
+  auto options = kGpu;
+  options.measured = test::Measured::Nothing, options.spec = R"({"counters": true, "sampling_us": 0})";
+  test::addProfile(m_store.store(), options);
+  open();
+  EXPECT_THAT(note(), testing::EndsWith("nothing was sampled: not asked for; set a time between samples in the form of the "
+                                        "next profile."));
+}
+
+TEST_F(ThroughputOf, AStepWithoutCountedBytesHasNoBar) {
+  const RowId profile = test::beginProfile(m_store.store(), kCpu);
+  auto lost = kCpu;
+  lost.timeline = false;
+  test::addProfilePoint(m_store.store(), profile, lost, 0, 512, 1);
+  open();
+  EXPECT_EQ(bars().itemCount(), 0);
+  EXPECT_THAT(bars().emptyText().toStdString(), testing::HasSubstr("the timeline was lost"));
+  test::addProfilePoint(m_store.store(), profile, kCpu, 1, 512, 1);
+  m_data.poll();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return bars().itemCount() == 1; }, 5000));
+  EXPECT_THAT(bars().itemText(0).toStdString(), testing::HasSubstr("KIVI"));
 }
 
 // Which run ---------------------------------------------------------------------------------------------------------------

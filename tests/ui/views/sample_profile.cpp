@@ -59,10 +59,16 @@ public:
     }
     add(-1, {"logits", "matmul", "void gemv_f16<8, 128>(half const*, float const*, float*)", kLogits * scale, 5e8});
     addTraffic(-1);
+    StepRow timed = step(policy, scale);
+    if (!m_options.timeline) {
+      m_kernels.clear();
+      for (TrafficRow &traffic : m_traffic) traffic.seconds = traffic.countedBytes = traffic.countedFlops = kNaN;
+      timed.countedBytes = timed.countedFlops = timed.timelineCost = kNaN;
+    }
     for (auto &row : m_kernels) store.append(row);
     for (auto &row : m_traffic) store.append(row);
-    store.append(step(policy, scale));
-    if (m_options.gpu) addSamples(store);
+    store.append(timed);
+    if (m_options.gpu && m_options.measured != Measured::Nothing) addSamples(store);
   }
 
 private:
@@ -126,6 +132,12 @@ private:
     traffic.cacheHitRate = m_options.gpu ? 0.131 : kNaN;
     traffic.cycles = traffic.seconds * (m_options.gpu ? 1.7e9 : 2.9e9);
     traffic.tensorInstructions = m_options.gpu ? traffic.countedFlops / 4096 : kNaN;
+    const bool told =
+        m_options.measured == Measured::Parts || (m_options.measured == Measured::Layers && traffic.part.empty());
+    if (m_options.gpu && !told)
+      for (double *figure : {&traffic.measuredSeconds, &traffic.measuredRead, &traffic.measuredWrite, &traffic.cacheAccesses,
+                             &traffic.cacheMisses, &traffic.cacheHitRate, &traffic.cycles, &traffic.tensorInstructions})
+        *figure = kNaN;
   }
 
   StepRow step(const ProfilePolicy &policy, double scale) const {
@@ -224,7 +236,7 @@ RowId beginProfile(RunStore &store, const ProfileOptions &options) {
   run.title = options.gpu ? "llama-2-7b · decoding on an H200" : "SmolLM2-135M · decoding on a CPU";
   run.model = options.gpu ? "llama-2-7b" : "SmolLM2-135M", run.layers = options.layers, run.d = 4096, run.heads = 32;
   run.kvHeads = 32, run.dh = 128, run.ffn = 11008, run.vocab = 32000, run.backend = options.gpu ? "cuda" : "cpu";
-  run.device = options.gpu ? "NVIDIA H200" : "a CPU with 8 cores";
+  run.spec = options.spec, run.device = options.gpu ? "NVIDIA H200" : "a CPU with 8 cores";
   const RowId id = store.beginRun(run);
   std::int64_t index = 0;
   for (const ProfilePolicy &sample : profilePolicies()) {

@@ -10,9 +10,14 @@
 /// on a CPU whose memory controllers may not be read.
 namespace xqs::test {
 
+enum class Measured { Parts, Layers, Nothing }; ///< by the GPU's counters; with nothing there are no samples either
+
 struct ProfileOptions {
   bool gpu = true;
   int layers = 32;
+  Measured measured = Measured::Parts;
+  bool timeline = true;  ///< false: it was lost, and with it what is counted
+  const char *spec = ""; ///< RunRow::spec
 };
 
 struct ProfilePolicy {
