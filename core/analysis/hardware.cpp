@@ -56,7 +56,7 @@ const Hardware &hardwarePreset(std::string_view id) {
 
 std::optional<Hardware> measuredHardware(const RunRow &run, const std::vector<PeakRow> &peaks) {
   Hardware h;
-  h.id = "measured", h.name = "this machine", h.device = run.device, h.measured = true;
+  h.id = "measured", h.name = "the profiled machine", h.device = run.device, h.measured = true;
   h.source = fmt::format("peaks of the profile of {}", run.startedUtc);
   for (const PeakRow &peak : peaks) { // measured again: the later one
     if (peak.name == "copy") h.memoryRate = peak.value;

@@ -137,7 +137,7 @@ std::vector<std::string> verdictSentences(const Verdict &verdict, const Hardware
 
 std::string hardwareSentence(const Hardware &h) {
   std::string text = fmt::format("{}: {} of memory, {:.4g} TFLOP/s, ridge point {:.3g} FLOP a byte",
-                                 h.measured ? fmt::format("This machine, measured ({})", h.device) : h.name,
+                                 h.measured ? fmt::format("The profiled machine ({}), measured", h.device) : h.name,
                                  rateText(h.memoryRate), 1e-12 * h.matrixRate, h.ridge());
   text += h.memory > 0 ? fmt::format(", {}", bytesText(h.memory)) : ", size of its memory not known";
   if (h.linkRate > 0) text += fmt::format(", {} from the host", rateText(h.linkRate));

@@ -114,7 +114,7 @@ void JudgeBar::fillMachines() {
   QVariantList ids;
   const RunData::Run *profile = shownProfile(m_context);
   if (profile != nullptr && measuredHardware(profile->row, profile->peaks)) {
-    titles << tr("This profile's machine, measured");
+    titles << tr("Measured: %1").arg(QString::fromStdString(profile->row.device).section(u',', 0, 0));
     ids << kMeasured;
   }
   for (const Hardware &gpu : hardwarePresets()) {

@@ -106,7 +106,7 @@ TEST_F(VerdictOf, SaysTheSameAsTheJudge) {
 TEST_F(VerdictOf, MeasuredStepsOfAProfileComeFirst) {
   test::addProfile(m_store.store(), {.layers = 32});
   open();
-  EXPECT_EQ(box("machine").currentText(), QStringLiteral("This profile's machine, measured"));
+  EXPECT_EQ(box("machine").currentText(), QStringLiteral("Measured: NVIDIA H200"));
   EXPECT_EQ(box("context").currentText(), QStringLiteral("2k tokens")) << "its first point";
   const StepRow *step = nullptr;
   for (const StepRow &row : m_data.runs().front()->steps)
