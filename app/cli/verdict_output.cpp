@@ -28,6 +28,12 @@ std::string qualityText(const Quality &q) {
                           : fmt::format("KL {:.5f} {}", q.kl, basisName(q.basis));
 }
 
+/// Of the step and of its ratio: a measured step beside a predicted one of FP16 gives a predicted ratio.
+std::string basisText(const VerdictRow &r) {
+  if (r.time.basis == r.timeRatioBasis) return basisName(r.time.basis);
+  return fmt::format("{}, x {}", basisName(r.time.basis), basisName(r.timeRatioBasis));
+}
+
 std::string tableOf(const Verdict &v) {
   std::string text =
       fmt::format("\n{:>10} {:>7} {:<24} {:<6} {:>10} {:>7} {:<10} {:<7} {:>9} {:>9} {:<8} policy\n", "cache/seq", "x fp16",
@@ -35,7 +41,7 @@ std::string tableOf(const Verdict &v) {
   for (const VerdictRow &r : v.rows)
     text += fmt::format("{:>10} {:>7} {:<24} {:<6} {:>10} {:>7} {:<10} {:<7} {:>9} {:>9} {:<8} {}\n",
                         bytesText(r.cacheBytes), fmt::format("{:.3f}", r.bytesRatio), qualityText(r.quality),
-                        r.front ? "front" : "", secondsText(r.time.seconds), ratioText(r.timeRatio), basisName(r.time.basis),
+                        r.front ? "front" : "", secondsText(r.time.seconds), ratioText(r.timeRatio), basisText(r),
                         r.time.inHost ? "host"
                         : r.fits      ? "device"
                                       : "device?",
@@ -64,7 +70,7 @@ std::string mapTable(const Judge &judge, const std::string &title, std::optional
     const StepTime &time = cells[i].times[*policy];
     const char *where = time.inHost ? "h" : cells[i].times.front().inHost ? "*" : "";
     text += fmt::format("{:>13}", fmt::format("({}) {}{}{}", *policy + 1, ratioText(cells[i].ratio(*policy)), where,
-                                              time.basis == Basis::Measured ? "m" : ""));
+                                              cells[i].ratioBasis(*policy) == Basis::Measured ? "m" : ""));
   }
   return text + "\n";
 }
@@ -99,7 +105,7 @@ json mapJson(const Judge &judge) {
     json times = json::array();
     for (std::size_t i = 0; i < cell.times.size(); ++i) {
       times.push_back(timeJson(cell.times[i]));
-      times.back()["time_to_fp16"] = cell.ratio(i);
+      times.back()["time_to_fp16"] = {{"value", cell.ratio(i)}, {"basis", basisName(cell.ratioBasis(i))}};
     }
     const auto name = [&](const std::optional<std::size_t> &i) { return i ? json(judge.policies()[*i]) : json(); };
     cells.push_back({{"context", cell.context},

@@ -24,7 +24,8 @@ const Hardware kPresets[] = {
     {"h200", "H200", "NVIDIA H200 data sheet, 2024", 4.8e12, 989.4e12, 141 * kGiB, 50 * kMiB, kPcie5},
     {"a100", "A100 80 GB SXM", "NVIDIA A100 data sheet, 2021", 2.039e12, 312e12, 80 * kGiB, 40 * kMiB, kPcie4},
     // Cache: NVIDIA Ada GPU architecture white paper, 2023.
-    {"l40s", "L40S", "NVIDIA L40S data sheet, 2023", 0.864e12, 362.05e12, 48 * kGiB, 96 * kMiB, kPcie4},
+    // 48 GB without ECC, which is on by default.
+    {"l40s", "L40S", "NVIDIA L40S data sheet, 2023", 0.864e12, 362.05e12, 45 * kGiB, 96 * kMiB, kPcie4},
     // With FP32 sums: half of what the chip does with FP16 sums.
     {"rtx-4090", "RTX 4090", "NVIDIA Ada GPU architecture white paper, 2022", 1.008e12, 165.2e12, 24 * kGiB, 72 * kMiB,
      kPcie4},

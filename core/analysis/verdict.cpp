@@ -12,6 +12,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <tuple>
 
 namespace xqs {
 namespace {
@@ -61,6 +62,12 @@ void markFront(std::vector<VerdictRow> &rows) {
 /// For comparisons: a time that is not known is behind every other.
 double orLast(double seconds) { return std::isnan(seconds) ? std::numeric_limits<double>::infinity() : seconds; }
 
+/// Order of times: a measured step is not compared with predicted ones, which know no overhead: those of another basis than
+/// FP16's come last; of equally fast ones the smaller is first.
+std::tuple<bool, double, double> costOf(const StepTime &time, const StepTime &fp16, double bytes) {
+  return {time.basis != fp16.basis, orLast(time.seconds), bytes};
+}
+
 template <class Rows, class Value> std::size_t leastOf(const Rows &rows, Value value) {
   return static_cast<std::size_t>(std::ranges::min_element(rows, {}, value) - rows.begin());
 }
@@ -106,7 +113,7 @@ VerdictRow Judge::Impl::rowOf(std::size_t policy, Index context, Index batch) co
   if (measuredStep && std::isfinite(measuredStep->row.measuredRead + measuredStep->row.measuredWrite))
     row.movedBytes = measuredStep->row.measuredRead + measuredStep->row.measuredWrite, row.movedBasis = Basis::Measured;
   row.memoryBytes = step.memoryBytes;
-  row.fits = measuredStep ? std::optional(!measuredStep->inHost) : step.fits(hardware);
+  row.fits = step.fits(hardware);
   return row;
 }
 
@@ -139,13 +146,12 @@ Verdict Judge::at(Index context, Index batch) const {
     row.bytesRatio = row.cacheBytes / fp16.cacheBytes;
     row.timeRatio = row.time.seconds / fp16.time.seconds;
     row.hiddenRatio /= fp16Serial;
-    const bool both = row.time.basis == Basis::Measured && fp16.time.basis == Basis::Measured;
-    row.timeRatioBasis = both ? Basis::Measured : Basis::Predicted;
+    row.timeRatioBasis = ratioBasis(row.time, fp16.time);
   }
   markFront(verdict.rows);
   verdict.smallest = leastOf(verdict.rows, &VerdictRow::cacheBytes);
   verdict.fastest =
-      leastOf(verdict.rows, [](const VerdictRow &row) { return std::pair(orLast(row.time.seconds), row.cacheBytes); });
+      leastOf(verdict.rows, [&](const VerdictRow &row) { return costOf(row.time, fp16.time, row.cacheBytes); });
   verdict.sentences = verdictSentences(verdict, hardware());
   return verdict;
 }
@@ -158,7 +164,7 @@ std::vector<VerdictCell> Judge::map(std::span<const Index> contexts, std::span<c
       cell.context = context, cell.batch = batch;
       std::vector<double> bytes; // as fast: the smaller
       const auto isFaster = [&](std::size_t i, const std::optional<std::size_t> &best) {
-        const auto cost = [&](std::size_t k) { return std::pair(orLast(cell.times[k].seconds), bytes[k]); };
+        const auto cost = [&](std::size_t k) { return costOf(cell.times[k], cell.times.front(), bytes[k]); };
         return !best || cost(i) < cost(*best);
       };
       for (std::size_t i = 0; i < policies().size(); ++i) {

@@ -22,6 +22,11 @@ struct StepTime {
   bool inHost = false; ///< they do not fit into the device's memory and are copied from the host's, layer by layer
 };
 
+/// Measured where both are.
+inline Basis ratioBasis(const StepTime &a, const StepTime &b) {
+  return a.basis == Basis::Measured && b.basis == Basis::Measured ? Basis::Measured : Basis::Predicted;
+}
+
 /// One policy at one point. `ratio...`: over FP16 KV's at the same point.
 struct VerdictRow {
   std::string policy, method; ///< canonical; "xquant"
@@ -56,6 +61,7 @@ struct VerdictCell {
   std::optional<std::size_t> fastest;           ///< of all
   std::optional<std::size_t> fastestRebuilding; ///< of those that rebuild K or V; none where there are none
   double ratio(std::size_t policy) const { return times[policy].seconds / times.front().seconds; }
+  Basis ratioBasis(std::size_t policy) const { return xqs::ratioBasis(times[policy], times.front()); }
 };
 
 /// Verdicts on one machine and model.

@@ -62,7 +62,7 @@ std::string timeSentence(const Verdict &v) {
 }
 
 std::string fitSentence(const Verdict &v, const Hardware &hardware) {
-  const Rows tooLarge = rowsWhere(v, [](const VerdictRow &row) { return row.time.inHost; });
+  const Rows tooLarge = rowsWhere(v, [](const VerdictRow &row) { return !row.fits.value_or(true); });
   if (tooLarge.empty()) return {};
   const double least = (*std::ranges::min_element(tooLarge, {}, &VerdictRow::memoryBytes))->memoryBytes;
   return fmt::format(
@@ -92,7 +92,7 @@ std::string rebuildSentence(const Verdict &v) {
                           : fmt::format("Rebuilding costs more time than it saves here: {}. What {} bytes, so capacity.",
                                         takeText(slower, "times"), slower.size() == 1 ? "it wins is" : "they win is");
   std::string text = "Rebuilding pays here: " + takeText(faster, "of");
-  if (v.rows.front().time.inHost) text += ", because FP16 KV has to come from the host's memory";
+  if (!v.rows.front().fits.value_or(true)) text += ", because FP16 KV has to come from the host's memory";
   if (!slower.empty()) text += "; " + takeText(slower, "times");
   if (const VerdictRow &best = v.rows[v.fastest]; !best.rebuilds && v.fastest != 0)
     text += fmt::format("; {}, which rebuilds nothing, takes {}", best.name, ratioText(best.timeRatio));

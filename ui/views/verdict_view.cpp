@@ -50,7 +50,7 @@ QString cellText(const Judge &judge, const VerdictCell &cell) {
     const StepTime &time = cell.times[i];
     lines += QStringLiteral("<tr><td>%1&nbsp;</td><td align='right'>%2&nbsp;</td><td>× %3 %4%5</td></tr>")
                  .arg(policyTitle(text(judge.policies()[i])).toHtmlEscaped(), text(secondsText(time.seconds)),
-                      text(ratioText(cell.ratio(i))), basisTitle(time.basis),
+                      text(ratioText(cell.ratio(i))), basisTitle(cell.ratioBasis(i)),
                       time.inHost ? VerdictView::tr(", in the host's memory") : QString());
   }
   return QStringLiteral("<b>%1</b><table>%2</table>").arg(pointTitle(cell), lines);
@@ -191,7 +191,7 @@ void VerdictView::showMap(const Judge &judge) {
     const std::size_t policy = policyOf(cell);
     values.push_back(cell.ratio(policy));
     texts << cellText(judge, cell);
-    marks.push_back({cellLabel(cell, policy), cell.times[policy].basis == Basis::Measured,
+    marks.push_back({cellLabel(cell, policy), cell.ratioBasis(policy) == Basis::Measured,
                      methodStyle(text(judge.policies()[policy]).section(u':', 0, 0))});
   }
   m_map->setMatrix(rows, static_cast<int>(contexts.size()), std::move(values), texts);
