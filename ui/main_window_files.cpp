@@ -77,8 +77,12 @@ void MainWindow::showOpenedRuns() {
 }
 
 void MainWindow::openModel() {
-  m_settings->experiment().setModel(
-      QFileDialog::getOpenFileName(this, tr("Open a model"), {}, tr("GGUF models (*.gguf);;All files (*)")));
+  const QString file = QFileDialog::getOpenFileName(this, tr("Open a model"), {}, tr("GGUF models (*.gguf);;All files (*)"));
+  if (file.isEmpty()) return;
+  m_settings->experiment().setModel(file);
+  if (m_workspace->engine().state() != EngineClient::State::Stopped) return;
+  loadSources(); // the same model again too: an engine that gave up has forgotten it
+  m_workspace->engine().start();
 }
 
 void MainWindow::saveAs() {

@@ -61,7 +61,9 @@ void MainWindow::showGenerationState() {
   case Engine::Starting:
   case Engine::Loading: obstacle = tr("The model is being loaded."); break;
   case Engine::Waiting: obstacle = tr("No model is open: choose one with File > Open model."); break;
-  case Engine::Stopped: obstacle = tr("No engine is running: recorded generations can be viewed, none can be made."); break;
+  case Engine::Stopped:
+    obstacle = tr("No engine is running: File > Open model starts one. Recorded generations can be viewed.");
+    break;
   }
   m_generation->setEngine(obstacle, m_generating);
 }

@@ -103,7 +103,7 @@ TEST(ProfileForm, HoldsEveryKeyOfARequest) {
   const QJsonObject asked = QJsonDocument::fromJson(wanted.toUtf8()).object();
   for (const QString &key : asked.keys()) EXPECT_EQ(kept[key], asked[key]) << key.toStdString();
   EXPECT_FALSE(form.setSpec(QStringLiteral("no json")));
-  EXPECT_THAT(form.problem().toStdString(), HasSubstr("No engine")) << "recorded ones can be viewed";
+  EXPECT_THAT(form.problem().toStdString(), HasSubstr("No engine is running: File > Open model starts one"));
 }
 
 TEST(ProfileFile, OpensOnItsTabWithItsDocksAround) {

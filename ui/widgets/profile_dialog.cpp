@@ -308,7 +308,7 @@ QString ProfileDialog::obstacle() const {
   case Phase::Starting:
   case Phase::Loading: return tr("The model is being loaded.");
   case Phase::Waiting: return tr("No model is open: choose one with File > Open model.");
-  case Phase::Stopped: return tr("No engine is running: recorded profiles can be viewed, none can be made.");
+  case Phase::Stopped: return tr("No engine is running: File > Open model starts one. Recorded profiles can be viewed.");
   }
   return {};
 }
