@@ -64,7 +64,8 @@ struct TradePoint {
   double stepRatio = 0;     ///< time of a whole step over FP16's
   /// Of a step: bytes/s, of all that operations read and write, counted; or between memory and chip, measured (NaN: not).
   double countedRate() const { return step.countedBytes / step.seconds; }
-  double measuredRate() const { return (step.measuredRead + step.measuredWrite) / step.seconds; }
+  double measuredRate() const { return measuredBytes() / step.seconds; }
+  double measuredBytes() const { return step.measuredRead + step.measuredWrite; } ///< of a whole step; NaN: not measured
 };
 /// By context, batch and the order of `policies`. FP16 is the policy "fp16".
 std::vector<TradePoint> tradePoints(const std::vector<PolicyRow> &policies, const std::vector<StepRow> &steps,

@@ -44,7 +44,7 @@ std::vector<Column> columns() {
       bytes));
   list.push_back(column(
       tr("Measured"), tr("Bytes that DRAM read and wrote in a whole step, measured by counters"),
-      [](const Row &r) { return r.step.measuredRead + r.step.measuredWrite; }, bytes));
+      [](const Row &r) { return r.trade.measuredBytes(); }, bytes));
   list.push_back(column(
       tr("Measured / counted"), tr("Measured over counted bytes, of the layers"),
       [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.ratio(); }); }, formatRatio));
@@ -59,16 +59,19 @@ std::vector<Column> columns() {
       [](const Row &r) { return r.trade.extraSeconds; }, difference));
   list.push_back(column(
       tr("Cache misses"),
-      tr("GPU: sectors of 32 bytes that L2 filled from memory. CPU: misses of the last-level cache. Measured"),
+      tr("GPU: sectors of 32 bytes that L2 filled from memory. CPU: misses of the last level on Intel, of L2 on AMD Zen, in "
+         "user code of the threads that compute. Measured"),
       [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cacheMisses; }); }, formatCount));
   list.push_back(column(
-      tr("Accesses"), tr("GPU: sectors at L2. CPU: references to the last-level cache. Measured"),
+      tr("Accesses"),
+      tr("GPU: sectors of 32 bytes at L2. CPU: references to the last level on Intel, to L2 on AMD Zen, in user code of the "
+         "threads that compute. Measured"),
       [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cacheAccesses; }); }, formatCount));
   list.push_back(column(
       tr("L2 hit rate"), tr("Measured by a counter of its own"),
       [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cacheHitRate(); }); }, formatPercent));
   list.push_back(column(
-      tr("Cycles"), tr("GPU: mean active cycles of an SM. CPU: of this process's threads. Measured"),
+      tr("Cycles"), tr("GPU: mean active cycles of an SM. CPU: of the threads that compute, user code only. Measured"),
       [](const Row &r) { return of(r, [](const TrafficSum &s) { return s.cycles; }); }, formatCount));
   return list;
 }
