@@ -84,10 +84,12 @@ private:
     m_backend.sync(kQueue);
   }
 
+  /// FP32 rows meet FP16 weights as two FP16 rows, whose sum they are: two products, and as many FLOPs, are done for one.
   void addMatmul() {
     double rate = 0;
     Index used = 0;
     const DType type = m_backend.weightType();
+    const double products = type == DType::F16 ? 2 : 1;
     for (Index n = kLeastSide; n <= kMostSide && fits(3 * n * n * sizeOf(DType::F32)); n *= 2) {
       const auto matrix = [&](DType t) { return m_backend.allocate(n * n * sizeOf(t), Purpose::Activations); };
       const Buffer x = matrix(DType::F32), w = matrix(type), out = matrix(DType::F32);
@@ -95,13 +97,14 @@ private:
       m_backend.convert(kQueue, x.f32(n, n), w.view(type, n, n));
       const double seconds = best(kQueue, [&] { m_backend.matmul(kQueue, x.f32(n, n), w.view(type, n, n), out.f32(n, n)); });
       const auto side = static_cast<double>(n);
-      rate = std::max(rate, 2 * side * side * side / seconds), used = n;
+      rate = std::max(rate, products * 2 * side * side * side / seconds), used = n;
       if (seconds > kLongEnough) break;
     }
     if (used > 0)
       add("matmul", rate,
-          fmt::format("square matrices up to {0} x {0}, FP32 rows on {1} weights, FP32 sums", used,
-                      type == DType::F16 ? "FP16" : "FP32"));
+          fmt::format("square matrices up to {0} x {0}, FP32 rows on {1}, FP32 sums", used,
+                      type == DType::F16 ? "FP16 weights (the rows split into two FP16 parts: both products count)"
+                                         : "FP32 weights"));
   }
 
   void addHostCopy() {
