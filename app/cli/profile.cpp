@@ -81,12 +81,12 @@ std::string sourceOf(const ProfileResult &r, const StepRow &step) {
 std::string row(const ProfileResult &r, const StepRow &step) {
   std::string text;
   for (const TradePoint &p : tradePoints(r.policies, {step}, r.traffic)) {
-    const std::string measured = std::isnan(p.measuredRate()) ? "-" : fmt::format("{:.1f}", 1e-9 * p.measuredRate());
+    const auto rate = [](double x) { return std::isnan(x) ? "-" : fmt::format("{:.1f}", 1e-9 * x); };
     const std::string share = std::isnan(p.cacheShare) ? "-" : fmt::format("{:.1f} %", 100 * p.cacheShare);
     text += fmt::format(
-        "{:<34} {:>8} {:>5} {:>26} {:>13.2f} {:>13.1f} {:>13} {:>12}  {}\n", p.policy, step.context, step.batch,
+        "{:<34} {:>8} {:>5} {:>26} {:>13.2f} {:>13} {:>13} {:>12}  {}\n", p.policy, step.context, step.batch,
         fmt::format("{:.2f} ({:.2f} to {:.2f})", 1e3 * step.seconds, 1e3 * step.lowSeconds, 1e3 * step.highSeconds),
-        1e-6 * p.cacheBytes, 1e-9 * p.countedRate(), measured, share, sourceOf(r, step));
+        1e-6 * p.cacheBytes, rate(p.countedRate()), rate(p.measuredRate()), share, sourceOf(r, step));
   }
   return text;
 }

@@ -113,12 +113,16 @@ void ProfilePass::describePolicies() {
   }
 }
 
-/// What a point fails with is a row, where the next one may fare better.
 void ProfilePass::tryPoint(const Place &place) {
+  attempt(place.policy, nameOf(place), [&] { keep(measure(place)); });
+}
+
+/// What a point fails with is a row, where the next one may fare better.
+template <class Work> void ProfilePass::attempt(std::int64_t policy, const std::string &what, const Work &work) {
   const char *code = "out-of-memory";
   std::string message = "not enough memory";
   try {
-    return keep(measure(place));
+    return work();
   } catch (const Error &error) {
     if (endsTheRun(error)) throw;
     if (error.code() != Code::OutOfMemory) code = "failed";
@@ -128,7 +132,7 @@ void ProfilePass::tryPoint(const Place &place) {
     if (!m_firstFailure) m_firstFailure = std::current_exception();
   }
   m_rows.clear();
-  problem(place.policy, code, nameOf(place) + ": " + message);
+  problem(policy, code, what + ": " + message);
   commit();
 }
 
@@ -166,10 +170,17 @@ void ProfilePass::keep(PointRows point) {
 void ProfilePass::checkDrift() {
   const StepRow &first = m_result.steps.front();
   const Place place{first.policy, first.context, first.batch};
-  report(nameOf(place) + ": timing it again");
+  const std::string doing = nameOf(place) + ": timing it again";
+  attempt(place.policy, doing, [&] {
+    report(doing);
+    timeAgain(place, first.seconds);
+  });
+}
+
+void ProfilePass::timeAgain(const Place &place, double seconds) {
   const auto method = prepareMethod(policyOf(place), m_model, m_calibration);
   DecodeSequences sequences(*method, decodePoint(place), m_hooks.stop);
-  const double drift = quantileOf(timeSteps(sequences, m_request.steps, m_hooks.stop), 0.5) / first.seconds - 1;
+  const double drift = quantileOf(timeSteps(sequences, m_request.steps, m_hooks.stop), 0.5) / seconds - 1;
   constexpr double kSteady = 0.05;
   LogRow row;
   row.run = m_result.run.id, row.utc = utcNow(), row.level = std::abs(drift) > kSteady ? "warning" : "info";

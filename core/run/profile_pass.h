@@ -25,7 +25,7 @@ public:
 
   /// Throws Cancelled and what went wrong.
   void execute();
-  /// What instruments have dropped, where they have.
+  /// What instruments have dropped, or say now, where they have or do.
   void endInstruments();
 
 private:
@@ -36,9 +36,11 @@ private:
   void begin();
   void describePolicies();
   void tryPoint(const Place &place);
+  template <class Work> void attempt(std::int64_t policy, const std::string &what, const Work &work);
   PointRows measure(const Place &place);
   void keep(PointRows point);
   void checkDrift();
+  void timeAgain(const Place &place, double seconds);
   DecodePoint decodePoint(const Place &place) const;
   const PolicySpec &policyOf(const Place &place) const { return m_request.policies[static_cast<std::size_t>(place.policy)]; }
   std::string nameOf(const Place &place) const;

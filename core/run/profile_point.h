@@ -24,8 +24,9 @@ public:
   void drop(Instrument i, std::int64_t count) { m_dropped[at(i)] += count; }
   /// The run's first sample began at `ns`, or before.
   std::int64_t firstSample(std::int64_t ns) { return m_firstSample ? *m_firstSample : m_firstSample.emplace(ns); }
-  /// Of `dropping`: only those that dropped something, with how much; else all, as they were at the start.
-  std::vector<InstrumentRow> rows(RowId run, bool dropping) const;
+  /// All, as they were at the start; `atEnd`: only those that dropped something in this run, with how much, or say another
+  /// thing than at its start.
+  std::vector<InstrumentRow> rows(RowId run, bool atEnd) const;
 
 private:
   static std::size_t at(Instrument i) { return static_cast<std::size_t>(i); }

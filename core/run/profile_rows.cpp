@@ -22,11 +22,15 @@ TrafficRow emptyRow(const PointKey &key, std::int64_t layer, std::string_view pa
   return row;
 }
 
-/// The row of a layer and part, appended where there is none.
-TrafficRow &rowOf(std::vector<TrafficRow> &rows, const PointKey &key, std::int64_t layer, std::string_view part) {
+/// The row of a layer and part, appended where there is none: `counted` are its figures of a timeline then.
+TrafficRow &rowOf(std::vector<TrafficRow> &rows, const PointKey &key, std::int64_t layer, std::string_view part,
+                  double counted = 0) {
   const auto same = [&](const TrafficRow &row) { return row.layer == layer && row.part == part; };
   const auto found = std::find_if(rows.begin(), rows.end(), same);
-  return found != rows.end() ? *found : rows.emplace_back(emptyRow(key, layer, part));
+  if (found != rows.end()) return *found;
+  TrafficRow &row = rows.emplace_back(emptyRow(key, layer, part));
+  row.seconds = row.countedBytes = row.countedFlops = counted;
+  return row;
 }
 
 void addRecord(TrafficRow &row, const KernelRecord &record) {
@@ -81,12 +85,13 @@ std::vector<TrafficRow> trafficRows(const PointKey &key, std::span<const KernelR
 }
 
 void addCounted(std::vector<TrafficRow> &rows, const PointKey &key, std::span<const RangeRecord> ranges) {
+  const double counted = rows.empty() ? kNotMeasured : 0;
   std::vector<std::pair<std::int64_t, std::string>> known;
   forParts(ranges, [&](std::size_t i, std::string_view part) {
     const std::pair<std::int64_t, std::string> place(ranges[i].tag.layer, part);
     const bool first = std::find(known.begin(), known.end(), place) == known.end();
     if (first) known.push_back(place);
-    addFigures(rowOf(rows, key, place.first, part), ranges[i].figures, first);
+    addFigures(rowOf(rows, key, place.first, part, counted), ranges[i].figures, first);
   });
 }
 

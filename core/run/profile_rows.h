@@ -31,7 +31,7 @@ std::vector<TrafficRow> trafficRows(const PointKey &key, std::span<const KernelR
 
 /// What hardware counted, added to rows of the same step: ranges of one layer and part are summed, those of a layer are the
 /// row with part "". Of ranges without a part (RangeBy::Layer) only that row is told. A range that the timeline does not
-/// know has a row of its own, with counted figures of 0.
+/// know has a row of its own, with counted figures of 0; without a timeline (no rows) nobody has counted: NaN.
 void addCounted(std::vector<TrafficRow> &rows, const PointKey &key, std::span<const RangeRecord> ranges);
 /// The hit rates of such ranges: means, weighted with the accesses of each range in `weights`, where they are ranges of the
 /// same step, else evenly.

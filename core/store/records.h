@@ -311,10 +311,10 @@ struct ThroughputRow {
 };
 
 /// What an instrument of the run could measure, and why not (InstrumentStatus): known when the run begins. An instrument of
-/// which something was dropped has one more row at the end: the last one says.
+/// which something was dropped, or that says another thing then, has one more row at the end: the last one says.
 struct InstrumentRow {
   static constexpr const char *kTable = "instrument";
-  static constexpr Identity<2> kIdentity = {"instrument", "dropped"};
+  static constexpr Identity<4> kIdentity = {"instrument", "state", "sentence", "dropped"};
   RowId id = 0;
   RowId run = 0;
   std::string instrument, state, sentence, source, metrics;

@@ -94,6 +94,15 @@ TEST(ProfileRows, RangesOfLayersTellLayersAlone) {
   EXPECT_TRUE(std::isnan(find(rows, 0, "attend").measuredRead));
 }
 
+TEST(ProfileRows, WithoutATimelineNothingIsCounted) {
+  std::vector<TrafficRow> rows;
+  addCounted(rows, kKey, std::vector<RangeRecord>{range(0, "attend", 100), range(0, "cache", 20)});
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(find(rows, 0, "").measuredRead, 120);
+  for (const TrafficRow &row : rows)
+    EXPECT_TRUE(std::isnan(row.seconds) && std::isnan(row.countedBytes) && std::isnan(row.countedFlops)) << row.part;
+}
+
 TEST(ProfileRows, ARangeWithoutAFigureLeavesTheSumWithoutIt) {
   std::vector<TrafficRow> rows = trafficRows(kKey, timeline());
   std::vector<RangeRecord> ranges = {range(0, "attend", 100), range(0, "attend", 60)};

@@ -4,6 +4,7 @@
 #include "analysis/traffic.h"
 #include "cache/layer_plan.h"
 #include "cpu_backend.h"
+#include "run/profile_peaks.h"
 #include "run/profile_point.h"
 #include "support/model_files.h"
 #include "support/refusal.h"
@@ -15,6 +16,8 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <new>
+#include <thread>
 
 using namespace xqs;
 using nlohmann::json;
@@ -34,11 +37,27 @@ public:
   int counts = 0, sampling = 0;
   std::vector<RangeBy> cuts;
   bool passesDiffer = false; ///< in the bytes that they moved
+  bool differs = false;      ///< passes are never the same, and refused
+  bool noTimeline = false;
+  std::string sentence = "bytes are what the trace says", sentenceOnceCounted = sentence;
+  std::int64_t samplesDropped = 0; ///< over all runs
 
   std::vector<InstrumentStatus> status() override {
     return {{Instrument::Timeline, InstrumentState::Ready, "launches are timed", "fake", {}},
-            {Instrument::Counters, counters, "bytes are what the trace says", "fake counters", "read write", 100, 101},
-            {Instrument::Sampling, counters, "samples are made up", "fake counters", {}}};
+            {Instrument::Counters, counters, counts > 0 ? sentenceOnceCounted : sentence, "fake counters", "read write", 100,
+             101},
+            {Instrument::Sampling,
+             counters,
+             "samples are made up",
+             "fake counters",
+             {},
+             kNotMeasured,
+             kNotMeasured,
+             samplesDropped}};
+  }
+  void startTimeline() override {
+    if (noTimeline) throw Error(Code::Unsupported, "another profiler has the timeline");
+    Instruments::startTimeline();
   }
   Timeline stopTimeline() override {
     Timeline timeline = Instruments::stopTimeline();
@@ -63,6 +82,7 @@ public:
       moved.push_back(bytes);
       passesDiffer |= bytes != moved.front();
     }
+    if (differs) throw Error(Code::Internal, "other operations");
     counted.dropped = droppedRanges, counted.passes = passes;
     return counted;
   }
@@ -306,6 +326,90 @@ TEST_F(ProfileTest, AGroupThatClosesBetweenTwoPassesIsCountedAgain) {
   EXPECT_EQ(s.problems.size(), 0u);
   EXPECT_EQ(m_backend.fake.counts, 2 * 2 + 1) << "FP16 twice, KIVI once more";
   EXPECT_NEAR(layersBesideStep(s.steps.at(1), s.traffic), 0, 0.01);
+}
+
+TEST_F(ProfileTest, PassesThatTheInstrumentRefusesAreCountedAgainAndThenLeftOut) {
+  request("fp16");
+  m_backend.fake.passes = 2, m_backend.fake.differs = true;
+  const Stored s = run();
+  EXPECT_EQ(s.ends.at(0).status, "finished");
+  EXPECT_EQ(m_backend.fake.counts, 2 * 2) << "by operation and by layer, each once more";
+  ASSERT_EQ(s.problems.size(), 2u);
+  EXPECT_THAT(s.problems[0].text, HasSubstr("different operations"));
+  EXPECT_TRUE(std::isnan(s.steps.at(0).measuredRead));
+}
+
+TEST_F(ProfileTest, OfManyRangesLayersAreCountedAndTheStepByItself) {
+  request("fp16");
+  m_request.contexts = {16}, m_request.batches = {67}, m_request.steps = 1; // 5 layers of 4 + 3 x 67 ranges
+  const Stored s = run();
+  EXPECT_THAT(m_backend.fake.cuts, testing::ElementsAre(RangeBy::Layer, RangeBy::Layer));
+  const double beside = layersBesideStep(s.steps.at(0), s.traffic);
+  EXPECT_NEAR(beside, 0, 0.05);
+  EXPECT_NE(beside, 0) << "compared with itself: the step that is counted is a token further";
+}
+
+TEST_F(ProfileTest, WithoutATimelineNothingIsCountedAndTheRestIsMeasured) {
+  m_backend.fake.noTimeline = true;
+  const Stored s = run();
+  EXPECT_EQ(s.problems.at(0).code, "instrument-lost");
+  for (const StepRow &step : s.steps) {
+    EXPECT_TRUE(std::isnan(step.countedBytes) && std::isnan(step.countedFlops));
+    EXPECT_GT(step.measuredRead, 0);
+    EXPECT_NEAR(layersBesideStep(step, s.traffic), 0, 0.05);
+  }
+  for (const TradePoint &point : tradePoints(s.policies, s.steps, s.traffic)) {
+    EXPECT_TRUE(std::isnan(point.countedRate()) && std::isnan(point.cacheShare) && std::isnan(point.cache.seconds));
+    EXPECT_GT(point.cache.measuredBytes(), 0);
+  }
+}
+
+TEST_F(ProfileTest, WhatAnInstrumentSaysAtTheEndIsARow) {
+  m_backend.fake.samplesDropped = 7; // in an earlier run
+  m_backend.fake.sentenceOnceCounted = "counted for only 40 % of their time and scaled";
+  const Stored s = run();
+  ASSERT_EQ(s.instruments.size(), 3u + 1u);
+  const std::vector<InstrumentRow> last = lastInstruments(s.instruments);
+  EXPECT_EQ(last[1].sentence, m_backend.fake.sentenceOnceCounted);
+  EXPECT_EQ(last[2].dropped, 0) << "of this run";
+}
+
+TEST_F(ProfileTest, ATimeThatCannotBeTakenAgainIsAProblemOfAFinishedRun) {
+  ProfileHooks hooks;
+  hooks.progress = [](const RunProgress &p) {
+    if (p.text.ends_with("timing it again")) throw std::bad_alloc();
+  };
+  const Stored s = run(hooks);
+  EXPECT_EQ(s.ends.at(0).status, "finished");
+  EXPECT_EQ(s.steps.size(), 3u);
+  EXPECT_EQ(s.problems.at(0).code, "out-of-memory");
+  EXPECT_THAT(s.problems[0].text, HasSubstr("timing it again: not enough memory"));
+}
+
+/// Products take 20 ms, whatever they are; only those of 128 x 128 fit.
+class SlowProducts final : public CpuBackend {
+public:
+  explicit SlowProducts(DType weights) : CpuBackend(1), m_weights(weights) {}
+  Index freeBytes() const override { return 4 * 3 * 128 * 128 * 4; }
+  DType weightType() const override { return m_weights; }
+  void matmul(Queue, ConstView, ConstView, View, bool) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+
+private:
+  DType m_weights;
+};
+
+TEST(ProfilePeaks, BothProductsOfSplitRowsCount) {
+  for (const auto &[type, products] : {std::pair(DType::F32, 1), std::pair(DType::F16, 2)}) {
+    SlowProducts backend(type);
+    const std::vector<PeakRow> peaks = measurePeaks(backend, {});
+    const PeakRow *const peak = peakOf(peaks, "matmul");
+    ASSERT_NE(peak, nullptr);
+    const double expected = products * 2.0 * 128 * 128 * 128 / 0.02;
+    EXPECT_NEAR(peak->value, expected, 0.3 * expected);
+    EXPECT_EQ(peak->text.find("both products") != std::string::npos, products == 2) << peak->text;
+  }
 }
 
 TEST_F(ProfileTest, WithoutCountersThatIsSaidAndBytesAreCounted) {

@@ -213,6 +213,9 @@ TEST(Merge, AProfileIsCopiedWithEveryPointOnce) {
       instrument.run = run, instrument.instrument = "timeline", instrument.dropped = dropped;
       store.append(instrument);
     }
+    InstrumentRow changed; // it says another thing at the end
+    changed.run = run, changed.instrument = "timeline", changed.sentence = "events", changed.dropped = 3;
+    store.append(changed);
     PeakRow peak;
     peak.run = run, peak.name = "copy";
     store.append(peak);
@@ -226,6 +229,7 @@ TEST(Merge, AProfileIsCopiedWithEveryPointOnce) {
   EXPECT_EQ(reader.rowsAfter<ThroughputRow>(0).size(), 2u);
   EXPECT_EQ(reader.rowsAfter<PeakRow>(0).size(), 1u);
   const auto instruments = reader.rowsAfter<InstrumentRow>(0);
-  ASSERT_EQ(instruments.size(), 2u);
+  ASSERT_EQ(instruments.size(), 3u);
   EXPECT_EQ(instruments.back().dropped, 3);
+  EXPECT_EQ(instruments.back().sentence, "events");
 }
