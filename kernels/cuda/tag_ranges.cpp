@@ -20,15 +20,15 @@ void TagRanges::beginPass(cupti::RangeCounter &counter) {
 
 bool TagRanges::endPass() {
   if (m_next > 0) m_counter->endRange();
-  if (m_by != RangeBy::Kernel && m_next != m_records.size())
-    throw Error(Code::Internal, "counted work ran fewer operations in a later pass than in its first");
+  if (m_by != RangeBy::Kernel && (m_differs || m_next != m_records.size()))
+    throw Error(Code::Internal, "counted work ran other operations in a later pass than in its first");
   m_first = false;
   return m_counter->endPass();
 }
 
 void TagRanges::begin(const KernelRecord &operation) {
   m_tag = operation.tag;
-  if (m_by == RangeBy::Kernel) return;
+  if (m_by == RangeBy::Kernel || m_differs) return;
   if (m_by == RangeBy::Layer) m_tag = {m_tag.layer, -1, ""};
   if (m_next == 0 || !sameRange(m_tag, m_records[m_next - 1].tag)) beginRange(m_tag);
 }
@@ -37,8 +37,8 @@ void TagRanges::beginRange(const Tag &tag) {
   check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   if (m_next > 0) m_counter->endRange();
   if (m_first) m_records.push_back({tag, {}, {}});
-  if (m_next == m_records.size() || !sameRange(tag, m_records[m_next].tag))
-    throw Error(Code::Internal, "counted work ran other operations in a later pass than in its first");
+  m_differs = m_next == m_records.size() || !sameRange(tag, m_records[m_next].tag);
+  if (m_differs) return; // said when the pass ends: work is not left halfway
   ++m_next;
   m_counter->beginRange();
 }

@@ -14,7 +14,7 @@ public:
   explicit TagRanges(RangeBy by) : m_by(by) {}
 
   void beginPass(cupti::RangeCounter &counter);
-  bool endPass(); ///< the device is idle; true: that was the last one
+  bool endPass(); ///< the device is idle; true: that was the last one; throws Internal where it differed from the first
   Instruments::Counted counted(cupti::RangeCounter::Result result, int passes) const;
 
   /// RangeBy::Kernel: a kernel of the operation under way was launched.
@@ -32,6 +32,7 @@ private:
   std::vector<RangeRecord> m_records; ///< without figures
   std::size_t m_next = 0;             ///< range of this pass
   bool m_first = true;                ///< pass
+  bool m_differs = false;             ///< this pass, from the first: no more ranges begin
   Tag m_tag;                          ///< of the operation under way
 };
 

@@ -16,13 +16,19 @@ constexpr CUpti_driver_api_trace_cbid kLaunchCalls[] = {CUPTI_DRIVER_TRACE_CBID_
                                                         CUPTI_DRIVER_TRACE_CBID_cuLaunchCooperativeKernel,
                                                         CUPTI_DRIVER_TRACE_CBID_cuLaunchCooperativeKernel_ptsz};
 
-void CUPTIAPI onLaunch(void *sink, CUpti_CallbackDomain, CUpti_CallbackId, const void *data) {
+} // namespace
+
+/// Called through CUPTI and the driver, which are C: no exception may pass them.
+void RangeProfiler::onLaunch(void *profiler, CUpti_CallbackDomain, CUpti_CallbackId, const void *data) noexcept {
   const auto &call = *static_cast<const CUpti_CallbackData *>(data);
   if (call.callbackSite != CUPTI_API_ENTER) return;
-  (*static_cast<const LaunchSink *>(sink))(call.symbolName != nullptr ? launchName(call.symbolName) : "unnamed");
+  auto &self = *static_cast<RangeProfiler *>(profiler);
+  try {
+    self.m_launched(call.symbolName != nullptr ? launchName(call.symbolName) : "unnamed");
+  } catch (...) {
+    self.m_launchError = std::current_exception();
+  }
 }
-
-} // namespace
 
 void RangeProfiler::Disable::operator()(CUpti_RangeProfiler_Object *object) const noexcept {
   auto p = XQS_CUPTI_PARAMS(RangeProfiler_Disable);
@@ -44,7 +50,7 @@ RangeProfiler::RangeProfiler(std::unique_ptr<Hooks> hooks, void *context, const 
   enable(context);
   makeImage();
   if (launched)
-    m_launches = std::make_unique<Subscription>(m_cupti, CUPTI_CB_DOMAIN_DRIVER_API, kLaunchCalls, onLaunch, &m_launched);
+    m_launches = std::make_unique<Subscription>(m_cupti, CUPTI_CB_DOMAIN_DRIVER_API, kLaunchCalls, &onLaunch, this);
   configure();
 }
 
@@ -141,6 +147,7 @@ std::size_t RangeProfiler::ordinal(std::size_t index) const {
 }
 
 RangeCounter::Result RangeProfiler::result() {
+  if (m_launchError) std::rethrow_exception(m_launchError);
   Result result;
   const std::size_t missing =
       run(m_cupti.cuptiRangeProfilerDecodeData, XQS_CUPTI_PARAMS(RangeProfiler_DecodeData)).numOfRangeDropped;

@@ -5,6 +5,8 @@
 #include "session.h"
 #include "subscription.h"
 
+#include <exception>
+
 namespace xqs::cuda::cupti {
 
 /// CUPTI's Range Profiler. Ranges of ours: user ranges, the work is run once a pass. Every kernel a range: auto ranges,
@@ -30,6 +32,7 @@ private:
     const Library *cupti;
     void operator()(CUpti_RangeProfiler_Object *object) const noexcept;
   };
+  static void CUPTIAPI onLaunch(void *profiler, CUpti_CallbackDomain, CUpti_CallbackId, const void *data) noexcept;
   void enable(void *context);
   void makeImage();
   void configure();
@@ -45,6 +48,7 @@ private:
   std::vector<std::uint8_t> m_image; ///< of counter data
   std::unique_ptr<CUpti_RangeProfiler_Object, Disable> m_object;
   LaunchSink m_launched;
+  std::exception_ptr m_launchError;         ///< of what was told of a launch: told with the result
   std::unique_ptr<Subscription> m_launches; ///< where every kernel is a range
 
   std::size_t m_begun = 0; ///< ranges of this pass
