@@ -93,14 +93,17 @@ TEST_F(CudaInstruments, TheHitRateTakesTwoPassesOfTheWork) {
 
 TEST_F(FakeCupti, WorkThatDiffersFromPassToPassIsRefused) {
   for (const bool more : {true, false}) {
-    int runs = 0;
+    int runs = 0, ended = 0;
     const auto count = [&] {
       (void)instruments().count(CounterSet::HitRate, RangeBy::Operation, [&] {
         tag(0, -1, "qkv"), operate();
         if ((++runs == 2) == more) tag(1, -1, "qkv"), operate();
+        tag(2, -1, "qkv"), operate();
+        ++ended;
       });
     };
     EXPECT_THAT(sentenceOf(count, Code::Internal), HasSubstr("in a later pass than in its first"));
+    EXPECT_EQ(ended, 2) << "no step is left halfway";
   }
   expectCounting();
 }
