@@ -113,7 +113,8 @@ VerdictRow Judge::Impl::rowOf(std::size_t policy, Index context, Index batch) co
   if (measuredStep && std::isfinite(measuredStep->row.measuredRead + measuredStep->row.measuredWrite))
     row.movedBytes = measuredStep->row.measuredRead + measuredStep->row.measuredWrite, row.movedBasis = Basis::Measured;
   row.memoryBytes = step.memoryBytes;
-  row.fits = step.fits(hardware);
+  // Measured on the device: they fitted. In the host's memory they may lie by choice.
+  row.fits = measuredStep && !measuredStep->inHost ? std::optional(true) : step.fits(hardware);
   return row;
 }
 
