@@ -10,8 +10,7 @@ namespace {
 constexpr std::int64_t kComputeQueue = 0; ///< Queue::Compute
 }
 
-StepKernels stepKernels(const std::vector<KernelRow> &rows, std::int64_t policy, std::int64_t context,
-                        std::int64_t batch) {
+StepKernels stepKernels(const std::vector<KernelRow> &rows, std::int64_t policy, std::int64_t context, std::int64_t batch) {
   StepKernels step;
   for (const KernelRow &row : rows)
     if (row.policy == policy && row.context == context && row.batch == batch) step.push_back(&row);
@@ -36,8 +35,7 @@ std::vector<PartTime> partTimes(const StepKernels &step) {
     part->countedBytes += row->bytes;
     all += row->durationNs;
   }
-  for (PartTime &part : parts)
-    part.share = all > 0 ? static_cast<double>(part.nanoseconds) / static_cast<double>(all) : 0;
+  for (PartTime &part : parts) part.share = all > 0 ? static_cast<double>(part.nanoseconds) / static_cast<double>(all) : 0;
   return parts;
 }
 

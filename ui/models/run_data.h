@@ -92,8 +92,8 @@ public:
   using QObject::QObject;
   const std::vector<RunData::Key> &runs() const { return m_runs; } ///< shown, in order; empty = the latest of kind "eval"
   int layer() const { return m_layer; }
-  QString site() const { return m_site; }     ///< siteName()
-  QString policy() const { return m_policy; } ///< canonical string; empty = the exact model
+  QString site() const { return m_site; }        ///< siteName()
+  QString policy() const { return m_policy; }    ///< canonical string; empty = the exact model
   ProfilePoint point() const { return m_point; } ///< none: the run's first
   void setRuns(std::vector<RunData::Key> runs);
   void setLayer(int layer);

@@ -11,8 +11,8 @@ namespace xqs {
 /// visible is drawn, and bars narrower than a pixel are merged, so that tens of thousands stay fluid.
 ///
 /// Wheel: zoom around the mouse; Shift or a horizontal wheel: move. Drag: move; Shift+drag: zoom to what was marked. Double
-/// click or Escape: everything that matches. Keys: + and - zoom, Shift+Left and Shift+Right move, Page Up and Page Down scroll lanes;
-/// arrows go over the bars of a lane and between lanes. Bars are the items.
+/// click or Escape: everything that matches. Keys: + and - zoom, Shift+Left and Shift+Right move, Page Up and Page Down
+/// scroll lanes; arrows go over the bars of a lane and between lanes. Bars are the items.
 class TimelineChart : public ChartCanvas {
   Q_OBJECT
 public:
@@ -24,7 +24,7 @@ public:
   struct Bar {
     double startNs = 0, durationNs = 0;
     int lane = 0;
-    int part = 0; ///< of Data::parts
+    int part = 0;        ///< of Data::parts
     bool matches = true; ///< others are pale and are no items: a filter leaves them out
     double endNs() const { return startNs + durationNs; }
   };
@@ -36,9 +36,9 @@ public:
   struct Data {
     std::vector<Lane> lanes;
     std::vector<Part> parts;
-    std::vector<Bar> bars;              ///< by lane, then by start
-    std::function<QString(int)> label;  ///< what stands in a bar that is wide enough
-    std::function<QString(int)> text;   ///< rich, for tooltip and screen readers
+    std::vector<Bar> bars;             ///< by lane, then by start
+    std::function<QString(int)> label; ///< what stands in a bar that is wide enough
+    std::function<QString(int)> text;  ///< rich, for tooltip and screen readers
     QString legendTitle;
   };
 
@@ -102,10 +102,10 @@ private:
   void paintMark(QPainter &painter) const;
 
   Data m_data;
-  std::vector<std::size_t> m_laneBegin; ///< bars of lane i: [m_laneBegin[i], m_laneBegin[i + 1])
-  std::vector<double> m_longest;        ///< duration in each lane: bounds the search
+  std::vector<std::size_t> m_laneBegin;               ///< bars of lane i: [m_laneBegin[i], m_laneBegin[i + 1])
+  std::vector<double> m_longest;                      ///< duration in each lane: bounds the search
   Range m_all{0, 1}, m_visible{0, 1}, m_fitted{0, 1}; ///< ns
-  double m_scroll = 0;                  ///< pixels of lanes above the frame
+  double m_scroll = 0;                                ///< pixels of lanes above the frame
   Drag m_drag = Drag::None;
   QPointF m_pressed, m_last;
   double m_hoverX = -1; ///< of the mouse; -1: keys lead the cursor

@@ -14,11 +14,11 @@
 namespace xqs {
 
 namespace {
-constexpr double kZoomStep = 1.25;    ///< a notch of the wheel
-constexpr double kKeyZoom = 1.5;      ///< a key
-constexpr double kKeyMove = 0.2;      ///< of what is visible
-constexpr double kNotch = 120;        ///< QWheelEvent's units
-constexpr double kMarkAtLeast = 4;    ///< pixels; less is a click
+constexpr double kZoomStep = 1.25; ///< a notch of the wheel
+constexpr double kKeyZoom = 1.5;   ///< a key
+constexpr double kKeyMove = 0.2;   ///< of what is visible
+constexpr double kNotch = 120;     ///< QWheelEvent's units
+constexpr double kMarkAtLeast = 4; ///< pixels; less is a click
 } // namespace
 
 void TimelineChart::resizeEvent(QResizeEvent *event) {

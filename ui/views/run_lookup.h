@@ -13,8 +13,8 @@ namespace xqs {
 
 using RunList = std::vector<const RunData::Run *>;
 
-/// The selected runs but for generations and profiles; without a selection the latest run of kind "eval" that has policies, else the
-/// latest such run of "layers".
+/// The selected runs but for generations and profiles; without a selection the latest run of kind "eval" that has policies,
+/// else the latest such run of "layers".
 RunList shownRuns(const ViewContext &context);
 /// The latest run of kind "preview"; null where there is none.
 const RunData::Run *previewRun(const ViewContext &context);

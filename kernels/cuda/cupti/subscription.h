@@ -10,8 +10,8 @@ namespace xqs::cuda::cupti {
 /// Has CUPTI call back where the driver does something, while it lives. A process can have one.
 class Subscription {
 public:
-  template <typename Ids> Subscription(const Library &cupti, CUpti_CallbackDomain domain, const Ids &ids,
-                                       CUpti_CallbackFunc callback, void *user)
+  template <typename Ids>
+  Subscription(const Library &cupti, CUpti_CallbackDomain domain, const Ids &ids, CUpti_CallbackFunc callback, void *user)
       : m_owner(subscribe(cupti, callback, user), Unsubscribe{&cupti}) {
     for (const auto id : ids)
       cupti.call(cupti.cuptiEnableCallback, 1u, m_owner.get(), domain, static_cast<CUpti_CallbackId>(id));

@@ -184,7 +184,8 @@ TEST_F(Serve, EstimatesRunsAndContinuesAStudy) {
       json{{"name", "two"},
            {"base", {{"model", kModel}, {"window", 64}, {"windows", 2}, {"captures", false}}},
            {"policies", {"fp16", "low-rank:rank=4096"}},
-           {"grid", {{"policy", json::array({"xquant"})}, {"bits", {4, 2}}, {"text", {"builtin:primer", "builtin:calibration"}}}}}
+           {"grid",
+            {{"policy", json::array({"xquant"})}, {"bits", {4, 2}}, {"text", {"builtin:primer", "builtin:calibration"}}}}}
           .dump();
   const auto estimate = [&](int tag) {
     m_engine.send({{"cmd", "estimate"}, {"study", study}, {"tag", tag}});
@@ -221,7 +222,8 @@ TEST_F(Serve, AStudyMayGoToAnotherStore) {
       {{"cmd", "study"},
        {"store", other},
        {"name", "one.json"},
-       {"study", json{{"base", {{"model", kModel}, {"window", 64}, {"windows", 1}}}, {"policies", json::array({"fp16"})}}.dump()}});
+       {"study",
+        json{{"base", {{"model", kModel}, {"window", 64}, {"windows", 1}}}, {"policies", json::array({"fp16"})}}.dump()}});
   EXPECT_EQ(m_engine.until("run-ended")["status"], "finished");
   quit();
   EXPECT_EQ(stored()["window_result"].size(), 0u);
