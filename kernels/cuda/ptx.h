@@ -51,12 +51,13 @@ __device__ inline void mma1688(float (&d)[4], const float (&a)[4], const float (
                  "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 #else // Turing has no TF32: the same sums from shuffled operands
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+#pragma unroll 1 // the callers' loops are unrolled: with this one ptxas would take hours
   for (int k = 0; k < 8; ++k) {
-    const int from = k % 4, part = k / 4;
-    const float upper = __shfl_sync(0xffffffffu, a[2 * part], g * 4 + from);
-    const float lower = __shfl_sync(0xffffffffu, a[2 * part + 1], g * 4 + from);
-    const float left = __shfl_sync(0xffffffffu, b[part], 2 * t * 4 + from);
-    const float right = __shfl_sync(0xffffffffu, b[part], (2 * t + 1) * 4 + from);
+    const int from = k % 4;
+    const float upper = __shfl_sync(0xffffffffu, k < 4 ? a[0] : a[2], g * 4 + from);
+    const float lower = __shfl_sync(0xffffffffu, k < 4 ? a[1] : a[3], g * 4 + from);
+    const float left = __shfl_sync(0xffffffffu, k < 4 ? b[0] : b[1], 2 * t * 4 + from);
+    const float right = __shfl_sync(0xffffffffu, k < 4 ? b[0] : b[1], (2 * t + 1) * 4 + from);
     d[0] = fmaf(upper, left, d[0]), d[1] = fmaf(upper, right, d[1]);
     d[2] = fmaf(lower, left, d[2]), d[3] = fmaf(lower, right, d[3]);
   }
