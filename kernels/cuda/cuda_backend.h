@@ -141,6 +141,7 @@ private:
   unsigned long long *saturatedCounter() { return reinterpret_cast<unsigned long long *>(m_saturated.get()); }
   /// Copies `bytes` to the host behind what the queue does; `finish` reads them in the next sync of the queue.
   void returnToHost(Queue queue, const std::byte *data, Index bytes, std::function<void(const std::byte *)> finish);
+  bool rebuildFew(Queue, const StoredSide &side, TokenRange range, View out);
   void readTimes(Lane &lane);
   std::byte *takeScratch(Queue queue, Index bytes);
   /// Asks the driver; where it has none left, gives idle blocks back first. Not while a step is gathered.

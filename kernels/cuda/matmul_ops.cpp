@@ -22,7 +22,8 @@ void CudaBackend::matmul(Queue queue, ConstView x, ConstView w, View out, bool a
   matmulLanes(queue, 1, x, w, out, accumulate);
 }
 
-/// Which kernel runs is a matter of the rows of one lane, so that a lane gets the bits that it gets alone.
+/// Which kernel runs is a matter of the rows of one lane, so that a lane gets the bits that it gets alone. FLOPs are the
+/// algorithm's, once, also where split rows take two products.
 void CudaBackend::matmulLanes(Queue queue, Index lanes, ConstView x, ConstView w, View out, bool accumulate) {
   XQS_ASSERT(isF32(x) && isF32(out));
   XQS_ASSERT(x.cols == w.cols && out.rows == x.rows && out.cols == w.rows && x.rows % lanes == 0);

@@ -138,13 +138,6 @@ double mapFlops(const StoredSide &s, Index tokens) {
   return 2.0 * static_cast<double>(tokens) * static_cast<double>(s.map.rows * s.map.cols);
 }
 
-/// Leaves the stored rows themselves.
-void unmap(Side &side) {
-  StoredImage &image = side.image;
-  side.map = {}, image.map = nullptr, image.bias = nullptr;
-  image.heads = 1, image.dh = image.rows.width, image.pairs = 0;
-}
-
 /// Device memory of what kernels take otherwise than as it comes: a long table of blocks; a map that is FP32, or whose rows
 /// are not aligned to 16 bytes, as aligned FP16 rows.
 struct Prepared {
@@ -228,24 +221,27 @@ bool CudaBackend::rebuildStored(Queue queue, const StoredSide &stored, TokenRang
   std::optional<Side> side = sideFor(stored);
   if (!side || range.begin < 0 || range.end > side->tokens() || kTileShared > m_sharedLimit) return false;
   if (out.rows != range.size() || out.cols != Index{side->image.heads} * side->image.dh) return false;
+  if (range.empty()) return true;
+  if (side->image.map != nullptr && range.size() <= kFewRows) return rebuildFew(queue, stored, range, out);
   const Op op(*this, queue, "rebuildStored", bytesOf(stored, range.size()) + xqs::bytesOf(out),
               mapFlops(stored, range.size()));
-  if (range.empty()) return true;
-  const int first = static_cast<int>(range.begin), count = static_cast<int>(range.size());
-  const bool few = side->image.map != nullptr && count <= kFewRows;
-  if (few) unmap(*side);
   const Prepared prepared(*side);
   const Scratch scratch(*this, queue, prepared.bytes() + 1);
   prepared.put(stream(queue), *side, scratch.data(), saturatedCounter());
-  if (!few) {
-    tileRows(stream(queue), side->image, first, count, out.data, out.stride, out.type == DType::F16);
-    return true;
-  }
-  // A tile of 128 tokens would walk the whole map for a few: the step's own token goes through a matrix-vector product.
-  const Scratch rowBytes(*this, queue, count * stored.width * 4), imageBytes(*this, queue, count * out.cols * 4);
-  const View rows(rowBytes.data(), DType::F32, count, stored.width);
-  const View image = isF32(out) ? out : View(imageBytes.data(), DType::F32, count, out.cols);
-  tileRows(stream(queue), side->image, first, count, rows.data, rows.stride, false);
+  tileRows(stream(queue), side->image, static_cast<int>(range.begin), static_cast<int>(range.size()), out.data, out.stride,
+           out.type == DType::F16);
+  return true;
+}
+
+/// A tile of 128 tokens would walk the whole map for a few: the step's own token goes through a matrix-vector product. What
+/// is counted is counted by the operations that this is made of.
+bool CudaBackend::rebuildFew(Queue queue, const StoredSide &stored, TokenRange range, View out) {
+  const Scratch rowBytes(*this, queue, range.size() * stored.width * 4), imageBytes(*this, queue, out.rows * out.cols * 4);
+  const View rows(rowBytes.data(), DType::F32, range.size(), stored.width);
+  const View image = isF32(out) ? out : View(imageBytes.data(), DType::F32, out.rows, out.cols);
+  StoredSide unmapped = stored;
+  unmapped.map = unmapped.bias = {}, unmapped.rope = {}, unmapped.heads = 1;
+  if (!rebuildStored(queue, unmapped, range, rows)) return false;
   matmul(queue, rows, stored.map, image, false);
   if (!stored.bias.empty()) addRow(queue, image, stored.bias);
   if (!stored.rope.empty()) rope(queue, image, stored.heads, range.begin, stored.rope);

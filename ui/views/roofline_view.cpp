@@ -153,7 +153,9 @@ void RooflineView::addRoofs(const Judge &judge, Drawing &drawing) const {
     series.style.line = line;
     series.style.width = 1.6;
     const double least = std::max(drawing.x.min, drawing.y.min / memoryRate), ridge = matrixRate / memoryRate;
-    const QString roofText = tr("<b>%1</b><br>memory %2, %3 TFLOP/s<br>ridge point %4 FLOP a byte")
+    const QString roofText = tr("<b>%1</b><br>memory %2, %3 TFLOP/s<br>ridge point %4 FLOP a byte<br>"
+                                "Points count the FLOPs of the algorithm: a product of FP32 rows and FP16 weights, which a "
+                                "GPU does in two parts, reaches half of this roof")
                                  .arg(title, formatRate(memoryRate), formatNumber(1e-12 * matrixRate), formatNumber(ridge));
     for (const double x : {least, ridge, drawing.x.max}) {
       ChartPoint point;

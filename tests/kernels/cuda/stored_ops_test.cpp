@@ -465,6 +465,21 @@ TEST_F(StoredOps, RebuiltRows) {
   expectRows(mapped(plainSide(1, 200), 72, Map::F16, false, false), 20, {0, 20}, DType::F32);
 }
 
+/// A tile's rebuild and that of few rows (a matrix-vector product) say the same work: the map, once.
+TEST_F(StoredOps, TheMapOfRebuiltRowsIsCountedOnce) {
+  for (const Index tokens : {8, 20}) {
+    Side k(mapped(packedSide(2, 32, Axis::Token, 0, 20, 2, 32), 96, Map::F16, false, false), 20, 1);
+    HostMatrix<float> out(tokens, 64, 64);
+    const Buffer on = toDevice(out.values);
+    double flops = 0;
+    s_cuda->setTrace([&](const KernelRecord &record) { flops += record.flops; });
+    ASSERT_TRUE(s_cuda->rebuildStored(kQ, k.side, {0, tokens}, out.viewOf(on)));
+    s_cuda->sync(kQ);
+    s_cuda->setTrace({});
+    EXPECT_EQ(flops, 2.0 * static_cast<double>(tokens) * 64 * 96) << tokens;
+  }
+}
+
 TEST_F(StoredOps, ABrokenKeyIsSeen) {
   Side k(plainSide(1, 128, DType::F32), 40, 1), v(plainSide(1, 128), 40, 2);
   const float nan = std::numeric_limits<float>::quiet_NaN();
