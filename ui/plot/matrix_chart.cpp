@@ -17,30 +17,19 @@ namespace {
 
 constexpr double kGap = 6;
 constexpr double kNamesAtMost = 0.42; ///< of the width
-
-void outline(QPainter &painter, const QRectF &rect, const QColor &outer, const QColor &inner) {
-  painter.setRenderHint(QPainter::Antialiasing, false);
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(outer, 3));
-  painter.drawRect(rect);
-  painter.setPen(QPen(inner, 1));
-  painter.drawRect(rect);
-}
-
 } // namespace
 
-MatrixChart::MatrixChart(QWidget *parent) : ChartCanvas(parent) {}
+MatrixChart::MatrixChart(QWidget *parent) : GridChart(parent) {}
 
 void MatrixChart::setMatrix(const QStringList &rows, int columns, std::vector<double> values, QStringList texts) {
-  m_rows = rows, m_texts = std::move(texts);
-  m_columns = columns;
+  m_names = rows, m_texts = std::move(texts);
   m_values = std::move(values);
   Range range;
   for (const double value : m_values)
     if (value > 0) range.include(value);
   m_range = m_most > 0 ? Range{1 / m_most, m_most} : range.empty() ? Range{0.1, 1} : range;
   if (m_range.max < m_range.min * 1.01) m_range = {m_range.min / 2, m_range.max * 2}; // one value: a neighbourhood
-  recolor();
+  setGrid(static_cast<int>(rows.size()), columns);
   invalidateLayout();
 }
 
@@ -69,29 +58,21 @@ QRgb MatrixChart::shade(double value) const {
   return colors().color(std::log10(std::max(value, m_range.min)), std::log10(m_range.min), std::log10(m_range.max));
 }
 
-void MatrixChart::setMarked(int column) {
-  m_marked = column;
-  update();
-}
-
 void MatrixChart::setChosen(int item) {
   m_chosen = item;
   update();
 }
 
-void MatrixChart::recolor() {
-  m_image = QImage(std::max(m_columns, 1), std::max(static_cast<int>(m_rows.size()), 1), QImage::Format_RGB32);
-  m_image.fill(Theme::current().colors().surface);
-  for (int item = 0; item < itemCount(); ++item)
-    if (const double value = m_values[static_cast<std::size_t>(item)]; !std::isnan(value))
-      m_image.setPixel(column(item), row(item), shade(value));
-  update();
+std::optional<QRgb> MatrixChart::cellColor(int item) const {
+  const double value = m_values[static_cast<std::size_t>(item)];
+  if (std::isnan(value)) return {};
+  return shade(value);
 }
 
 double MatrixChart::labelWidth() const {
   const QFontMetricsF metrics(smallFont());
   double widest = 0;
-  for (const QString &name : m_rows) widest = std::max(widest, metrics.horizontalAdvance(name));
+  for (const QString &name : m_names) widest = std::max(widest, metrics.horizontalAdvance(name));
   return std::min(widest, width() * kNamesAtMost) + kGap;
 }
 
@@ -100,58 +81,26 @@ QRectF MatrixChart::cellsRect() const {
   return plotRect().adjusted(labelWidth(), 2, -2, -2 * metrics.height() - kGap);
 }
 
-QRectF MatrixChart::cellRect(int item) const {
-  const QRectF all = cellsRect();
-  const double w = all.width() / std::max(m_columns, 1),
-               h = all.height() / static_cast<double>(std::max<qsizetype>(m_rows.size(), 1));
-  return {all.left() + column(item) * w, all.top() + row(item) * h, w, h};
-}
-
-QPointF MatrixChart::itemPixel(int item) const { return cellRect(item).center(); }
-
 QString MatrixChart::itemText(int item) const { return m_texts.value(item); }
-
-int MatrixChart::itemAt(QPointF position) const {
-  const QRectF all = cellsRect();
-  if (m_values.empty() || !all.contains(position)) return -1;
-  const auto place = [](double part, int count) { return std::clamp(static_cast<int>(part * count), 0, count - 1); };
-  return place((position.y() - all.top()) / all.height(), static_cast<int>(m_rows.size())) * m_columns +
-         place((position.x() - all.left()) / all.width(), m_columns);
-}
-
-int MatrixChart::neighbour(int item, int key) const {
-  if (item < 0) return 0;
-  const int rows = static_cast<int>(m_rows.size());
-  const int r = row(item) + (key == Qt::Key_Down ? 1 : key == Qt::Key_Up ? -1 : 0);
-  const int c = column(item) + (key == Qt::Key_Right ? 1 : key == Qt::Key_Left ? -1 : 0);
-  return std::clamp(r, 0, rows - 1) * m_columns + std::clamp(c, 0, m_columns - 1);
-}
 
 void MatrixChart::paintData(QPainter &painter) const {
   if (m_values.empty()) return;
   const Theme::Colors &theme = Theme::current().colors();
-  painter.setRenderHint(QPainter::SmoothPixmapTransform, false);
-  painter.setRenderHint(QPainter::Antialiasing, false);
   const QRectF cells = cellsRect();
-  painter.drawImage(cells, m_image);
-  painter.setBrush(Qt::NoBrush);
-  painter.setPen(QPen(theme.border, 1));
-  painter.drawRect(cells);
+  paintCells(painter);
   paintNames(painter, cells);
   paintMarks(painter);
-  if (m_marked >= 0 && m_marked < m_columns)
-    outline(painter, QRectF(cellRect(m_marked).topLeft(), cellRect(itemCount() - m_columns + m_marked).bottomRight()),
-            theme.background, theme.text);
+  if (marked() >= 0 && marked() < columns()) outline(painter, columnRect(marked()), theme.background, theme.text);
   if (m_chosen >= 0 && m_chosen < itemCount()) outline(painter, cellRect(m_chosen), Qt::black, theme.accent);
 }
 
 void MatrixChart::paintNames(QPainter &painter, const QRectF &cells) const {
   const QFontMetricsF metrics(painter.font());
   painter.setPen(Theme::current().colors().mutedText);
-  const double h = cells.height() / static_cast<double>(m_rows.size());
+  const double h = cells.height() / rows();
   const int every = std::max(1, static_cast<int>(std::ceil(metrics.height() / h)));
-  for (int r = 0; r < static_cast<int>(m_rows.size()); r += every) {
-    const QString name = metrics.elidedText(m_rows[r], Qt::ElideRight, labelWidth() - kGap);
+  for (int r = 0; r < rows(); r += every) {
+    const QString name = metrics.elidedText(m_names[r], Qt::ElideRight, labelWidth() - kGap);
     painter.drawText(QPointF(cells.left() - kGap - metrics.horizontalAdvance(name),
                              cells.top() + (r + 0.5) * h + metrics.ascent() / 2 - 1),
                      name);
@@ -167,11 +116,11 @@ void MatrixChart::paintColumnNames(QPainter &painter, const QRectF &cells, doubl
   const QFontMetricsF metrics(painter.font());
   std::vector<Tick> names;
   for (int i = 0; i < m_columnNames.size(); ++i) names.push_back({static_cast<double>(i), m_columnNames[i]});
-  if (names.empty()) names = integerTicks({0, m_columns - 1.0}, std::clamp(static_cast<int>(cells.width() / 40), 2, 12));
+  if (names.empty()) names = integerTicks({0, columns() - 1.0}, std::clamp(static_cast<int>(cells.width() / 40), 2, 12));
   double occupied = -1e9; // right end of the last name
   for (const Tick &name : names) {
     const double width = metrics.horizontalAdvance(name.label);
-    const double left = cells.left() + (name.value + 0.5) * cells.width() / m_columns - width / 2;
+    const double left = cells.left() + (name.value + 0.5) * cells.width() / columns() - width / 2;
     if (left < occupied + kGap / 2) continue;
     painter.drawText(QPointF(left, baseline), name.label);
     occupied = left + width;
@@ -204,10 +153,6 @@ void MatrixChart::paintMarks(QPainter &painter) const {
     painter.drawText(QPointF(left + (marker ? kMarker + kGap : 0), cell.center().y() + metrics.ascent() / 2 - 1), mark.text);
   }
   painter.restore();
-}
-
-void MatrixChart::paintCursor(QPainter &painter, int item) const {
-  outline(painter, cellRect(item).adjusted(-1, -1, 1, 1), Qt::black, Qt::white);
 }
 
 QSizeF MatrixChart::legendSize(double available, bool beside) const {
