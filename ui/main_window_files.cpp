@@ -38,7 +38,9 @@ void MainWindow::setUpFileMenu() {
   m_open = menu->addAction(tr("&Open…"), this, &MainWindow::openFiles);
   m_open->setShortcut(QKeySequence::Open);
   m_open->setToolTip(tr("Opens finished runs (.xqs), several to compare them (%1)").arg(m_open->shortcut().toString()));
-  menu->addAction(tr("Open &model…"), this, &MainWindow::openModel)->setShortcut(Qt::CTRL | Qt::Key_M);
+  QAction *openModel = menu->addAction(tr("Open &model…"), this, &MainWindow::openModel);
+  openModel->setObjectName(QStringLiteral("openModel"));
+  openModel->setShortcut(Qt::CTRL | Qt::Key_M);
   m_save = menu->addAction(tr("&Save as…"), this, &MainWindow::saveAs);
   m_save->setShortcut(Qt::CTRL | Qt::SHIFT | Qt::Key_S);
   m_save->setToolTip(tr("Copies the shown run's file (%1)").arg(m_save->shortcut().toString()));

@@ -2,6 +2,7 @@
 #include "main_window.h"
 
 #include "plot/chart_canvas.h"
+#include "support/default_model.h"
 #include "theme.h"
 #include "ui/support/window_with_engine.h"
 #include "ui/views/sample_store.h"
@@ -17,9 +18,11 @@
 #include <QAbstractButton>
 #include <QAbstractSpinBox>
 #include <QAction>
+#include <QApplication>
 #include <QComboBox>
 #include <QDockWidget>
 #include <QFile>
+#include <QFileDialog>
 #include <QImage>
 #include <QJsonArray>
 #include <QJsonDocument>
@@ -29,6 +32,7 @@
 #include <QSpinBox>
 #include <QTemporaryDir>
 #include <QTest>
+#include <QTimer>
 
 #include <gmock/gmock.h>
 
@@ -256,6 +260,33 @@ TEST_F(WindowWithEngine, AnUnusableModelIsASentence) {
   ASSERT_TRUE(reaches(Engine::Waiting));
   EXPECT_TRUE(window->messages().text().contains(QLatin1String("/nowhere/model.gguf")));
   EXPECT_FALSE(action("start")->isEnabled());
+}
+
+/// Answers the next file dialog with a file, as a person types it.
+void answerFileDialog(const QString &file) {
+  QTimer::singleShot(0, [file] {
+    auto *dialog = qobject_cast<QFileDialog *>(QApplication::activeModalWidget());
+    if (dialog == nullptr) return answerFileDialog(file); // not shown yet
+    dialog->findChild<QLineEdit *>(QStringLiteral("fileNameEdit"))->setText(file);
+    QTest::keyClick(dialog, Qt::Key_Return);
+  });
+}
+
+/// A window that only showed recorded runs, on a machine of somebody who now wants to measure.
+TEST(MainWindowModel, OpeningOneStartsAnEngineThatHasIt) {
+  XQS_NEED_MODEL(file);
+  qputenv("XQSCOPE_CLI", XQS_CLI_FILE);
+  MainWindow window(quiet());
+  window.show();
+  EngineClient &engine = window.workspace().engine();
+  ASSERT_EQ(engine.state(), Engine::Stopped);
+  answerFileDialog(QString::fromStdString(file));
+  window.findChild<QAction *>(QStringLiteral("openModel"))->trigger();
+  ASSERT_TRUE(QTest::qWaitFor([&] { return engine.state() == Engine::Ready; }, kPatienceMs))
+      << window.messages().text().toStdString();
+  EXPECT_EQ(engine.model()->layers, 30);
+  EXPECT_TRUE(window.findChild<QAction *>(QStringLiteral("start"))->isEnabled());
+  qunsetenv("XQSCOPE_CLI");
 }
 
 } // namespace
