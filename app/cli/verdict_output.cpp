@@ -158,6 +158,7 @@ json verdictJson(const Judge &judge, const Verdict &v, bool map) {
                  {"policies", rows},
                  {"fewest_bytes", v.rows[v.smallest].policy},
                  {"fastest", v.rows[v.fastest].policy},
+                 {"measured_over_predicted", {{"points", v.check.points}, {"least", v.check.least}, {"most", v.check.most}}},
                  {"sentences", v.sentences},
                  {"longest_contexts", limits}};
   if (map) result["map"] = {{"policies", policies}, {"cells", mapJson(judge)}};

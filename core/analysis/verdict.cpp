@@ -9,7 +9,6 @@
 #include "verdict_text.h"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -59,9 +58,6 @@ void markFront(std::vector<VerdictRow> &rows) {
                 });
 }
 
-/// For comparisons: a time that is not known is behind every other.
-double orLast(double seconds) { return std::isnan(seconds) ? std::numeric_limits<double>::infinity() : seconds; }
-
 /// Order of times: a measured step is not compared with predicted ones, which know no overhead: those of another basis than
 /// FP16's come last; of equally fast ones the smaller is first.
 std::tuple<bool, double, double> costOf(const StepTime &time, const StepTime &fp16, double bytes) {
@@ -90,6 +86,7 @@ struct Judge::Impl {
   }
   StepTime timeOf(const StepPrediction &step, const Evidence::Step *measuredStep) const;
   VerdictRow rowOf(std::size_t policy, Index context, Index batch) const;
+  PredictionCheck check() const;
 };
 
 StepTime Judge::Impl::timeOf(const StepPrediction &step, const Evidence::Step *measuredStep) const {
@@ -116,6 +113,23 @@ VerdictRow Judge::Impl::rowOf(std::size_t policy, Index context, Index batch) co
   // Measured on the device: they fitted. In the host's memory they may lie by choice.
   row.fits = measuredStep && !measuredStep->inHost ? std::optional(true) : step.fits(hardware);
   return row;
+}
+
+PredictionCheck Judge::Impl::check() const {
+  PredictionCheck check;
+  if (!hardware.measured) return check;
+  for (const Evidence::Step &measuredStep : evidence.steps) {
+    const auto policy = std::ranges::find(policies, measuredStep.policy);
+    if (policy == policies.end()) continue;
+    const StepRow &row = measuredStep.row;
+    const StepPrediction step = predict(static_cast<std::size_t>(policy - policies.begin()), row.context, row.batch);
+    const double ratio = row.seconds / (measuredStep.inHost ? step.hostSeconds : step.seconds);
+    if (!std::isfinite(ratio)) continue;
+    check.least = check.points == 0 ? ratio : std::min(check.least, ratio);
+    check.most = check.points == 0 ? ratio : std::max(check.most, ratio);
+    ++check.points;
+  }
+  return check;
 }
 
 Judge::Judge(Hardware hardware, ModelSize model, const std::vector<std::string> &policies, Evidence evidence)
@@ -153,6 +167,7 @@ Verdict Judge::at(Index context, Index batch) const {
   verdict.smallest = leastOf(verdict.rows, &VerdictRow::cacheBytes);
   verdict.fastest =
       leastOf(verdict.rows, [&](const VerdictRow &row) { return costOf(row.time, fp16.time, row.cacheBytes); });
+  verdict.check = m_impl->check();
   verdict.sentences = verdictSentences(verdict, hardware());
   return verdict;
 }

@@ -4,6 +4,8 @@
 #include "analysis/evidence.h"
 #include "analysis/hardware.h"
 
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +23,9 @@ struct StepTime {
   Basis basis = Basis::Predicted;
   bool inHost = false; ///< they do not fit into the device's memory and are copied from the host's, layer by layer
 };
+
+/// For comparisons: a time that is not known is behind every other.
+inline double orLast(double seconds) { return std::isnan(seconds) ? std::numeric_limits<double>::infinity() : seconds; }
 
 /// Measured where both are.
 inline Basis ratioBasis(const StepTime &a, const StepTime &b) {
@@ -47,11 +52,18 @@ struct VerdictRow {
   std::string sentence() const;            ///< "XQuant 2 bits stores 0.08 of FP16's bytes and takes ..."
 };
 
+/// Measured steps over predicted ones, wherever a profile has both: how far predictions for other points can be trusted.
+struct PredictionCheck {
+  std::int64_t points = 0;    ///< 0: nothing was measured
+  double least = 1, most = 1; ///< measured / predicted
+};
+
 struct Verdict {
   std::int64_t context = 0, batch = 0;
   std::vector<VerdictRow> rows;          ///< FP16 KV first, then in the order given
   std::size_t smallest = 0, fastest = 0; ///< rows
-  std::vector<std::string> sentences;    ///< for a person: bytes, quality, time, what rebuilding costs
+  PredictionCheck check;
+  std::vector<std::string> sentences; ///< for a person: bytes, quality, time, what rebuilding costs
 };
 
 /// One cell of the map over contexts and batches.

@@ -109,6 +109,18 @@ std::string hiddenSentence(const Verdict &v) {
                      v.rows.front().time.inHost ? ", with FP16 KV in the device's memory" : "");
 }
 
+/// What predictions, those of the map among them, are worth on this machine.
+std::string checkSentence(const PredictionCheck &check) {
+  if (check.points == 0) return {};
+  constexpr double kBound = 1.25; ///< of a prediction that calls itself more than a bound
+  const std::string low = ratioText(check.least), high = ratioText(check.most);
+  std::string text = fmt::format("Predictions: at {} {} a step took {} times what is predicted from counted bytes and FLOPs",
+                                 check.points, check.points == 1 ? "measured point" : "measured points",
+                                 low == high ? low : fmt::format("{} to {}", low, high));
+  if (check.most > kBound) text += "; predicted times, the map's among them, are a lower bound of what these kernels take";
+  return text + ".";
+}
+
 } // namespace
 
 std::string VerdictRow::sentence() const {
@@ -130,7 +142,8 @@ std::string policyName(const std::string &policy) {
 
 std::vector<std::string> verdictSentences(const Verdict &verdict, const Hardware &hardware) {
   std::vector<std::string> sentences = {bytesSentence(verdict),         qualitySentence(verdict), timeSentence(verdict),
-                                        fitSentence(verdict, hardware), rebuildSentence(verdict), hiddenSentence(verdict)};
+                                        fitSentence(verdict, hardware), rebuildSentence(verdict), hiddenSentence(verdict),
+                                        checkSentence(verdict.check)};
   std::erase_if(sentences, [](const std::string &s) { return s.empty(); });
   return sentences;
 }

@@ -16,7 +16,9 @@ namespace {
 
 constexpr Queue kQueue = Queue::Compute;
 constexpr int kTries = 5;
-constexpr double kLongEnough = 0.1;                    ///< seconds of one try: larger blocks would say the same
+constexpr double kTry = 0.01; ///< seconds of one, at least, where a few repeats reach that
+constexpr int kMostRepeats = 64;
+constexpr double kLongEnough = 0.1;                    ///< seconds of one operation: larger blocks would say the same
 constexpr Index kLeastBlock = 1 << 20, kMib = 1 << 20; ///< bytes
 constexpr Index kMostBlock = 256 * kMib;               ///< two of them do not fit any cache
 constexpr Index kLeastSide = 128, kMostSide = 4096;    ///< of matrices
@@ -32,17 +34,19 @@ public:
   }
 
 private:
-  /// Seconds of the fastest of a few tries.
+  /// Seconds of one `work` in the fastest of a few tries, each long enough that starting it and waiting do not count.
   template <class Work> double best(Queue queue, const Work &work) {
-    double seconds = std::numeric_limits<double>::infinity();
-    for (int i = 0; i < kTries && (i < 2 || seconds < kLongEnough); ++i) {
+    const auto time = [&](int repeats) {
       if (m_stop.stop_requested()) throw Error(Code::Cancelled, "cancelled");
       m_backend.sync(queue);
       const auto start = std::chrono::steady_clock::now();
-      work();
+      for (int i = 0; i < repeats; ++i) work();
       m_backend.sync(queue);
-      seconds = std::min(seconds, secondsSince(start));
-    }
+      return secondsSince(start) / repeats;
+    };
+    double seconds = time(1);
+    for (int i = 1; i < kTries && (i < 2 || seconds < kLongEnough); ++i)
+      seconds = std::min(seconds, time(std::clamp(static_cast<int>(kTry / seconds), 1, kMostRepeats)));
     return seconds;
   }
 

@@ -44,7 +44,7 @@ QString pointTitle(const VerdictCell &cell) {
 QString cellText(const Judge &judge, const VerdictCell &cell) {
   std::vector<std::size_t> order(cell.times.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return cell.times[i].seconds; });
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return orLast(cell.times[i].seconds); });
   QString lines;
   for (const std::size_t i : order) {
     const StepTime &time = cell.times[i];

@@ -22,29 +22,28 @@ QString instrumentTitle(const std::string &name) {
   return QString::fromStdString(name);
 }
 
-/// Whether counters have told the bytes of a step; a run without a step does not know yet.
-enum class Bytes : std::uint8_t { Unknown, Counted, Measured };
-Bytes bytesOf(const RunData::Run &run) {
-  if (run.steps.empty()) return Bytes::Unknown;
-  const bool measured = std::ranges::any_of(run.steps, [](const StepRow &row) { return !std::isnan(row.measuredRead); });
-  return measured ? Bytes::Measured : Bytes::Counted;
-}
-
 struct Badge {
   QString text, meaning;
   QColor color;
 };
-Badge badgeOf(Bytes bytes) {
+
+/// Whether counters have told the bytes of all steps, of some or of none; a run without a step does not know yet.
+Badge badgeOf(const RunData::Run &run) {
   const Theme::Colors &colors = Theme::current().colors();
-  switch (bytes) {
-  case Bytes::Measured:
+  const auto all = std::ssize(run.steps);
+  const auto measured = std::ranges::count_if(run.steps, [](const StepRow &row) { return !std::isnan(row.measuredRead); });
+  if (all == 0)
+    return {InstrumentBadge::tr("instruments"), InstrumentBadge::tr("What the shown profile can measure"), colors.text};
+  if (measured == all)
     return {InstrumentBadge::tr("● measured"), InstrumentBadge::tr("Bytes of the shown profile are measured"), colors.good};
-  case Bytes::Counted:
+  if (measured == 0)
     return {InstrumentBadge::tr("○ counted"), InstrumentBadge::tr("Bytes of the shown profile are counted, not measured"),
             colors.warning};
-  case Bytes::Unknown: break;
-  }
-  return {InstrumentBadge::tr("instruments"), InstrumentBadge::tr("What the shown profile can measure"), colors.text};
+  return {InstrumentBadge::tr("◐ %1 of %2 measured").arg(measured).arg(all),
+          InstrumentBadge::tr("Bytes of %1 of the shown profile's %2 steps are measured, those of the others counted")
+              .arg(measured)
+              .arg(all),
+          colors.warning};
 }
 
 } // namespace
@@ -73,7 +72,7 @@ void InstrumentBadge::showState() {
     lines << tr("%1 (%2): %3").arg(instrumentTitle(row.instrument), source, QString::fromStdString(row.sentence));
     if (row.dropped > 0) lines.back() += tr(" %1 records were dropped.").arg(row.dropped);
   }
-  const Badge badge = badgeOf(bytesOf(*run));
+  const Badge badge = badgeOf(*run);
   m_badge->setText(badge.text);
   m_badge->setToolTip(badge.meaning + QStringLiteral(".\n") + lines.join(u'\n'));
   m_badge->setAccessibleName(badge.meaning);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "analysis/roofline.h"
+#include "analysis/system_model.h"
 #include "analysis/verdict.h"
 #include "analysis/verdict_text.h"
 #include "error.h"
@@ -149,6 +150,27 @@ TEST(Verdict, MeasuredStepsComeBeforePredictionsAtTheirPoints) {
   Evidence other;
   addSteps(other, profile.rows(), llama2());
   EXPECT_TRUE(other.steps.empty());
+}
+
+TEST(Verdict, SaysHowFarMeasuredStepsAreFromPredictedOnes) {
+  Hardware measured = hardwarePreset("h100-sxm");
+  measured.measured = true;
+  const Judge unmeasured(measured, llama3(), {"xquant:bits=2"});
+  EXPECT_EQ(unmeasured.at(8192, 1).check.points, 0);
+  EXPECT_THAT(unmeasured.at(8192, 1).sentences, Contains(HasSubstr("Predictions:")).Times(0));
+  Store profile{runOf(llama3(), "profile"), {}, {}, {}, {}, {}};
+  profile.add("fp16"), profile.add("xquant:bits=2"), profile.add("kivi:bits=2"); // the last is not compared
+  profile.step(0, 8192, 1, 1.5 * unmeasured.predict(0, 8192, 1).seconds);
+  profile.step(1, 32768, 4, 4 * unmeasured.predict(1, 32768, 4).seconds);
+  profile.step(2, 8192, 1, 1e6);
+  Evidence evidence;
+  addSteps(evidence, profile.rows(), llama3());
+  const PredictionCheck check = Judge(measured, llama3(), {"xquant:bits=2"}, evidence).at(2048, 1).check;
+  EXPECT_EQ(check.points, 2);
+  EXPECT_NEAR(check.least, 1.5, 1e-9);
+  EXPECT_NEAR(check.most, 4, 1e-9);
+  EXPECT_THAT(Judge(measured, llama3(), {"xquant:bits=2"}, evidence).at(2048, 1).sentences,
+              Contains(HasSubstr("at 2 measured points a step took 1.50 to 4.00 times what is predicted")));
 }
 
 TEST(Verdict, QualityIsMeasuredThenPublishedThenUnknown) {

@@ -578,5 +578,24 @@ TEST(StatusBadge, SaysWhetherBytesAreMeasuredAndWhyNot) {
   }
 }
 
+/// Counters that another profiler took in the middle: what came before stays measured, and nothing else is called that.
+TEST(StatusBadge, SaysHowManyStepsAreMeasuredWhereNotAllAre) {
+  test::SampleStore store;
+  const test::ProfileOptions lost{.measured = test::Measured::Nothing};
+  const RowId run = test::beginProfile(store.store(), kGpu);
+  test::addProfilePoint(store.store(), run, kGpu, 0, 2048, 1);
+  test::addProfilePoint(store.store(), run, lost, 1, 2048, 1);
+  test::addProfilePoint(store.store(), run, lost, 2, 2048, 1);
+  store.store().flush();
+  RunData data;
+  Selection selection;
+  const InstrumentBadge status({&data, &selection});
+  ASSERT_TRUE(data.open(store.path()));
+  data.poll();
+  const auto *badge = status.findChild<QToolButton *>();
+  EXPECT_THAT(badge->text().toStdString(), testing::HasSubstr("1 of 3 measured"));
+  EXPECT_THAT(badge->accessibleName().toStdString(), testing::HasSubstr("those of the others counted"));
+}
+
 } // namespace
 } // namespace xqs
