@@ -87,14 +87,16 @@ void ProfilePass::execute() {
   report("finished");
 }
 
+/// Limits of the machine and steps of the first point come before any instrument is asked: some leave something behind.
 void ProfilePass::begin() {
+  describePolicies();
+  report("measuring the machine's limits");
+  for (PeakRow &row : measurePeaks(m_model.backend(), m_hooks.stop)) add(std::move(row), m_result.peaks);
+  commit();
+  m_untouched = timeFirstPoint("without instruments");
   report("asking the instruments");
   m_instruments.emplace(m_model.backend());
   for (InstrumentRow &row : m_instruments->rows(m_result.run.id, false)) add(std::move(row), m_result.instruments);
-  describePolicies();
-  commit();
-  report("measuring the machine's limits");
-  for (PeakRow &row : measurePeaks(m_model.backend(), m_hooks.stop)) add(std::move(row), m_result.peaks);
   commit();
 }
 
@@ -114,11 +116,11 @@ void ProfilePass::describePolicies() {
 }
 
 void ProfilePass::tryPoint(const Place &place) {
-  attempt(place.policy, nameOf(place), [&] { keep(measure(place)); });
+  attempt(place, nameOf(place), [&] { keep(measure(place)); });
 }
 
 /// What a point fails with is a row, where the next one may fare better.
-template <class Work> void ProfilePass::attempt(std::int64_t policy, const std::string &what, const Work &work) {
+template <class Work> void ProfilePass::attempt(const Place &place, const std::string &what, const Work &work) {
   const char *code = "out-of-memory";
   std::string message = "not enough memory";
   try {
@@ -132,27 +134,29 @@ template <class Work> void ProfilePass::attempt(std::int64_t policy, const std::
     if (!m_firstFailure) m_firstFailure = std::current_exception();
   }
   m_rows.clear();
-  problem(policy, code, what + ": " + message);
+  problem(place.policy, code, what + ": " + message);
   commit();
 }
 
-DecodePoint ProfilePass::decodePoint(const Place &place) const {
-  return {place.context, place.batch, profiledSteps(m_request), m_request.form, m_request.placement, m_request.seed};
+ProfilePass::Checked ProfilePass::checkedPoint(const Place &place) const {
+  const DecodePoint point{place.context,  place.batch,         profiledSteps(m_request),
+                          m_request.form, m_request.placement, m_request.seed};
+  DecodeMemory need = decodeMemory(point, policyOf(place), m_model.config(), m_model.backend().weightType());
+  const Index weights = std::exchange(need.weights, 0); // they are there
+  requireMemory(need, point, m_model.backend());
+  return {point, weights + need.maps};
 }
 
 PointRows ProfilePass::measure(const Place &place) {
   const auto doing = [&](const std::string &text) { report(nameOf(place) + ": " + text); };
-  const DecodePoint point = decodePoint(place);
-  DecodeMemory need = decodeMemory(point, policyOf(place), m_model.config(), m_model.backend().weightType());
-  const Index weights = std::exchange(need.weights, 0); // they are there
-  requireMemory(need, point, m_model.backend());
+  const Checked checked = checkedPoint(place);
   doing("preparing");
   const auto method = prepareMethod(policyOf(place), m_model, m_calibration);
   doing("filling caches");
-  DecodeSequences sequences(*method, point, m_hooks.stop);
+  DecodeSequences sequences(*method, checked.point, m_hooks.stop);
   const PointKey key{m_result.run.id, place.policy, place.context, place.batch};
   PointRows rows = PointProfiler(sequences, m_request, *m_instruments, key, m_hooks.stop, doing).measure();
-  rows.step.weightBytes = weights + need.maps;
+  rows.step.weightBytes = checked.weightBytes;
   return rows;
 }
 
@@ -165,28 +169,32 @@ void ProfilePass::keep(PointRows point) {
   commit();
 }
 
-/// The first point's steps once more: what instruments leave behind when they are off again, or a machine that has become
-/// slower, is in all times but the first.
-void ProfilePass::checkDrift() {
-  const StepRow &first = m_result.steps.front();
-  const Place place{first.policy, first.context, first.batch};
-  const std::string doing = nameOf(place) + ": timing it again";
-  attempt(place.policy, doing, [&] {
+/// FP16 at the shortest context; NaN where that cannot be timed.
+double ProfilePass::timeFirstPoint(const char *when) {
+  const Place place{0, m_request.contexts.front(), m_request.batches.front()};
+  const std::string doing = fmt::format("{}: timing it {}", nameOf(place), when);
+  double seconds = std::nan("");
+  attempt(place, doing, [&] {
     report(doing);
-    timeAgain(place, first.seconds);
+    const auto method = prepareMethod(policyOf(place), m_model, m_calibration);
+    DecodeSequences sequences(*method, checkedPoint(place).point, m_hooks.stop);
+    seconds = quantileOf(timeSteps(sequences, m_request.steps, m_hooks.stop), 0.5);
   });
+  return seconds;
 }
 
-void ProfilePass::timeAgain(const Place &place, double seconds) {
-  const auto method = prepareMethod(policyOf(place), m_model, m_calibration);
-  DecodeSequences sequences(*method, decodePoint(place), m_hooks.stop);
-  const double drift = quantileOf(timeSteps(sequences, m_request.steps, m_hooks.stop), 0.5) / seconds - 1;
+/// The first point's steps once more: what instruments leave behind when they are off again, or a machine that has become
+/// slower, is in all times but those that came before them.
+void ProfilePass::checkDrift() {
+  const double drift = timeFirstPoint("again") / m_untouched - 1;
+  if (std::isnan(drift)) return;
   constexpr double kSteady = 0.05;
   LogRow row;
   row.run = m_result.run.id, row.utc = utcNow(), row.level = std::abs(drift) > kSteady ? "warning" : "info";
-  row.text = fmt::format("timed again at the end, a step of the first point took {:+.1f} %: so far times moved by what "
-                         "instruments leave behind, a warm machine and other programs",
-                         100 * drift);
+  row.text =
+      fmt::format("timed at the end, a step of the first point took {:+.1f} % of what it took before instruments were "
+                  "asked: so far times moved by what they leave behind, a warm machine and other programs",
+                  100 * drift);
   m_store.append(row);
 }
 

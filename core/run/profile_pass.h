@@ -33,15 +33,20 @@ private:
     std::int64_t policy = 0; ///< index
     Index context = 0, batch = 1;
   };
+  /// A point that fits.
+  struct Checked {
+    DecodePoint point;
+    Index weightBytes = 0; ///< of model and maps
+  };
   void begin();
   void describePolicies();
   void tryPoint(const Place &place);
-  template <class Work> void attempt(std::int64_t policy, const std::string &what, const Work &work);
+  template <class Work> void attempt(const Place &place, const std::string &what, const Work &work);
   PointRows measure(const Place &place);
   void keep(PointRows point);
+  double timeFirstPoint(const char *when);
   void checkDrift();
-  void timeAgain(const Place &place, double seconds);
-  DecodePoint decodePoint(const Place &place) const;
+  Checked checkedPoint(const Place &place) const; ///< throws where it does not fit
   const PolicySpec &policyOf(const Place &place) const { return m_request.policies[static_cast<std::size_t>(place.policy)]; }
   std::string nameOf(const Place &place) const;
   void report(const std::string &text);
@@ -59,6 +64,7 @@ private:
   std::vector<bool> m_fits; ///< policies whose settings fit the model
   std::vector<Record> m_rows;
   std::exception_ptr m_firstFailure;
+  double m_untouched = 0; ///< seconds of a step of the first point, before instruments were asked
   Index m_done = 0, m_total = 0;
   std::chrono::steady_clock::time_point m_started = std::chrono::steady_clock::now();
 };

@@ -14,7 +14,7 @@ namespace xqs {
 
 namespace {
 
-constexpr Index kTurns = 4; ///< steps with an instrument, and without it, that its cost is the difference of
+constexpr Index kTurns = 4; ///< steps with an instrument, and without it, that its cost is the difference of; two each
 constexpr Index kSampledSteps = 8;
 constexpr Index kCountedSteps = 16; ///< at most: three counts of two passes, each tried twice, and a few in reserve
 /// Counters hold about a thousand ranges (1024 on a GPU); of larger steps layers are told as a whole.
@@ -66,7 +66,7 @@ std::vector<double> timeSteps(DecodeSequences &sequences, Index steps, const std
 }
 
 Index profiledSteps(const ProfileRequest &request) {
-  return kWarmUp + request.steps + 1 + kSampledSteps + kCountedSteps + (request.costs ? 3 * 2 * kTurns : 0);
+  return kWarmUp + request.steps + 1 + kSampledSteps + kCountedSteps + (request.costs ? 3 * 6 * kTurns : 0);
 }
 
 PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
@@ -104,7 +104,7 @@ template <class Work> void PointProfiler::use(Instrument instrument, const char 
   }
 }
 
-double PointProfiler::timedStep() { return timeSteps(m_sequences, 1, m_stop, 0).front(); }
+double PointProfiler::timedStep() { return m_lastSeconds = timeSteps(m_sequences, 1, m_stop, 0).front(); }
 
 void PointProfiler::measureTimes() {
   m_report("timing steps");
@@ -114,20 +114,20 @@ void PointProfiler::measureTimes() {
   step.lowSeconds = quantileOf(seconds, 0.25), step.highSeconds = quantileOf(seconds, 0.75);
 }
 
-Instruments::Timeline PointProfiler::tracedStep(double &seconds) {
+Instruments::Timeline PointProfiler::traceSteps(Index count) {
   Instruments::Timeline timeline;
   m_instruments.get().startTimeline();
   SwitchOff off([&] { timeline = m_instruments.get().stopTimeline(); });
-  seconds = timedStep();
+  for (Index i = 0; i < count; ++i) timedStep();
   off.now();
   return timeline;
 }
 
 void PointProfiler::trace() {
-  double seconds = 0;
-  const Instruments::Timeline timeline = tracedStep(seconds);
+  const Instruments::Timeline timeline = traceSteps(1);
   m_rows.traffic = trafficRows(m_key, timeline.records);
   if (m_request.kernels) m_rows.kernels = kernelRows(m_key, timeline.records);
+  if (timeline.records.empty()) return problem("timeline-empty", "the timeline of a step has no launch: nothing is counted");
   m_rows.step.countedBytes = m_rows.step.countedFlops = 0;
   for (const KernelRecord &record : timeline.records)
     m_rows.step.countedBytes += record.bytes, m_rows.step.countedFlops += record.flops;
@@ -154,7 +154,7 @@ Instruments::Counted PointProfiler::count(CounterSet set, RangeBy by) {
     const auto pass = [&] {
       if (!operations.empty()) m_sequences.rewind(tokens);
       const std::uint64_t before = backend.operations();
-      m_sequences.step(m_stop);
+      timedStep();
       operations.push_back(backend.operations() - before);
     };
     Instruments::Counted counted;
@@ -206,22 +206,17 @@ void PointProfiler::sample() {
     m_rows.throughput = throughputRows(m_key, samples, m_instruments.firstSample(samples.front().startNs));
 }
 
-/// Steps with an instrument and without it in turns. What it takes to switch it on and off is no part of a step.
+/// Steps with an instrument and without it in turns. What it takes to switch it on and off is no part of a step, nor what
+/// the next step pays for that: a graph of its own.
 void PointProfiler::measureCosts() {
   Instruments &instruments = m_instruments.get();
-  const auto off = [&] { return timedStep(); };
+  const auto off = [&] { return timedStep(), timedStep(); };
   StepRow &step = m_rows.step;
-  const auto traced = [&] {
-    double seconds = 0;
-    tracedStep(seconds);
-    return seconds;
-  };
+  const auto traced = [&] { return traceSteps(2), m_lastSeconds; };
   use(Instrument::Timeline, "what the timeline costs", [&] { step.timelineCost = costInTurns(kTurns, traced, off); });
   const auto counted = [&] {
-    double seconds = 0; // of the last pass
-    instruments.count(CounterSet::Traffic, tooManyRanges() ? RangeBy::Layer : RangeBy::Operation,
-                      [&] { seconds = timedStep(); });
-    return seconds;
+    count(CounterSet::Traffic, tooManyRanges() ? RangeBy::Layer : RangeBy::Operation);
+    return m_lastSeconds; // of the last pass
   };
   if (m_request.counters)
     use(Instrument::Counters, "what counters cost", [&] { step.countersCost = costInTurns(kTurns, counted, off); });

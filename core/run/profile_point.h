@@ -70,7 +70,7 @@ private:
   void countHitRates();
   void sample();
   void measureCosts();
-  Instruments::Timeline tracedStep(double &seconds);
+  Instruments::Timeline traceSteps(Index count);
   Instruments::Counted count(CounterSet set, RangeBy by);
   bool tooManyRanges() const;
   template <class Work> void use(Instrument instrument, const char *doing, const Work &work);
@@ -83,6 +83,7 @@ private:
   const std::stop_token &m_stop;
   std::function<void(const std::string &)> m_report;
   PointRows m_rows;
+  double m_lastSeconds = 0;           ///< of the last timed step
   std::vector<RangeRecord> m_counted; ///< by operation: what hit rates are weighted with
 };
 

@@ -20,6 +20,7 @@
 #include <thread>
 
 using namespace xqs;
+using namespace std::chrono_literals;
 using nlohmann::json;
 using testing::HasSubstr;
 
@@ -38,11 +39,14 @@ public:
   std::vector<RangeBy> cuts;
   bool passesDiffer = false; ///< in the bytes that they moved
   bool differs = false;      ///< passes are never the same, and refused
-  bool noTimeline = false;
+  bool noTimeline = false, emptyTimeline = false;
+  bool tracing = false, switched = false; ///< switched: no step ran since tracing began or ended
+  int asked = 0;
   std::string sentence = "bytes are what the trace says", sentenceOnceCounted = sentence;
   std::int64_t samplesDropped = 0; ///< over all runs
 
   std::vector<InstrumentStatus> status() override {
+    ++asked;
     return {{Instrument::Timeline, InstrumentState::Ready, "launches are timed", "fake", {}},
             {Instrument::Counters, counters, counts > 0 ? sentenceOnceCounted : sentence, "fake counters", "read write", 100,
              101},
@@ -58,10 +62,13 @@ public:
   void startTimeline() override {
     if (noTimeline) throw Error(Code::Unsupported, "another profiler has the timeline");
     Instruments::startTimeline();
+    tracing = switched = true;
   }
   Timeline stopTimeline() override {
     Timeline timeline = Instruments::stopTimeline();
     timeline.dropped = droppedRecords;
+    if (emptyTimeline) timeline.records.clear();
+    tracing = false, switched = true;
     return timeline;
   }
   Counted count(CounterSet set, RangeBy by, const std::function<void()> &work) override {
@@ -117,6 +124,12 @@ public:
   FakeBackend() : CpuBackend(2) {}
   Index freeBytes() const override { return free; }
   FakeInstruments &instruments() override { return fake; }
+  void embed(Queue queue, ConstView table, std::span<const std::int32_t> tokens, View out) override { // once a step
+    if (tracingCosts)
+      std::this_thread::sleep_for((fake.tracing ? 20ms : 0ms) + (std::exchange(fake.switched, false) ? 200ms : 0ms));
+    CpuBackend::embed(queue, table, tokens, out);
+  }
+  bool tracingCosts = false;
   Index free = Index{64} << 20;
   FakeInstruments fake{*this};
 };
@@ -208,7 +221,7 @@ TEST_F(ProfileTest, EveryPointHasItsRowsAndPartsMakeUpTheStep) {
     EXPECT_EQ(trafficByLayer(s.traffic, profileKey(step)).size(), 1u + 5u);
   }
   EXPECT_EQ(m_result.steps.size(), s.steps.size());
-  EXPECT_THAT(s.log.at(0).text, HasSubstr("timed again"));
+  EXPECT_THAT(s.log.at(0).text, HasSubstr("timed at the end"));
 }
 
 /// What a launch of the traced step read of the cache, as it is stored. The CPU rebuilds FP32 rows in memory, which its
@@ -309,6 +322,39 @@ TEST_F(ProfileTest, HitRatesSamplesAndCostsComeWhereTheyAreAskedFor) {
   EXPECT_EQ(s.throughput[0].intervalNs, 250'000);
   EXPECT_EQ(s.throughput[0].read.size(), (3 + 1) * sizeof(float)) << "one after each step, the rest at the end";
   EXPECT_EQ(m_backend.fake.sampling, 0) << "it is off again";
+}
+
+/// Tracing slows a step; switching it slows the next one, on or off: that is no part of what tracing costs.
+TEST_F(ProfileTest, WhatSwitchingAnInstrumentCostsIsNoPartOfAStep) {
+  m_request.costs = m_backend.tracingCosts = true, m_request.counters = false;
+  m_request.contexts = {64}, m_request.batches = {1}, m_request.policies.resize(1);
+  for (const StepRow &step : run().steps) EXPECT_GT(step.timelineCost, 0.3);
+}
+
+TEST_F(ProfileTest, ThePassesOfACostThatDifferEndNothing) {
+  m_request.costs = true;
+  m_backend.fake.passes = 2, m_backend.fake.differs = true;
+  const Stored s = run();
+  EXPECT_EQ(s.ends.at(0).status, "finished");
+  EXPECT_THAT(s.problems.at(0).text, HasSubstr("ran different operations"));
+}
+
+TEST_F(ProfileTest, LimitsAndTheFirstTimesComeBeforeAnyInstrument) {
+  ProfileHooks hooks;
+  int asked = -1;
+  hooks.progress = [&](const RunProgress &p) {
+    if (p.text.ends_with("without instruments")) asked = m_backend.fake.asked;
+  };
+  run(hooks);
+  EXPECT_EQ(asked, 0);
+  EXPECT_GE(m_backend.fake.asked, 2) << "at the start and at the end";
+}
+
+TEST_F(ProfileTest, AnEmptyTimelineCountsNothing) {
+  m_backend.fake.emptyTimeline = true;
+  const Stored s = run();
+  for (const StepRow &step : s.steps) EXPECT_TRUE(std::isnan(step.countedBytes) && std::isnan(step.countedFlops));
+  EXPECT_EQ(s.problems.at(0).code, "timeline-empty");
 }
 
 TEST_F(ProfileTest, ASecondPassRunsTheStepAgainWhereCachesCanBeCutBack) {
@@ -476,7 +522,7 @@ TEST_F(ProfileTest, WhereNothingFitsTheRunHasFailed) {
   const Stored s = run({}, Code::OutOfMemory);
   EXPECT_EQ(s.ends.at(0).status, "failed");
   EXPECT_THAT(s.ends[0].message, HasSubstr("GB are needed"));
-  EXPECT_EQ(s.problems.size(), 3u);
+  EXPECT_EQ(s.problems.size(), 1u + 3u); // the first one is also timed before instruments are asked
 }
 
 TEST_F(ProfileTest, AStopKeepsFinishedPoints) {
