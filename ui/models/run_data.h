@@ -95,21 +95,28 @@ public:
   QString site() const { return m_site; }        ///< siteName()
   QString policy() const { return m_policy; }    ///< canonical string; empty = the exact model
   ProfilePoint point() const { return m_point; } ///< none: the run's first
+  /// Of verdicts; empty: those that fit the runs (JudgeLookup).
+  QString machine() const { return m_machine; }
+  QString model() const { return m_model; }
   void setRuns(std::vector<RunData::Key> runs);
   void setLayer(int layer);
   void setSite(const QString &site);
   void setPolicy(const QString &policy);
   void setPoint(ProfilePoint point);
+  void setMachine(const QString &id);
+  void setModel(const QString &name);
 
 Q_SIGNALS:
   void changed();
 
 private:
+  template <class T> void set(T &member, T value);
   std::vector<RunData::Key> m_runs;
   int m_layer = 0;
   QString m_site = QStringLiteral("x");
   QString m_policy;
   ProfilePoint m_point;
+  QString m_machine, m_model;
 };
 
 } // namespace xqs

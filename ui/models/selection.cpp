@@ -5,34 +5,18 @@
 
 namespace xqs {
 
-void Selection::setRuns(std::vector<RunData::Key> runs) {
-  if (runs == m_runs) return;
-  m_runs = std::move(runs);
+template <class T> void Selection::set(T &member, T value) {
+  if (value == member) return;
+  member = std::move(value);
   Q_EMIT changed();
 }
 
-void Selection::setLayer(int layer) {
-  if (layer == m_layer) return;
-  m_layer = layer;
-  Q_EMIT changed();
-}
-
-void Selection::setSite(const QString &site) {
-  if (site == m_site) return;
-  m_site = site;
-  Q_EMIT changed();
-}
-
-void Selection::setPolicy(const QString &policy) {
-  if (policy == m_policy) return;
-  m_policy = policy;
-  Q_EMIT changed();
-}
-
-void Selection::setPoint(ProfilePoint point) {
-  if (point == m_point) return;
-  m_point = point;
-  Q_EMIT changed();
-}
+void Selection::setRuns(std::vector<RunData::Key> runs) { set(m_runs, std::move(runs)); }
+void Selection::setLayer(int layer) { set(m_layer, layer); }
+void Selection::setSite(const QString &site) { set(m_site, site); }
+void Selection::setPolicy(const QString &policy) { set(m_policy, policy); }
+void Selection::setPoint(ProfilePoint point) { set(m_point, point); }
+void Selection::setMachine(const QString &id) { set(m_machine, id); }
+void Selection::setModel(const QString &name) { set(m_model, name); }
 
 } // namespace xqs

@@ -6,8 +6,9 @@
 #include "plot/format.h"
 #include "plot/roofline_chart.h"
 #include "theme.h"
-#include "views/judge_bar.h"
+#include "views/judge_lookup.h"
 #include "views/profile_chooser.h"
+#include "views/profile_lookup.h"
 #include "views/run_lookup.h"
 
 #include <QComboBox>
@@ -63,7 +64,10 @@ struct RooflineView::Drawing {
 };
 
 RooflineView::RooflineView(const ViewContext &context, QWidget *parent) : View(context, parent) {
-  m_bar = new JudgeBar(context, this);
+  m_about = new QLabel;
+  m_about->setObjectName(QStringLiteral("about"));
+  m_about->setWordWrap(true);
+  m_about->setForegroundRole(QPalette::PlaceholderText);
   m_scope = makeChoice(tr("Part of a step"),
                        tr("What a point stands for: everything that a step does with caches, or all of it"), this);
   m_scope->setObjectName(QStringLiteral("scope"));
@@ -80,11 +84,10 @@ RooflineView::RooflineView(const ViewContext &context, QWidget *parent) : View(c
   m_note->setTextInteractionFlags(Qt::TextSelectableByMouse);
   auto *column = new QVBoxLayout(this);
   column->setContentsMargins(6, 6, 6, 6);
-  column->addWidget(m_bar);
+  column->addWidget(m_about);
   column->addWidget(m_scope);
   column->addWidget(m_chart, 1);
   column->addWidget(m_note);
-  connect(m_bar, &JudgeBar::changed, this, &RooflineView::refresh);
   connect(m_scope, &QComboBox::currentIndexChanged, this, &RooflineView::refresh);
   connect(m_chart, &ChartCanvas::activated, this, [this](int item) {
     if (const QString policy = m_chart->point(item).policy; !policy.isEmpty()) this->context().selection->setPolicy(policy);
@@ -94,13 +97,15 @@ RooflineView::RooflineView(const ViewContext &context, QWidget *parent) : View(c
 const ChartCanvas *RooflineView::picture() const { return m_chart; }
 
 void RooflineView::refresh() {
-  m_bar->refresh();
-  const Judge judge = m_bar->judge();
+  const JudgeLookup judged(context());
+  const Judge judge = judged.judge();
+  m_about->setText(tr("%1 · %2 · %3: chosen in the verdict")
+                       .arg(judged.machine().title, text(judged.model().name), pointTitle(judged.point())));
   Drawing drawing;
   drawing.scope = static_cast<RooflineScope>(m_scope->currentIndex());
-  drawing.point = m_bar->point();
+  drawing.point = judged.point();
   addPoints(judge, drawing);
-  addMeasured(drawing);
+  addMeasured(judged, drawing);
   addRoofs(judge, drawing);
   showDrawing(judge, std::move(drawing));
   showNote(judge);
@@ -118,8 +123,8 @@ void RooflineView::addPoints(const Judge &judge, Drawing &drawing) const {
   }
 }
 
-void RooflineView::addMeasured(Drawing &drawing) const {
-  const RunData::Run *run = m_bar->measuredRun();
+void RooflineView::addMeasured(const JudgeLookup &judged, Drawing &drawing) const {
+  const RunData::Run *run = judged.measuredRun();
   const auto mark = [&](const QString &title, MarkerFill fill) {
     SeriesStyle style;
     style.color = Theme::current().colors().mutedText;

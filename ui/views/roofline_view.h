@@ -10,12 +10,13 @@ class QLabel;
 namespace xqs {
 
 class Judge;
-class JudgeBar;
+class JudgeLookup;
 class RooflineChart;
 struct RooflinePoint;
 
 /// Where each policy stands under a machine's roofs: predicted points, and measured ones of a profile drawn over them
-/// (core/analysis/roofline). Below: the paper's longest contexts before rebuilding costs time.
+/// (core/analysis/roofline). Of the machine, model and point that the verdict is about. Below: the paper's longest contexts
+/// before rebuilding costs time.
 class RooflineView : public View {
   Q_OBJECT
 public:
@@ -28,12 +29,12 @@ public:
 private:
   struct Drawing;
   void addPoints(const Judge &judge, Drawing &drawing) const;
-  void addMeasured(Drawing &drawing) const;
+  void addMeasured(const JudgeLookup &judged, Drawing &drawing) const;
   void addRoofs(const Judge &judge, Drawing &drawing) const;
   void showDrawing(const Judge &judge, Drawing drawing);
   void showNote(const Judge &judge);
 
-  JudgeBar *m_bar = nullptr;
+  QLabel *m_about = nullptr;
   QComboBox *m_scope = nullptr; ///< RooflineScope
   RooflineChart *m_chart = nullptr;
   QLabel *m_note = nullptr;

@@ -4,7 +4,7 @@
 #include "analysis/verdict_text.h"
 #include "plot/series_style.h"
 #include "theme.h"
-#include "views/judge_bar.h"
+#include "views/judge_lookup.h"
 #include "views/run_lookup.h"
 
 #include <QFont>

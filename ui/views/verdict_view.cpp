@@ -5,6 +5,7 @@
 #include "plot/matrix_chart.h"
 #include "theme.h"
 #include "views/judge_bar.h"
+#include "views/judge_lookup.h"
 #include "views/profile_chooser.h"
 #include "views/run_lookup.h"
 #include "views/verdict_table.h"
@@ -75,7 +76,6 @@ VerdictView::VerdictView(const ViewContext &context, QWidget *parent) : View(con
   column->setContentsMargins(6, 6, 6, 6);
   column->addWidget(m_bar);
   column->addWidget(m_split, 1);
-  connect(m_bar, &JudgeBar::changed, this, &VerdictView::refresh);
 }
 
 QWidget *VerdictView::makeFigures() {
@@ -139,15 +139,16 @@ void VerdictView::resizeEvent(QResizeEvent *event) {
 }
 
 void VerdictView::refresh() {
-  m_bar->refresh();
-  const Judge judge = m_bar->judge();
-  showFigures(judge);
+  const JudgeLookup judged(context());
+  const Judge judge = judged.judge();
+  m_bar->show(judged);
+  showFigures(judge, judged.point());
   fillMapChoice(judge);
-  showMap(judge);
+  showMap(judge, judged.point());
 }
 
-void VerdictView::showFigures(const Judge &judge) {
-  const Verdict verdict = judge.at(m_bar->point().context, m_bar->point().batch);
+void VerdictView::showFigures(const Judge &judge, ProfilePoint point) {
+  const Verdict verdict = judge.at(point.context, point.batch);
   m_table->show(verdict);
   m_tableView->clearSelection();
   for (int row = 0; row < m_table->rowCount(); ++row)
@@ -176,7 +177,7 @@ std::size_t VerdictView::policyOf(const VerdictCell &cell) const {
   return chosen == kFastest ? *cell.fastest : static_cast<std::size_t>(chosen);
 }
 
-void VerdictView::showMap(const Judge &judge) {
+void VerdictView::showMap(const Judge &judge, ProfilePoint point) {
   const std::vector<std::int64_t> contexts = mapContexts();
   std::vector<std::int64_t> batches = mapBatches();
   std::ranges::reverse(batches); // more on top
@@ -187,7 +188,7 @@ void VerdictView::showMap(const Judge &judge) {
   std::vector<MatrixChart::Mark> marks;
   int chosen = -1;
   for (const VerdictCell &cell : judge.map(contexts, batches)) {
-    if (ProfilePoint{cell.context, cell.batch} == m_bar->point()) chosen = static_cast<int>(values.size());
+    if (ProfilePoint{cell.context, cell.batch} == point) chosen = static_cast<int>(values.size());
     const std::size_t policy = policyOf(cell);
     values.push_back(cell.ratio(policy));
     texts << cellText(judge, cell);

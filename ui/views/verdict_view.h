@@ -33,9 +33,9 @@ protected:
 private:
   QWidget *makeFigures();
   QWidget *makeMap();
-  void showFigures(const Judge &judge);
+  void showFigures(const Judge &judge, ProfilePoint point);
   void fillMapChoice(const Judge &judge);
-  void showMap(const Judge &judge);
+  void showMap(const Judge &judge, ProfilePoint point);
   /// Which policy a cell of the map shows.
   std::size_t policyOf(const VerdictCell &cell) const;
   void choose(int item);

@@ -7,7 +7,7 @@
 #include "ui/support/qt_messages.h"
 #include "ui/views/sample_profile.h"
 #include "ui/views/sample_store.h"
-#include "views/judge_bar.h"
+#include "views/judge_lookup.h"
 #include "views/roofline_view.h"
 #include "views/verdict_table.h"
 #include "views/verdict_view.h"
@@ -40,7 +40,10 @@ protected:
   void choose(const char *name, const QString &start) {
     QComboBox &choice = box(name);
     for (int i = 0; i < choice.count(); ++i)
-      if (choice.itemText(i).startsWith(start)) return choice.setCurrentIndex(i);
+      if (choice.itemText(i).startsWith(start)) {
+        choice.setCurrentIndex(i);
+        return m_view->refresh();
+      }
     FAIL() << name << " has no " << start.toStdString();
   }
   test::SampleStore m_store;
@@ -91,7 +94,7 @@ TEST_F(VerdictOf, SaysTheSameAsTheJudge) {
   choose("model", QStringLiteral("llama-2-7b"));
   choose("context", QStringLiteral("8k"));
   choose("batch", QStringLiteral("batch 4"));
-  const Judge judge = m_view->findChild<JudgeBar *>()->judge();
+  const Judge judge = JudgeLookup({&m_data, &m_selection}).judge();
   const Verdict verdict = judge.at(8192, 4);
   ASSERT_EQ(table().rowCount(), static_cast<int>(verdict.rows.size()));
   for (int i = 0; i < table().rowCount(); ++i) {
@@ -159,6 +162,11 @@ TEST_F(VerdictOf, AClickedRowIsTheSelectedPolicy) {
 
 class RooflineOf : public JudgedView<RooflineView> {
 protected:
+  /// As the verdict's boxes do.
+  void judge(const char *machine, const char *model) {
+    m_selection.setMachine(QLatin1String(machine)), m_selection.setModel(QLatin1String(model));
+    m_view->refresh();
+  }
   /// Items of a policy whose text says `what`.
   std::vector<int> items(const std::string &policy, const QString &what) {
     std::vector<int> found;
@@ -171,8 +179,8 @@ protected:
 
 TEST_F(RooflineOf, PredictedPointsLieWhereTheModelSays) {
   open(false);
-  choose("model", QStringLiteral("llama-3.1-8b"));
-  const Judge judge(hardwarePreset("h100-sxm"), m_view->findChild<JudgeBar *>()->judge().model(), usualPolicies());
+  judge("h100-sxm", "llama-3.1-8b");
+  const Judge judge(hardwarePreset("h100-sxm"), JudgeLookup({&m_data, &m_selection}).model(), usualPolicies());
   for (const auto &[scope, title] :
        {std::pair(RooflineScope::Attention, "Caches"), std::pair(RooflineScope::Step, "Whole")}) {
     choose("scope", QLatin1String(title));
@@ -199,21 +207,29 @@ TEST_F(RooflineOf, MeasuredPointsAreDrawnOverPredictedOnes) {
   const ChartPoint &point = m_view->chart().point(items("fp16", QStringLiteral("measured<br>2048 tokens, batch 4")).front());
   EXPECT_DOUBLE_EQ(point.x, step->countedFlops / (step->measuredRead + step->measuredWrite));
   EXPECT_DOUBLE_EQ(point.y, step->countedFlops / step->seconds);
-  choose("machine", QStringLiteral("H200")); // another roof: the profile's points are not its
+  judge("h200", ""); // another roof: the profile's points are not its
   EXPECT_TRUE(items("fp16", QStringLiteral("measured<br>")).empty());
 }
 
 TEST_F(RooflineOf, TheNoteHasBothLongestContexts) {
   open(false);
-  choose("machine", QStringLiteral("H100 PCIe"));
-  choose("model", QStringLiteral("llama-3.1-8b"));
+  judge("h100-pcie", "llama-3.1-8b");
   const QString note = m_view->findChild<QLabel *>(QStringLiteral("note"))->text();
   EXPECT_TRUE(note.contains(QLatin1String("40.6k"))) << note.toStdString();
   EXPECT_TRUE(note.contains(QLatin1String("41.6k"))) << note.toStdString();
-  choose("model", QStringLiteral("llama-2-7b"));
+  judge("h100-pcie", "llama-2-7b");
   const QString mha = m_view->findChild<QLabel *>(QStringLiteral("note"))->text();
   EXPECT_TRUE(mha.contains(QLatin1String("2.3k"))) << mha.toStdString();
   EXPECT_FALSE(mha.contains(QLatin1String("both latents"))) << "an MHA model has one formula";
+}
+
+TEST_F(RooflineOf, SaysWhoseRoofsTheyAre) {
+  open(false);
+  judge("a100", "llama-2-7b");
+  m_selection.setPoint({8192, 4});
+  m_view->refresh();
+  const std::string about = m_view->findChild<QLabel *>(QStringLiteral("about"))->text().toStdString();
+  EXPECT_THAT(about, testing::AllOf(HasSubstr("A100"), HasSubstr("llama-2-7b"), HasSubstr("8192 tokens · batch 4")));
 }
 
 TEST_F(RooflineOf, APointSelectsItsPolicyAndARoofSaysItsRates) {
