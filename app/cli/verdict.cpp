@@ -98,6 +98,9 @@ Case makeCase(const Options &options) {
   for (const PolicySpec &policy : parsePolicies(options.policies)) policies.push_back(policy.canonical());
   if (policies.empty() && profile)
     for (const PolicyRow &row : profile->policies) policies.push_back(row.policy);
+  for (auto run = runs.rbegin(); policies.empty() && run != runs.rend(); ++run)
+    if (run->run.kind == "eval" && model.sameAs(sizeOf(run->run)))
+      for (const PolicyRow &row : run->policies) policies.push_back(row.policy);
   if (policies.empty()) policies = usualPolicies();
   Evidence evidence;
   for (const StoredRows &run : runs) addQualities(evidence, run.rows(), model);
@@ -148,7 +151,7 @@ void addVerdict(const Command &app) {
   command.flag("--json", options->json, "as JSON");
   command.about(
       "A prediction counts bytes and FLOPs of a decoding step from shapes and lays them on the GPU's roofline, weights and "
-      "caches layer by layer; caches that do not fit into its memory are read from the host's. Steps that a profile "
+      "caches layer by layer; what of the caches does not fit into its memory is read from the host's. Steps that a profile "
       "measured "
       "take the place of predictions at their context and batch. Each figure says whether it was measured, counted, "
       "predicted "

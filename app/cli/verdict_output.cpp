@@ -34,28 +34,35 @@ std::string basisText(const VerdictRow &r) {
   return fmt::format("{}, x {}", basisName(r.time.basis), basisName(r.timeRatioBasis));
 }
 
+const char *whereText(const VerdictRow &r) {
+  if (r.time.inHost) return r.time.basis == Basis::Measured ? "host" : "partly";
+  return r.fits ? "device" : "device?";
+}
+
 std::string tableOf(const Verdict &v) {
   std::string text =
       fmt::format("\n{:>10} {:>7} {:<24} {:<6} {:>10} {:>7} {:<10} {:<7} {:>9} {:>9} {:<8} policy\n", "cache/seq", "x fp16",
                   "quality", "", "step", "x fp16", "", "caches", "if hidden", "moved", "");
   for (const VerdictRow &r : v.rows)
-    text += fmt::format("{:>10} {:>7} {:<24} {:<6} {:>10} {:>7} {:<10} {:<7} {:>9} {:>9} {:<8} {}\n",
-                        bytesText(r.cacheBytes), fmt::format("{:.3f}", r.bytesRatio), qualityText(r.quality),
-                        r.front ? "front" : "", secondsText(r.time.seconds), ratioText(r.timeRatio), basisText(r),
-                        r.time.inHost ? "host"
-                        : r.fits      ? "device"
-                                      : "device?",
-                        ratioText(r.hiddenRatio), bytesText(r.movedBytes), basisName(r.movedBasis), r.policy);
+    text +=
+        fmt::format("{:>10} {:>7} {:<24} {:<6} {:>10} {:>7} {:<10} {:<7} {:>9} {:>9} {:<8} {}\n", bytesText(r.cacheBytes),
+                    fmt::format("{:.3f}", r.bytesRatio), qualityText(r.quality), r.front ? "front" : "",
+                    secondsText(r.time.seconds), ratioText(r.timeRatio), basisText(r), whereText(r),
+                    r.rebuilds ? ratioText(r.hiddenRatio) : "-", bytesText(r.movedBytes), basisName(r.movedBasis), r.policy);
   text += "\n";
   for (const std::string &sentence : v.sentences) text += sentence + "\n";
   return text;
 }
 
-constexpr const char *kLegend =
-    "\ncache/seq: format bytes of one sequence, counted. front: no other whose quality may be compared is as small and "
-    "better. caches: host where\nthey do not fit beside the weights, device? where the memory's size is not known. if "
-    "hidden: "
-    "predicted step over FP16's, if rebuilding hid under\nthe loading of weights. moved: by a step, weights included.\n";
+constexpr const char *kLegend = R"(
+cache/seq: format bytes of one sequence, counted. front: no other whose quality may be compared is as small and better. caches:
+partly where what does not fit beside the weights is read from the host's memory, host where a profile put all of them there,
+device? where the memory's size is not known. if hidden: predicted step over FP16's, if rebuilding hid under the loading of
+weights. moved: by a step, weights included.
+Predicted steps: layer by layer the larger of what bytes and FLOPs take; K is rebuilt through its map, V absorbed
+(out = (p X^) Wv) as the engine does, a chain's sum read and written in every layer; a launch costs nothing, so that small
+models take longer than that.
+)";
 
 /// Cells: the number of a policy and its time over FP16's.
 std::string mapTable(const Judge &judge, const std::string &title, std::optional<std::size_t> VerdictCell::*which) {
@@ -78,7 +85,10 @@ std::string mapTable(const Judge &judge, const std::string &title, std::optional
 // JSON ------------------------------------------------------------------------------------------------------------------
 
 json timeJson(const StepTime &t) {
-  return {{"ms", 1e3 * t.seconds}, {"basis", basisName(t.basis)}, {"caches_in_host_memory", t.inHost}};
+  return {{"ms", 1e3 * t.seconds},
+          {"basis", basisName(t.basis)},
+          {"predicted_ms", 1e3 * t.predicted},
+          {"caches_in_host_memory", t.inHost}};
 }
 
 json rowJson(const VerdictRow &r) {
@@ -125,13 +135,13 @@ std::string verdictText(const Judge &judge, const Verdict &verdict) {
 
 std::string mapText(const Judge &judge) {
   std::string text = mapTable(judge, "Fastest method and its time over FP16's, context by batch", &VerdictCell::fastest);
-  text += mapTable(judge, "Fastest method that rebuilds K and V, and its time over FP16's", &VerdictCell::fastestRebuilding);
+  text += mapTable(judge, "Fastest method that rebuilds K or V, and its time over FP16's", &VerdictCell::fastestRebuilding);
   text += "\n";
   for (std::size_t i = 0; i < judge.policies().size(); ++i)
     text += fmt::format("{:>6}  {}\n", fmt::format("({})", i + 1), judge.policies()[i]);
-  return text +
-         "\n*: FP16 KV does not fit and is read from the host's memory; h: so is this one. m: measured; all others are "
-         "predicted.\n";
+  return text + "\n*: part of FP16 KV does not fit and is read from the host's memory; h: of this one too. m: measured; all "
+                "others are "
+                "predicted.\n";
 }
 
 json verdictJson(const Judge &judge, const Verdict &v, bool map) {

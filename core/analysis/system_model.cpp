@@ -106,8 +106,13 @@ StepPrediction StepModel::predict(const Hardware &hardware, Index context, Index
   step.seconds += logits, step.hiddenSeconds += logits;
   if (hardware.linkRate > 0) step.hostSeconds = host + logits;
   const CacheBytes cache = footprint(m_layout, context, {context, 1, State::Stream});
-  step.memoryBytes = static_cast<double>(weightBytes(m_config, m_weights)) + maps +
-                     sequences * static_cast<double>(cache.allocated + cache.accumulator + cache.scratch);
+  const double allocated = sequences * static_cast<double>(cache.allocated);
+  step.memoryBytes = static_cast<double>(weightBytes(m_config, m_weights)) + maps + allocated +
+                     sequences * static_cast<double>(cache.accumulator + cache.scratch);
+  if (!step.fits(hardware).value_or(true)) {
+    const double beyond = std::min((step.memoryBytes - hardware.usableMemory()) / allocated, 1.0);
+    step.spillSeconds = hardware.linkRate > 0 ? beyond * step.cache.cacheBytes / hardware.reachedLinkRate() : std::nan("");
+  }
   return step;
 }
 

@@ -4,6 +4,7 @@
 #include "analysis/hardware.h"
 #include "cache/layer_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -42,12 +43,21 @@ struct StepPrediction {
   /// If rebuilding were hidden perfectly under the loading of weights: K of the past tokens needs nothing of the step, so
   /// that the next layer's can be rebuilt while this layer's weights stream.
   double hiddenSeconds = 0;
-  double hostSeconds = std::nan(""); ///< caches in the host's memory, copied a layer ahead; NaN: the link is not known
-  double memoryBytes = 0;            ///< weights, maps and what caches allocate, in the device's memory
+  double hostSeconds = std::nan(""); ///< all caches in the host's memory, copied a layer ahead; NaN: the link is not known
+  /// That the link takes for the part of the caches that is beyond the device's memory, in every step; 0: everything fits,
+  /// or the memory's size is not known; NaN: the link is not known.
+  double spillSeconds = 0;
+  double memoryBytes = 0; ///< weights, maps and what caches allocate, in the device's memory
   double bytes() const { return weightBytes + cache.bytes(); }
   double flops() const { return weightFlops + cache.flops(); }
-  /// Whether that is in the machine's memory; none where its size is not known.
+  /// Of a step whose caches lie on the device as far as they fit; what does not is copied under everything else.
+  double stepSeconds() const { return withSpill(seconds); }
+  double hiddenStepSeconds() const { return withSpill(hiddenSeconds); }
+  /// Whether all of it is in the machine's memory; none where its size is not known.
   std::optional<bool> fits(const Hardware &hardware) const;
+
+private:
+  double withSpill(double time) const { return std::isnan(spillSeconds) ? spillSeconds : std::max(time, spillSeconds); }
 };
 
 /// The costs of one policy on one model: plans are made once, for many points.

@@ -90,9 +90,13 @@ struct Judge::Impl {
 };
 
 StepTime Judge::Impl::timeOf(const StepPrediction &step, const Evidence::Step *measuredStep) const {
-  if (measuredStep) return {measuredStep->row.seconds, Basis::Measured, measuredStep->inHost};
-  const bool inHost = !step.fits(hardware).value_or(true);
-  return {inHost ? step.hostSeconds : step.seconds, Basis::Predicted, inHost};
+  StepTime time{step.stepSeconds(), Basis::Predicted, step.stepSeconds(), !step.fits(hardware).value_or(true)};
+  if (!measuredStep) return time;
+  const StepRow &row = measuredStep->row;
+  time.seconds = row.seconds, time.low = row.lowSeconds, time.high = row.highSeconds;
+  time.basis = Basis::Measured, time.inHost = measuredStep->inHost;
+  if (time.inHost) time.predicted = step.hostSeconds;
+  return time;
 }
 
 VerdictRow Judge::Impl::rowOf(std::size_t policy, Index context, Index batch) const {
@@ -104,11 +108,13 @@ VerdictRow Judge::Impl::rowOf(std::size_t policy, Index context, Index batch) co
       static_cast<double>(footprint(models[policy].layout(), context, {context, 1, State::Stream}).formatBytes());
   row.quality = evidence.qualityOf(row.policy);
   row.time = timeOf(step, measuredStep);
-  row.hiddenRatio = step.hiddenSeconds; // a ratio once FP16's is known
+  row.hiddenRatio = step.hiddenStepSeconds(); // a ratio once FP16's is known
   row.rebuilds = step.cache.rebuildFlops > 0;
   row.movedBytes = step.bytes();
   if (measuredStep && std::isfinite(measuredStep->row.measuredRead + measuredStep->row.measuredWrite))
     row.movedBytes = measuredStep->row.measuredRead + measuredStep->row.measuredWrite, row.movedBasis = Basis::Measured;
+  else if (measuredStep && measuredStep->row.countedBytes > 0) // of its operations: rebuilt rows in memory too
+    row.movedBytes = measuredStep->row.countedBytes;
   row.memoryBytes = step.memoryBytes;
   // Measured on the device: they fitted. In the host's memory they may lie by choice.
   row.fits = measuredStep && !measuredStep->inHost ? std::optional(true) : step.fits(hardware);
@@ -156,11 +162,10 @@ Verdict Judge::at(Index context, Index batch) const {
   verdict.context = context, verdict.batch = batch;
   for (std::size_t i = 0; i < policies().size(); ++i) verdict.rows.push_back(m_impl->rowOf(i, context, batch));
   const VerdictRow fp16 = verdict.rows.front();
-  const double fp16Serial = predict(0, context, batch).seconds;
   for (VerdictRow &row : verdict.rows) {
     row.bytesRatio = row.cacheBytes / fp16.cacheBytes;
-    row.timeRatio = row.time.seconds / fp16.time.seconds;
-    row.hiddenRatio /= fp16Serial;
+    row.timeRatio = ratioOf(row.time, fp16.time);
+    row.hiddenRatio /= predict(0, context, batch).stepSeconds();
     row.timeRatioBasis = ratioBasis(row.time, fp16.time);
   }
   markFront(verdict.rows);

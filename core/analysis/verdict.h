@@ -17,11 +17,14 @@ namespace xqs {
 
 struct StepPrediction;
 
-/// How long a step takes where the caches of a policy lie.
+/// How long a step takes.
 struct StepTime {
-  double seconds = 0; ///< NaN: they do not fit, and the rate from the host is not known
+  double seconds = 0; ///< NaN: caches do not fit, and the rate from the host is not known
   Basis basis = Basis::Predicted;
-  bool inHost = false; ///< they do not fit into the device's memory and are copied from the host's, layer by layer
+  double predicted = 0; ///< seconds, also where the step was measured
+  /// What does not fit into the device's memory is copied from the host's in each step; measured: all caches were there.
+  bool inHost = false;
+  double low = std::nan(""), high = std::nan(""); ///< quartiles of a measured step
 };
 
 /// For comparisons: a time that is not known is behind every other.
@@ -30,6 +33,10 @@ inline double orLast(double seconds) { return std::isnan(seconds) ? std::numeric
 /// Measured where both are.
 inline Basis ratioBasis(const StepTime &a, const StepTime &b) {
   return a.basis == Basis::Measured && b.basis == Basis::Measured ? Basis::Measured : Basis::Predicted;
+}
+/// a over b. A measured step is not divided by a predicted one, which knows no overhead: then both are the predicted ones.
+inline double ratioOf(const StepTime &a, const StepTime &b) {
+  return ratioBasis(a, b) == Basis::Measured ? a.seconds / b.seconds : a.predicted / b.predicted;
 }
 
 /// One policy at one point. `ratio...`: over FP16 KV's at the same point.
@@ -43,7 +50,7 @@ struct VerdictRow {
   StepTime time;
   double timeRatio = 1;
   Basis timeRatioBasis = Basis::Predicted; ///< Measured where both times are
-  double hiddenRatio = 1;                  ///< predicted: with rebuilding hidden under the loading of weights
+  double hiddenRatio = 1;                  ///< of predicted steps: with rebuilding hidden under the loading of weights
   bool rebuilds = false;                   ///< K or V come back through products with matrices
   double movedBytes = 0;                   ///< by a step, everything
   Basis movedBasis = Basis::Counted;       ///< Measured: by hardware counters
@@ -72,7 +79,7 @@ struct VerdictCell {
   std::vector<StepTime> times;                  ///< of each policy
   std::optional<std::size_t> fastest;           ///< of all
   std::optional<std::size_t> fastestRebuilding; ///< of those that rebuild K or V; none where there are none
-  double ratio(std::size_t policy) const { return times[policy].seconds / times.front().seconds; }
+  double ratio(std::size_t policy) const { return ratioOf(times[policy], times.front()); }
   Basis ratioBasis(std::size_t policy) const { return xqs::ratioBasis(times[policy], times.front()); }
 };
 

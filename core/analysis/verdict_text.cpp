@@ -58,6 +58,11 @@ std::string timeSentence(const Verdict &v) {
                                  basisName(best.time.basis));
   if (v.fastest != 0 && !std::isnan(best.timeRatio))
     text += fmt::format(", {} FP16's time ({})", timesText(best.timeRatio), basisName(best.timeRatioBasis));
+  const Rows level = rowsWhere(v, [&](const VerdictRow &row) {
+    return &row != &best && row.time.basis == Basis::Measured && row.time.low <= best.time.high;
+  });
+  if (!level.empty())
+    text += fmt::format("; its quartiles overlap with those of {}: measure longer before you tell them apart", names(level));
   return text + ".";
 }
 
@@ -66,8 +71,8 @@ std::string fitSentence(const Verdict &v, const Hardware &hardware) {
   if (tooLarge.empty()) return {};
   const double least = (*std::ranges::min_element(tooLarge, {}, &VerdictRow::memoryBytes))->memoryBytes;
   return fmt::format(
-      "Memory: {} {} not fit into {}: {} may hold weights and caches, {}{} needed (counted). Timed with caches "
-      "in the host's memory.",
+      "Memory: {} {} not fit into {}: {} may hold weights and caches, {}{} needed (counted). Timed with what does not fit "
+      "copied from the host's memory in every step, under everything else.",
       names(tooLarge), tooLarge.size() == 1 ? "does" : "do", hardware.name, bytesText(hardware.usableMemory()),
       bytesText(least), tooLarge.size() == 1 ? " are" : " or more are");
 }
@@ -91,8 +96,9 @@ std::string rebuildSentence(const Verdict &v) {
     return slower.empty() ? std::string()
                           : fmt::format("Rebuilding costs more time than it saves here: {}. What {} bytes, so capacity.",
                                         takeText(slower, "times"), slower.size() == 1 ? "it wins is" : "they win is");
-  std::string text = "Rebuilding pays here: " + takeText(faster, "of");
-  if (!v.rows.front().fits.value_or(true)) text += ", because FP16 KV has to come from the host's memory";
+  std::string text =
+      (slower.empty() ? "Rebuilding pays here: " : "Rebuilding pays for some here: ") + takeText(faster, "of");
+  if (!v.rows.front().fits.value_or(true)) text += ", because part of FP16 KV has to come from the host's memory";
   if (!slower.empty()) text += "; " + takeText(slower, "times");
   if (const VerdictRow &best = v.rows[v.fastest]; !best.rebuilds && v.fastest != 0)
     text += fmt::format("; {}, which rebuilds nothing, takes {}", best.name, ratioText(best.timeRatio));
@@ -104,9 +110,8 @@ std::string hiddenSentence(const Verdict &v) {
   if (rebuilding.empty()) return {};
   const auto cost = [](const VerdictRow *row) { return std::pair(row->hiddenRatio, row->cacheBytes); };
   const VerdictRow &best = **std::ranges::min_element(rebuilding, {}, cost);
-  return fmt::format("Rebuilding hidden perfectly under the loading of weights: {} would take {} FP16's time (predicted{}).",
-                     best.name, timesText(best.hiddenRatio),
-                     v.rows.front().time.inHost ? ", with FP16 KV in the device's memory" : "");
+  return fmt::format("Rebuilding hidden perfectly under the loading of weights: {} would take {} FP16's time (predicted).",
+                     best.name, timesText(best.hiddenRatio));
 }
 
 /// What predictions, those of the map among them, are worth on this machine.

@@ -37,8 +37,15 @@ QString qualityTip(const VerdictRow &r) {
 
 QString whereText(const VerdictRow &r) {
   const QString size = text(bytesText(r.memoryBytes));
-  if (r.time.inHost) return VerdictTable::tr("%1, in the host's memory").arg(size);
+  if (r.time.inHost) return VerdictTable::tr("%1, partly in the host's").arg(size);
   return r.fits ? VerdictTable::tr("%1, fits").arg(size) : size;
+}
+
+/// What is predicted and how, also of a measured step.
+QString stepTip(const VerdictRow &r) {
+  return VerdictTable::tr("%1\nPredicted: %2. Layer by layer the larger of what bytes and FLOPs take; K is rebuilt through "
+                          "its map, V absorbed; launches cost nothing.")
+      .arg(text(r.sentence()), text(secondsText(r.time.predicted)));
 }
 
 using Columns = std::vector<TableModel<VerdictRow>::Column>;
@@ -52,17 +59,17 @@ Columns columns() {
        [](const VerdictRow &r) { return policyTitle(text(r.policy)); },
        {},
        [](const VerdictRow &r) { return QStringLiteral("%1\n%2").arg(text(r.policy), text(r.sentence())); }},
-      {tr("Cache, counted"), tr("Format bytes that one sequence's cache holds, counted from shapes"),
+      {tr("Cache"), tr("Format bytes that one sequence's cache holds, counted from shapes"),
        [](const VerdictRow &r) { return text(bytesText(r.cacheBytes)); }, [](const VerdictRow &r) { return r.cacheBytes; },
        sentence},
-      {tr("of FP16"), tr("Cache over FP16 KV's"), [](const VerdictRow &r) { return text(ratioText(r.bytesRatio)); },
+      {tr("× FP16"), tr("Cache over FP16 KV's, counted"), [](const VerdictRow &r) { return text(ratioText(r.bytesRatio)); },
        [](const VerdictRow &r) { return r.bytesRatio; }, sentence},
       {tr("Quality"), tr("KL to the exact model in nats, or perplexity over the exact model's; bold: worth its bytes"),
        qualityText, [](const VerdictRow &r) { return r.quality.damage(); }, qualityTip},
       {tr("Step"), tr("Time of one token of every sequence, with its logits"),
        [](const VerdictRow &r) { return withBasis(secondsText(r.time.seconds), r.time.basis); },
-       [](const VerdictRow &r) { return r.time.seconds; }, sentence},
-      {tr("of FP16"), tr("Time over FP16 KV's; measured where both were measured"),
+       [](const VerdictRow &r) { return r.time.seconds; }, stepTip},
+      {tr("time × FP16"), tr("Time over FP16 KV's; where not both were measured, predicted over predicted"),
        [](const VerdictRow &r) { return withBasis(ratioText(r.timeRatio), r.timeRatioBasis); },
        [](const VerdictRow &r) { return r.timeRatio; }, sentence},
       {tr("if hidden"),

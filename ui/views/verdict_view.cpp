@@ -87,7 +87,7 @@ QWidget *VerdictView::makeFigures() {
   m_tableView->setMinimumHeight(60);
   m_tableView->setSizeAdjustPolicy(QAbstractScrollArea::AdjustToContents); // as high as its rows, the text has the rest
   m_tableView->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Maximum);
-  setColumnWidths(*m_tableView, {186, 96, 58, 156, 144, 116, 64, 132, 150});
+  setColumnWidths(*m_tableView, {150, 74, 52, 128, 120, 108, 62, 128, 190});
   const auto select = [this](const QModelIndex &index) {
     this->context().selection->setPolicy(text(m_table->row(index.row()).policy));
   };
@@ -116,8 +116,8 @@ QWidget *VerdictView::makeMap() {
       tr("Batches over contexts, time of a step over FP16 KV's; arrow keys move, Enter chooses context and batch"));
   m_map->setTitles(tr("tokens in each cache"), tr("× FP16"));
   m_map->setDiverging(kMostColour);
-  auto *note =
-      new QLabel(tr("* FP16 KV does not fit and is read from the host's memory; h: so is this one. Bold: measured."));
+  auto *note = new QLabel(
+      tr("* Part of FP16 KV does not fit and is read from the host's memory; h: of this one too. Bold: measured."));
   note->setWordWrap(true);
   note->setForegroundRole(QPalette::PlaceholderText);
   auto *map = new QWidget;

@@ -228,6 +228,11 @@ TEST(StepModel, KnowsWhatFits) {
   EXPECT_TRUE(*predict("h100-sxm", "llama-2-7b", "fp16", 32768, 1).fits(h100));  // 13.5 and 17 GB
   EXPECT_FALSE(*predict("h100-sxm", "llama-2-7b", "fp16", 32768, 4).fits(h100)); // 82 GB
   EXPECT_TRUE(*predict("h100-sxm", "llama-2-7b", "xquant:bits=2", 32768, 4).fits(h100));
+  const StepPrediction part = predict("h100-sxm", "llama-2-7b", "fp16", 32768, 4);
+  EXPECT_NEAR(part.spillSeconds, (part.memoryBytes - h100.usableMemory()) / h100.reachedLinkRate(), 1e-4);
+  EXPECT_EQ(part.stepSeconds(), part.seconds) << "0.6 GiB over the link hide under 76 GiB of memory";
+  EXPECT_EQ(predict("h100-sxm", "llama-2-7b", "fp16", 262144, 4).stepSeconds(),
+            predict("h100-sxm", "llama-2-7b", "fp16", 262144, 4).spillSeconds);
   Hardware unknown = h100;
   unknown.memory = 0;
   EXPECT_FALSE(predict("h100-sxm", "llama-2-7b", "fp16", 32768, 1).fits(unknown).has_value());
