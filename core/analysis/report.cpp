@@ -228,7 +228,7 @@ std::string section(const ReportRows &rows, const RunRow &run, const std::vector
   const auto windows = ofRun(rows.windows, run.id);
   const auto points = curvePoints(policies, windows);
   std::string out = "<section>" + heading(rows, run) + generationTable(policies, ofRun(rows.generated, run.id)) +
-                    profileSection({policies, ofRun(rows.steps, run.id), ofRun(rows.traffic, run.id),
+                    profileSection({run, policies, ofRun(rows.steps, run.id), ofRun(rows.traffic, run.id),
                                     ofRun(rows.instruments, run.id), ofRun(rows.peaks, run.id)}) +
                     curveSection(points, behind(published, run)) + qualityTable(policies, points, windows) +
                     statisticsTable(policies, ofRun(rows.statistics, run.id)) +

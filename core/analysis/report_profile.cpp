@@ -4,12 +4,14 @@
 #include "report_tables.h"
 #include "statistics.h"
 #include "svg.h"
+#include "verdict.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 namespace xqs {
 namespace {
@@ -17,10 +19,12 @@ namespace {
 using svg::escape;
 using svg::number;
 
+constexpr const char *kDash = "—"; ///< svg::number of what was not measured
+
 std::string cell(const std::string &text) { return "<td>" + text + "</td>"; }
-std::string mega(double value) { return cell(number(1e-6 * value, 4)); }
-std::string milli(double seconds) { return cell(number(1e3 * seconds, 4)); }
-std::string percent(double share) { return cell(std::isnan(share) ? "—" : number(100 * share, 3) + " %"); }
+std::string mega(double value) { return number(1e-6 * value, 4); }
+std::string milli(double seconds) { return number(1e3 * seconds, 4); }
+std::string percent(double share) { return std::isnan(share) ? kDash : number(100 * share, 3) + " %"; }
 
 std::string table(const std::vector<std::string> &heads, const std::string &body) {
   std::string out = "<div class='scroll'><table><thead><tr>";
@@ -47,14 +51,36 @@ std::vector<TradePoint> longest(const std::vector<TradePoint> &points) {
 
 std::string setting(const TradePoint &p) { return fmt::format("{} tokens, batch {}", p.key.context, p.key.batch); }
 
-std::string pointRow(const TradePoint &p) {
-  return "<tr>" + policyCell(p.policy) +
-         cell(fmt::format("{} <span class='muted'>({} to {})</span>", number(1e3 * p.step.seconds, 4),
-                          number(1e3 * p.step.lowSeconds, 4), number(1e3 * p.step.highSeconds, 4))) +
-         cell(number(p.stepRatio, 3)) + mega(p.cacheBytes) + mega(p.savedBytes) + mega(p.rebuildFlops) +
-         milli(p.cache.seconds) + milli(p.extraSeconds) + percent(p.cacheShare) + mega(p.cache.countedBytes) +
-         mega(p.cache.measuredBytes()) + cell(number(p.cache.ratio(), 3)) + mega(p.savedMeasured) +
-         cell(number(1e-9 * p.countedRate(), 3)) + cell(number(1e-9 * p.measuredRate(), 3)) + "</tr>";
+struct Column {
+  const char *head;
+  std::string (*text)(const TradePoint &);
+};
+constexpr Column kColumns[] = {
+    {"ms a step<br>(quartiles)",
+     [](const TradePoint &p) {
+       return fmt::format("{} <span class='muted'>({} to {})</span>", milli(p.step.seconds), milli(p.step.lowSeconds),
+                          milli(p.step.highSeconds));
+     }},
+    {"× FP16", [](const TradePoint &p) { return number(p.stepRatio, 3); }},
+    {"cache, MB<br>counted", [](const TradePoint &p) { return mega(p.cacheBytes); }},
+    {"saved, MB<br>counted", [](const TradePoint &p) { return mega(p.savedBytes); }},
+    {"work beyond<br>FP16, MFLOP", [](const TradePoint &p) { return mega(p.rebuildFlops); }},
+    {"cache and<br>attention, ms", [](const TradePoint &p) { return milli(p.cache.seconds); }},
+    {"beyond<br>FP16, ms", [](const TradePoint &p) { return milli(p.extraSeconds); }},
+    {"of the<br>traced step", [](const TradePoint &p) { return percent(p.cacheShare); }},
+    {"their bytes,<br>MB counted", [](const TradePoint &p) { return mega(p.cache.countedBytes); }},
+    {"MB<br>measured", [](const TradePoint &p) { return mega(p.cache.measuredBytes()); }},
+    {"measured /<br>counted", [](const TradePoint &p) { return number(p.cache.ratio(), 3); }},
+    {"saved, MB<br>measured", [](const TradePoint &p) { return mega(p.savedMeasured); }},
+    {"step, GB/s<br>counted", [](const TradePoint &p) { return number(1e-9 * p.countedRate(), 3); }},
+    {"GB/s<br>measured", [](const TradePoint &p) { return number(1e-9 * p.measuredRate(), 3); }}};
+
+/// The columns that have a figure at some point.
+std::vector<Column> columnsOf(const std::vector<TradePoint> &points) {
+  std::vector<Column> columns;
+  for (const Column &column : kColumns)
+    if (std::ranges::any_of(points, [&](const TradePoint &p) { return column.text(p) != kDash; })) columns.push_back(column);
+  return columns;
 }
 
 /// The largest difference, of all points, between the sum over layers and the whole step.
@@ -89,27 +115,19 @@ std::string csv(const std::vector<TradePoint> &points) {
 } // namespace
 
 std::string tradeTable(const std::vector<TradePoint> &points) {
-  static const std::vector<std::string> kHeads = {"policy",
-                                                  "ms a step<br>(quartiles)",
-                                                  "× FP16",
-                                                  "cache, MB<br>counted",
-                                                  "saved, MB<br>counted",
-                                                  "work beyond<br>FP16, MFLOP",
-                                                  "cache and<br>attention, ms",
-                                                  "beyond<br>FP16, ms",
-                                                  "of the<br>step",
-                                                  "their bytes,<br>MB counted",
-                                                  "MB<br>measured",
-                                                  "measured /<br>counted",
-                                                  "saved, MB<br>measured",
-                                                  "step, GB/s<br>counted",
-                                                  "GB/s<br>measured"};
+  const std::vector<Column> columns = columnsOf(points);
+  std::vector<std::string> heads = {"policy"};
+  for (const Column &column : columns) heads.emplace_back(column.head);
   std::string out;
   for (auto first = points.begin(); first != points.end();) {
     const auto end = std::find_if(first, points.end(), [&](const TradePoint &p) { return !sameSetting(p, *first); });
     std::string body;
-    for (auto p = first; p != end; ++p) body += pointRow(*p);
-    out += fmt::format("<p><b>{}</b></p>{}", setting(*first), table(kHeads, body));
+    for (auto p = first; p != end; ++p) {
+      body += "<tr>" + policyCell(p->policy);
+      for (const Column &column : columns) body += cell(column.text(*p));
+      body += "</tr>";
+    }
+    out += fmt::format("<p><b>{}</b></p>{}", setting(*first), table(heads, body));
     first = end;
   }
   return out + "<p class='muted'>Cache: format bytes of all sequences, what a step has to read of them at least. Cache and "
@@ -119,24 +137,33 @@ std::string tradeTable(const std::vector<TradePoint> &points) {
                "measured.</p>";
 }
 
+/// A part's time, and under it what it moved.
+std::string partCell(const TrafficSum &part, bool measured) {
+  std::string bytes = mega(part.countedBytes);
+  if (measured) bytes += " | " + mega(part.measuredBytes());
+  return cell(fmt::format("{}<br><span class='muted'>{}</span>", milli(part.seconds), bytes));
+}
+
 std::string partsTable(const std::vector<TradePoint> &points, const std::vector<TrafficRow> &traffic) {
   const std::vector<TradePoint> chosen = longest(points);
-  std::set<std::string> names;
-  for (const TradePoint &p : chosen)
-    for (const auto &[part, sum] : trafficByPart(traffic, p.key)) names.insert(part);
+  std::vector<std::string> names;
+  bool measured = false;
+  for (const TrafficRow &row : traffic)
+    for (const TradePoint &p : chosen) {
+      if (row.part.empty() || profileKey(row) != p.key) continue;
+      if (std::ranges::find(names, row.part) == names.end()) names.push_back(row.part);
+      measured = measured || !std::isnan(row.measuredRead);
+    }
   if (names.empty()) return "";
+  std::ranges::sort(names, {}, partOrder);
   std::vector<std::string> heads = {"policy"};
-  for (const std::string &name : names) heads.push_back(escape(name) + "<br>ms; MB counted; measured");
+  for (const std::string &name : names)
+    heads.push_back(fmt::format("{}<br>ms; MB counted{}", escape(name), measured ? " | measured" : ""));
   std::string body;
   for (const TradePoint &p : chosen) {
     auto parts = trafficByPart(traffic, p.key);
     body += "<tr>" + policyCell(p.policy);
-    for (const std::string &name : names)
-      body +=
-          parts.contains(name)
-              ? cell(fmt::format("{}; {}; {}", number(1e3 * parts[name].seconds, 3),
-                                 number(1e-6 * parts[name].countedBytes, 3), number(1e-6 * parts[name].measuredBytes(), 3)))
-              : cell("—");
+    for (const std::string &name : names) body += parts.contains(name) ? partCell(parts[name], measured) : cell(kDash);
     body += "</tr>";
   }
   return fmt::format("<h4>Parts of a step, {}</h4>", setting(chosen.front())) + table(heads, body);
@@ -185,7 +212,7 @@ std::string instrumentsTable(const ProfileRows &rows) {
     body +=
         fmt::format("<tr><td class='name'>{}</td><td class='name'>{}</td><td class='wrap'>{}</td><td class='wrap'>{}</td>",
                     escape(row.instrument), escape(row.state), escape(row.sentence), escape(row.source)) +
-        cell(test) + percent(cost(row.instrument)) + cell(std::to_string(row.dropped)) + "</tr>";
+        cell(test) + cell(percent(cost(row.instrument))) + cell(std::to_string(row.dropped)) + "</tr>";
   }
   return "<h4>Instruments</h4>" +
          table({"instrument", "state", "what it says", "source", "self test,<br>read back", "cost of<br>a step", "dropped"},
@@ -205,13 +232,32 @@ std::string peaksTable(const std::vector<PeakRow> &peaks) {
   return "<h4>Limits of this machine, measured by time in the same run</h4>" + table({"limit", "", "how"}, body);
 }
 
+/// Who wins what on this machine, at the longest context.
+std::string verdictList(const ProfileRows &rows) {
+  std::optional<Hardware> machine = measuredHardware(rows.run, rows.peaks);
+  if (!machine || rows.steps.empty()) return "";
+  static const std::vector<WindowRow> kNoWindows;
+  const ModelSize model = sizeOf(rows.run);
+  std::vector<std::string> policies;
+  for (const PolicyRow &row : rows.policies) policies.push_back(row.policy);
+  Evidence evidence;
+  addSteps(evidence, {rows.run, rows.policies, kNoWindows, rows.steps, rows.traffic, rows.peaks}, model);
+  const StepRow &last = *std::ranges::max_element(rows.steps, {}, &StepRow::context);
+  const Judge judge(std::move(*machine), model, fittingPolicies(policies, model), std::move(evidence));
+  std::string items;
+  for (const std::string &sentence : judge.at(last.context, last.batch).sentences)
+    items += fmt::format("<li>{}</li>", escape(sentence));
+  return fmt::format("<h4>Verdict at {} tokens, batch {}</h4><ul>{}</ul>", last.context, last.batch, items);
+}
+
 std::string profileSection(const ProfileRows &rows) {
   const std::vector<TradePoint> points = tradePoints(rows.policies, rows.steps, rows.traffic);
   if (points.empty() && rows.instruments.empty()) return "";
   std::string out = "<h3>Bandwidth saved against rebuild cost</h3>";
   if (points.empty()) return out + "<p>No point was measured.</p>" + instrumentsTable(rows) + peaksTable(rows.peaks);
-  return out + tradeChart(points) + tradeTable(points) + agreement(rows) + partsTable(points, rows.traffic) +
-         layersTable(points, rows.traffic) + instrumentsTable(rows) + peaksTable(rows.peaks) + csv(points);
+  return out + tradeChart(points) + verdictList(rows) + tradeTable(points) + agreement(rows) +
+         partsTable(points, rows.traffic) + layersTable(points, rows.traffic) + instrumentsTable(rows) +
+         peaksTable(rows.peaks) + csv(points);
 }
 
 } // namespace xqs

@@ -12,6 +12,7 @@ namespace xqs {
 
 /// The rows of one run.
 struct ProfileRows {
+  RunRow run;
   std::vector<PolicyRow> policies;
   std::vector<StepRow> steps;
   std::vector<TrafficRow> traffic;
@@ -30,6 +31,8 @@ std::string partsTable(const std::vector<TradePoint> &points, const std::vector<
 std::string layersTable(const std::vector<TradePoint> &points, const std::vector<TrafficRow> &traffic);
 /// What each instrument could do, said by itself, and what it costs a step.
 std::string instrumentsTable(const ProfileRows &rows);
+/// The verdict in sentences, from the steps that were measured.
+std::string verdictList(const ProfileRows &rows);
 std::string peaksTable(const std::vector<PeakRow> &peaks);
 /// All of it.
 std::string profileSection(const ProfileRows &rows);

@@ -20,10 +20,10 @@ section + section { border-top: 1px solid var(--border); } a { color: var(--acce
 .status { display: inline-block; padding: 0 .55em; border-radius: 1em; border: 1px solid currentColor; font-size: .8rem; }
 .finished { color: var(--good); } .cancelled, .running, .warning { color: var(--warning); }
 .failed, .crashed, .error { color: var(--error); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; width: max-content; max-width: min(calc(100vw - 3rem), 110rem); } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap; }
 th { color: var(--muted); font-weight: 600; vertical-align: bottom; } thead tr:last-child th { border-bottom-color: var(--border); }
-.group { text-align: center; } td.name, th.name { text-align: left; } td.name code { display: inline-block; max-width: 26rem; white-space: normal; } td.wrap { white-space: normal; text-align: left; }
+.group { text-align: center; } td.name, th.name { text-align: left; } td.name code { display: inline-block; max-width: 26rem; min-width: 9rem; white-space: normal; } td.wrap { white-space: normal; text-align: left; }
 .facts th { text-align: left; vertical-align: top; } .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 code, pre { font: .85em/1.5 ui-monospace, "Cascadia Mono", "DejaVu Sans Mono", monospace; }
 pre { background: var(--surface); border: 1px solid var(--grid); border-radius: 6px; padding: .75rem; overflow-x: auto;

@@ -53,6 +53,12 @@ TradePoint tradePoint(const PolicyRow &policy, const StepRow &step, const std::v
 
 } // namespace
 
+std::size_t partOrder(std::string_view part) {
+  constexpr std::string_view kParts[] = {"embedding",         "qkv",          "cache", "attend",
+                                         "output projection", "feed forward", "logits"};
+  return static_cast<std::size_t>(std::ranges::find(kParts, part) - std::begin(kParts));
+}
+
 bool isCachePart(const std::string &part) {
   return std::find(std::begin(kCacheParts), std::end(kCacheParts), part) != std::end(kCacheParts);
 }

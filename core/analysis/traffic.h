@@ -5,12 +5,16 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// What a profile says about bytes: counted from shapes beside measured by counters, by layer and by method, and what the
 /// bytes that a method need not read cost in time. Pure functions on the rows of one run of kind "profile"; a figure that
 /// was not measured is NaN.
 namespace xqs {
+
+/// Place of a part (Tag::op) in a step, for lists; parts that are not known come last.
+std::size_t partOrder(std::string_view part);
 
 /// Parts of a step (Tag::op) in which a cache is written, rebuilt and read; what a method changes.
 inline constexpr const char *kCacheParts[] = {"cache", "attend"};

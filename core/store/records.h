@@ -334,7 +334,7 @@ struct PeakRow {
   static constexpr Identity<1> kIdentity = {"name"};
   RowId id = 0;
   RowId run = 0;
-  std::string name; ///< "copy" (bytes read and written a second), "host-copy" (host to device), "matmul" (FLOP/s)
+  std::string name; ///< "copy" (the memory's: bytes read and written a second), "host-copy" (host to device), "matmul" (FLOP/s)
   double value = 0; ///< a second
   std::string text; ///< how it was measured
 

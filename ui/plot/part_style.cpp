@@ -36,8 +36,6 @@ const PartStyle &styleOf(const QString &part) {
 
 } // namespace
 
-int partOrder(const QString &part) { return static_cast<int>(&styleOf(part) - kParts); }
-
 QColor partColor(const QString &part) {
   const PartStyle &style = styleOf(part);
   return QColor::fromRgb(Theme::current().isDark() ? style.dark : style.light);

@@ -11,7 +11,5 @@ namespace xqs {
 QColor partColor(const QString &part);
 /// The part for people: "Q, K, V"; one without a name is "other".
 QString partTitle(const QString &part);
-/// Its place in a step, for stacks and legends; unknown ones come last.
-int partOrder(const QString &part);
 
 } // namespace xqs

@@ -112,7 +112,7 @@ QString StripChart::itemText(int item) const {
   text += tr("<br>Measured: %1 read, %2 written")
               .arg(formatRate(static_cast<double>(section.reads[p.sample])),
                    formatRate(static_cast<double>(section.writes[p.sample])));
-  if (std::isfinite(m_peak) && m_peak > 0) text += tr("<br>%1 of the copy peak").arg(formatPercent(total(p) / m_peak));
+  if (std::isfinite(m_peak) && m_peak > 0) text += tr("<br>%1 of the memory peak").arg(formatPercent(total(p) / m_peak));
   return text;
 }
 

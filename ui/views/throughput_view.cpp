@@ -34,8 +34,8 @@ std::vector<float> floats(const Blob &blob) {
   return values;
 }
 
-/// "Copy peak 4.1 TB/s, measured".
-QString peakText(const PeakRow &peak) { return ThroughputView::tr("copy peak %1, measured").arg(formatRate(peak.value)); }
+/// "Memory peak 4.1 TB/s, measured".
+QString peakText(const PeakRow &peak) { return ThroughputView::tr("memory peak %1, measured").arg(formatRate(peak.value)); }
 
 } // namespace
 

@@ -179,7 +179,7 @@ std::vector<std::string> TimelineView::partNames() const {
   for (const Step &step : m_steps)
     for (const PartTime &part : step.parts)
       if (std::ranges::find(names, part.part) == names.end()) names.push_back(part.part);
-  std::ranges::stable_sort(names, {}, [](const std::string &name) { return partOrder(QString::fromStdString(name)); });
+  std::ranges::stable_sort(names, {}, partOrder);
   return names;
 }
 
@@ -270,7 +270,7 @@ QString TimelineView::launchText(const RunData::Run &run, const Step &step, cons
   text += tr("<br>Counted: %1 · %2")
               .arg(formatBytes(static_cast<std::int64_t>(operation.countedBytes)), formatRate(operation.bytesPerSecond()));
   if (const PeakRow *peak = peakOf(run.peaks, "copy"); peak && peak->value > 0)
-    text += tr("<br>%1 of the copy peak, %2 measured")
+    text += tr("<br>%1 of the memory peak, %2 measured")
                 .arg(formatPercent(operation.bytesPerSecond() / peak->value), formatRate(peak->value));
   return text;
 }

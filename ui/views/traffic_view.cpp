@@ -116,7 +116,7 @@ void TrafficView::refresh() {
 
 TrafficView::Piece TrafficView::pieceOf(const std::string &part, const TrafficSum &sum) {
   const QString name = QString::fromStdString(part);
-  return {partTitle(name), partColor(name), sum, partOrder(name)};
+  return {partTitle(name), partColor(name), sum, partOrder(part)};
 }
 
 std::vector<std::pair<QString, TrafficView::Pieces>> TrafficView::layerPieces(const RunData::Run &run,

@@ -31,8 +31,8 @@ private:
   struct Piece {
     QString title;
     QColor color;
-    TrafficSum sum; ///< its bytes; NaN: not counted, not measured
-    int order = 0;  ///< in a stack
+    TrafficSum sum;        ///< its bytes; NaN: not counted, not measured
+    std::size_t order = 0; ///< in a stack
   };
   using Pieces = std::vector<Piece>;
 

@@ -102,7 +102,9 @@ TEST(ProfileReport, WithoutCountersNothingIsCalledMeasured) {
   EXPECT_THAT(section, HasSubstr("no-permission"));
   EXPECT_THAT(section, HasSubstr("1.50 %")) << "the timeline's cost";
   const std::string table = tradeTable(tradePoints(rows.policies, rows.steps, rows.traffic));
-  EXPECT_THAT(table, HasSubstr("<td>—</td><td>—</td><td>—</td>")) << "measured bytes, ratio, saved";
+  for (const char *head : {"MB<br>measured", "measured /<br>counted", "GB/s<br>measured"})
+    EXPECT_THAT(table, Not(HasSubstr(head))) << "a column of dashes";
+  EXPECT_THAT(tradeTable(tradePoints(rows.policies, rows.steps, example(true).traffic)), HasSubstr("MB<br>measured"));
 }
 
 TEST(ProfileReport, APointWithoutFp16IsInTheTableAndNotInTheChart) {
@@ -135,5 +137,10 @@ TEST(ProfileReport, TheRecordedProfileIsWholeAndSmall) {
     for (const auto &[layer, sum] : trafficByLayer(rows.traffic, profileKey(step))) layers += sum.countedBytes;
     EXPECT_NEAR(layers, step.countedBytes, 1e-6 * layers);
   }
-  EXPECT_THAT(htmlReport(rows, {}), HasSubstr("Bandwidth saved against rebuild cost"));
+  const std::string page = htmlReport(rows, {});
+  EXPECT_THAT(page, HasSubstr("Bandwidth saved against rebuild cost"));
+  EXPECT_THAT(page, HasSubstr("<h4>Verdict at 2048 tokens, batch 1</h4>"));
+  EXPECT_THAT(page, HasSubstr("FP16 KV is fastest"));
+  EXPECT_LT(page.find("embedding<br>"), page.find("attend<br>")) << "parts in the order of a step";
+  EXPECT_LT(page.find("attend<br>"), page.find("logits<br>"));
 }

@@ -136,7 +136,7 @@ TEST_F(TimelineOf, HoverSaysOperationFunctionPlaceTimeAndCountedBytesAgainstTheP
   for (const std::string &part : {std::string("<b>rebuild</b> for attend"), std::string("rebuild_keys&lt;2, 64&gt;"),
                                   std::string("layer 0"), std::string("rebuild queue"), std::string("One of 4 launches"),
                                   "Counted: " + formatBytes(static_cast<std::int64_t>(bytes)).toStdString(),
-                                  std::string("of the copy peak, 4.10 TB/s measured")})
+                                  std::string("of the memory peak, 4.10 TB/s measured")})
     EXPECT_THAT(text, testing::HasSubstr(part));
 }
 
@@ -462,7 +462,7 @@ TEST_F(ThroughputOf, SamplesGrowWhileTheRunGoesOn) {
   const std::string first = strip().itemText(20).toStdString();
   EXPECT_THAT(first, testing::HasSubstr("FP16 KV · 2048 × 1"));
   EXPECT_THAT(first, testing::HasSubstr("Measured: "));
-  EXPECT_THAT(first, testing::HasSubstr("of the copy peak"));
+  EXPECT_THAT(first, testing::HasSubstr("of the memory peak"));
   test::addProfilePoint(m_store.store(), profile, kGpu, 1, 2048, 1);
   m_data.poll();
   ASSERT_TRUE(QTest::qWaitFor([&] { return strip().itemCount() == 800; }, 5000));
