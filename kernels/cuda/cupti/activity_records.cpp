@@ -53,7 +53,7 @@ void addRecord(const CUpti_Activity &record, Activities &to) {
   case CUPTI_ACTIVITY_KIND_MEMSET: return addLaunch(as<CUpti_ActivityMemset4>(record), "memset", to);
   case CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION: return add(as<CUpti_ActivityExternalCorrelation>(record), to);
   case CUPTI_ACTIVITY_KIND_OVERHEAD: return add(as<CUpti_ActivityOverhead3>(record), to);
-  default: return; // calls of the runtime
+  default: return; // calls of the runtime and of the driver
   }
 }
 

@@ -2,6 +2,7 @@
 #include "join.h"
 
 #include "launch_name.h"
+#include "states.h"
 
 #include <algorithm>
 #include <unordered_set>
@@ -22,11 +23,21 @@ KernelRecord recordOf(std::span<const KernelRecord> calls, std::uint64_t number)
   return at != calls.end() && at->call == number ? *at : KernelRecord{};
 }
 
-/// Records are sorted by start.
-void keepCountsOnFirst(std::vector<KernelRecord> &records) {
+/// Records are sorted by start. Gives the calls that they are of.
+std::unordered_set<std::uint64_t> keepCountsOnFirst(std::vector<KernelRecord> &records) {
   std::unordered_set<std::uint64_t> seen;
   for (KernelRecord &record : records)
     if (record.call != 0 && !seen.insert(record.call).second) record.bytes = record.flops = 0;
+  return seen;
+}
+
+/// Calls whose launches are missing, and their bytes with them. What moves nothing need not launch anything.
+std::int64_t missing(std::span<const KernelRecord> calls, const std::unordered_set<std::uint64_t> &seen) {
+  const auto moves = [](const KernelRecord &call) { return call.bytes > 0; };
+  const auto lost = [&](const KernelRecord &call) { return moves(call) && !seen.contains(call.call); };
+  const std::int64_t missing = std::ranges::count_if(calls, lost);
+  if (missing > 0 && missing == std::ranges::count_if(calls, moves)) throw Failure(timelineEmpty());
+  return missing;
 }
 
 } // namespace
@@ -34,7 +45,7 @@ void keepCountsOnFirst(std::vector<KernelRecord> &records) {
 Instruments::Timeline join(const Activities &activities, std::span<const KernelRecord> calls, const GraphNodes &nodes,
                            const ClockPairs &steady) {
   Instruments::Timeline timeline;
-  timeline.dropped = activities.dropped, timeline.overheadNs = activities.overheadNs;
+  timeline.overheadNs = activities.overheadNs;
   timeline.records.reserve(activities.launches.size());
   std::unordered_map<const std::string *, std::string> names;
   for (const Activities::Launch &launch : activities.launches) {
@@ -46,7 +57,8 @@ Instruments::Timeline join(const Activities &activities, std::span<const KernelR
     record.launch = name;
   }
   std::ranges::stable_sort(timeline.records, {}, &KernelRecord::startNs);
-  keepCountsOnFirst(timeline.records);
+  const std::int64_t lost = missing(calls, keepCountsOnFirst(timeline.records));
+  timeline.dropped = std::max(activities.dropped, lost); // a record that CUPTI dropped may be why a call has none
   return timeline;
 }
 

@@ -29,8 +29,8 @@ constexpr Row kRows[] = {
      "this is a virtual GPU without performance counters: use a whole GPU, or a machine that is not virtual"},
     {35, InstrumentState::NoPermission,
      "the NVIDIA driver keeps the GPU's counters from this user: run with the capability CAP_SYS_ADMIN (containers: "
-     "--cap-add "
-     "SYS_ADMIN), or have the administrator load the nvidia module with NVreg_RestrictProfilingToAdminUsers=0"},
+     "--cap-add SYS_ADMIN) or, where the driver asks for no more, CAP_PERFMON, or have the administrator load the nvidia "
+     "module with NVreg_RestrictProfilingToAdminUsers=0"},
     {38, InstrumentState::NotOnThisDevice, "this GPU is too old for these counters: compute capability 7.5 is needed"},
     {39, InstrumentState::InUse, "another NVIDIA tool is attached to this process: start it without nsys, ncu and cuda-gdb"},
     {40, InstrumentState::Virtualized,
@@ -84,10 +84,11 @@ std::optional<Finding> findingOf(const DeviceSupport &s) {
 }
 
 std::optional<Finding> restrictedByDriver(const std::string &driverParameters, const std::string &processStatus) {
-  constexpr int kSysAdmin = 21; // capability.h
+  // Either will do: os_check_access of the driver's open module. Numbers: capability.h.
+  constexpr std::uint64_t kSysAdmin = std::uint64_t{1} << 21, kPerfmon = std::uint64_t{1} << 38;
   if (numberBehind(driverParameters, "RmProfilingAdminOnly:", 10).value_or(0) == 0) return {};
   const std::optional<std::uint64_t> capabilities = numberBehind(processStatus, "CapEff:", 16);
-  if (!capabilities || (*capabilities >> kSysAdmin & 1) != 0) return {};
+  if (!capabilities || (*capabilities & (kSysAdmin | kPerfmon)) != 0) return {};
   return findingOfResult(35);
 }
 
@@ -121,6 +122,14 @@ Finding strangeRange(const std::string &name) {
 Finding timelineTestFailed() {
   return finding(InstrumentState::SelfTestFailed,
                  "CUPTI did not give the launches of a test back, or not as those of their operations: try a newer driver");
+}
+Finding timelineEmpty() {
+  return finding(InstrumentState::Broken, "CUPTI reported no error and gave no launch of any operation, which another "
+                                          "measurement may have caused: end other profilers and start again");
+}
+Finding samplesOverflowed() {
+  return {InstrumentState::Broken, "the GPU's buffer of samples was full, and CUPTI gives none until sampling begins anew: "
+                                   "sample at longer intervals"};
 }
 Finding selfTestFailed(double expected, double read, double written) {
   char text[200];

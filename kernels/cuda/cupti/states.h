@@ -38,8 +38,8 @@ struct DeviceSupport {
 std::optional<Finding> findingOf(const DeviceSupport &support);
 
 /// What can be known before CUPTI is asked: the driver keeps counters for administrators (RmProfilingAdminOnly in its
-/// parameters, `driverParameters`) and this process is none (CapEff in `processStatus`, proc(5)). Files that are not there
-/// say nothing.
+/// parameters, `driverParameters`) and this process has neither CAP_SYS_ADMIN nor CAP_PERFMON (CapEff in `processStatus`,
+/// proc(5)). Files that are not there say nothing.
 std::optional<Finding> restrictedByDriver(const std::string &driverParameters, const std::string &processStatus);
 
 Finding libraryOff();
@@ -52,6 +52,8 @@ Finding noHitRate(const std::string &chip);
 /// CUPTI named a range that was not begun.
 Finding strangeRange(const std::string &name);
 Finding timelineTestFailed();
+Finding timelineEmpty();
+Finding samplesOverflowed();
 /// `expected`, `read`, `written`: bytes.
 Finding selfTestFailed(double expected, double read, double written);
 

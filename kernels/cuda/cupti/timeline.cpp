@@ -65,11 +65,17 @@ public:
     m_open.pop_back();
     pop();
   }
-  void gather() override { m_nodes.gather(); }
+  void gather() override {
+    m_nodes.gather();
+    m_beforeGather = m_calls.size();
+  }
   bool gathered() override { return m_nodes.gathered(); }
   void launch() override { push(kStepId | m_nodes.step()); }
   void launched() noexcept override { pop(); }
-  void drop() noexcept override { m_nodes.drop(); }
+  void drop() noexcept override {
+    m_nodes.drop();
+    m_calls.erase(m_calls.begin() + static_cast<std::ptrdiff_t>(m_beforeGather), m_calls.end());
+  }
 
   Instruments::Timeline finish() override {
     m_flusher = {};
@@ -137,7 +143,8 @@ private:
   }
 
   const Library &m_cupti;
-  std::vector<KernelRecord> m_calls; ///< of operations, in their order
+  std::vector<KernelRecord> m_calls; ///< of operations, in their order; not of steps that were dropped
+  std::size_t m_beforeGather = 0;    ///< of m_calls
   std::vector<std::size_t> m_open;   ///< those of m_calls that are under way, innermost last
   GraphNodes m_nodes;
   CUptiResult m_failed = CUPTI_SUCCESS;

@@ -13,7 +13,8 @@ class Library;
 /// (CudaBackend::observe). Where it dies before it is finished, it ends.
 class Recording : public CallObserver {
 public:
-  /// Ends it; nobody observes any more, and the device has nothing left to do. Throws Failure.
+  /// Ends it; nobody observes any more, and the device has nothing left to do. Throws Failure, also where CUPTI reports no
+  /// error but has no launch of any operation.
   virtual Instruments::Timeline finish() = 0;
 };
 

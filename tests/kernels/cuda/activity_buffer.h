@@ -57,9 +57,10 @@ externalRecord(std::uint64_t id, std::uint32_t correlation,
   r.externalKind = kind, r.externalId = id, r.correlationId = correlation;
   return r;
 }
-inline CUpti_ActivityAPI callRecord(std::uint64_t start, std::uint64_t end, std::uint32_t correlation) {
+inline CUpti_ActivityAPI callRecord(std::uint64_t start, std::uint64_t end, std::uint32_t correlation,
+                                    CUpti_ActivityKind kind = CUPTI_ACTIVITY_KIND_RUNTIME) {
   CUpti_ActivityAPI r{};
-  r.kind = CUPTI_ACTIVITY_KIND_RUNTIME;
+  r.kind = kind;
   r.start = start, r.end = end, r.correlationId = correlation;
   return r;
 }
@@ -77,7 +78,8 @@ inline std::size_t recordBytes(CUpti_ActivityKind kind) {
   case CUPTI_ACTIVITY_KIND_MEMCPY: return sizeof(CUpti_ActivityMemcpy6);
   case CUPTI_ACTIVITY_KIND_MEMSET: return sizeof(CUpti_ActivityMemset4);
   case CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION: return sizeof(CUpti_ActivityExternalCorrelation);
-  case CUPTI_ACTIVITY_KIND_RUNTIME: return sizeof(CUpti_ActivityAPI);
+  case CUPTI_ACTIVITY_KIND_RUNTIME:
+  case CUPTI_ACTIVITY_KIND_DRIVER: return sizeof(CUpti_ActivityAPI);
   case CUPTI_ACTIVITY_KIND_OVERHEAD: return sizeof(CUpti_ActivityOverhead3);
   default: return 0;
   }

@@ -71,6 +71,18 @@ TEST_F(ActivityRecords, ExternalIdsAreThoseOfThisProgram) {
   EXPECT_EQ(ids.at(5), std::uint64_t{1} << 40);
 }
 
+/// Of one launch: the runtime's call, and the driver's inside of it, which ends first.
+TEST_F(ActivityRecords, TwoCallsOfOneLaunchAreOneLaunchWithOneId) {
+  ActivityBuffer buffer;
+  buffer << externalRecord(11, 4) << callRecord(92, 94, 4, CUPTI_ACTIVITY_KIND_DRIVER) << externalRecord(11, 4)
+         << callRecord(90, 95, 4) << kernelRecord("gemv", 100, 130, 4) << externalRecord(12, 5)
+         << callRecord(96, 97, 5, CUPTI_ACTIVITY_KIND_DRIVER) << kernelRecord("gemm", 140, 150, 5);
+  const Activities &activities = read(buffer);
+  EXPECT_EQ(activities.launches.size(), 2u);
+  EXPECT_EQ(activities.externalIds, (std::unordered_map<std::uint32_t, std::uint64_t>{{4, 11}, {5, 12}}));
+  EXPECT_EQ(activities.dropped, 0);
+}
+
 TEST_F(ActivityRecords, ALaunchWithoutTimesIsADroppedOne) {
   ActivityBuffer buffer;
   buffer << kernelRecord("a", 0, 0, 1) << kernelRecord("b", 20, 10, 2) << kernelRecord("c", 20, 20, 3);

@@ -24,7 +24,7 @@ const Answer kAnswers[] = {
     {26, InstrumentState::InUse, {"dcgmi profile --pause"}},
     {27, InstrumentState::NotOnThisDevice, {"newer driver"}},
     {33, InstrumentState::Virtualized, {"virtual GPU", "use a whole GPU"}},
-    {35, InstrumentState::NoPermission, {"CAP_SYS_ADMIN", "NVreg_RestrictProfilingToAdminUsers=0"}},
+    {35, InstrumentState::NoPermission, {"CAP_SYS_ADMIN", "CAP_PERFMON", "NVreg_RestrictProfilingToAdminUsers=0"}},
     {38, InstrumentState::NotOnThisDevice, {"compute capability 7.5"}},
     {39, InstrumentState::InUse, {"another NVIDIA tool", "without nsys, ncu and cuda-gdb"}},
     {40, InstrumentState::Virtualized, {"administrator can allow it"}},
@@ -97,13 +97,15 @@ TEST(CuptiStates, TheDriversRestrictionIsSeenAheadOfTime) {
   const std::string open = file("open", "RmProfilingAdminOnly: 0\n"), silent = file("silent", "Mobile: 4294967295\n");
   const std::string user = file("user", "Name:\tx\nCapPrm:\tffffffffffffffff\nCapEff:\t00000000a80425fb\n");
   const std::string admin = file("admin", "CapEff:\t000001ffffffffff\n"),
-                    other = file("other", "CapEff:\t0000000000400000\n");
+                    monitor = file("monitor", "CapEff:\t0000004000000000\n"),
+                    other = file("other", "CapEff:\t000000bfffdfffff\n");
 
   const auto finding = restrictedByDriver(restricted, user);
   ASSERT_TRUE(finding);
   EXPECT_EQ(finding->state, InstrumentState::NoPermission);
   EXPECT_EQ(finding->sentence, findingOf(35, "", "").sentence) << "both cures, as if CUPTI had said so";
-  EXPECT_TRUE(restrictedByDriver(restricted, other)) << "another capability";
+  EXPECT_TRUE(restrictedByDriver(restricted, other)) << "every other capability";
+  EXPECT_FALSE(restrictedByDriver(restricted, monitor)) << "CAP_PERFMON alone";
   EXPECT_FALSE(restrictedByDriver(restricted, admin));
   EXPECT_FALSE(restrictedByDriver(open, user));
   EXPECT_FALSE(restrictedByDriver(silent, user));

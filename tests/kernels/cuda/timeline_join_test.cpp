@@ -4,6 +4,7 @@
 
 #include "cupti/join.h"
 #include "cupti/launch_name.h"
+#include "cupti/states.h"
 
 using namespace xqs;
 using namespace xqs::cuda::cupti;
@@ -95,7 +96,7 @@ TEST_F(TimelineJoin, CountsStandOnTheFirstLaunchWhateverTheOrderOfRecords) {
 }
 
 TEST_F(TimelineJoin, WhatBelongsToNoOperationHasNone) {
-  calls = {operation(7, "matmul", 100), operation(9, "add", 100)};
+  calls = {operation(7, "matmul", 0), operation(9, "add", 0)};
   activities.externalIds = {{1, 8}, {2, 10}};
   launch("unknown call", 1, 2, 1), launch("later call", 2, 3, 2), launch("no external id", 3, 4, 3);
   for (const KernelRecord &r : joined().records) {
@@ -105,6 +106,37 @@ TEST_F(TimelineJoin, WhatBelongsToNoOperationHasNone) {
     EXPECT_EQ(r.bytes, 0) << r.launch;
   }
   EXPECT_EQ(joined().records.size(), 3u);
+}
+
+TEST_F(TimelineJoin, AnOperationWithoutALaunchIsDropped) {
+  calls = {operation(7, "matmul", 100), operation(8, "add", 30), operation(9, "nothing to do", 0), operation(10, "add", 5)};
+  activities.externalIds = {{1, 7}};
+  launch("gemm", 1, 2, 1);
+  EXPECT_EQ(joined().dropped, 2);
+  activities.dropped = 1; // one of them, or neither
+  EXPECT_EQ(joined().dropped, 2);
+  activities.dropped = 9;
+  EXPECT_EQ(joined().dropped, 9);
+}
+
+TEST_F(TimelineJoin, AStepWhoseNodesNobodyKnowsIsDropped) {
+  step(1, 100, 11);
+  nodes.gathered();
+  activities.externalIds = {{8, 3}, {9, kStepId | nodes.step()}};
+  calls.push_back(operation(3, "add", 30));
+  launch("a1", 10, 11, 9, 91), launch("b", 12, 13, 9, 93), launch("add", 20, 21, 8); // an executable of elsewhere
+  EXPECT_EQ(joinedCalls(), (std::vector<std::uint64_t>{0, 0, 3}));
+  EXPECT_EQ(joined().dropped, 2);
+}
+
+TEST_F(TimelineJoin, WhereEveryOperationIsMissingItFails) {
+  EXPECT_TRUE(joined().records.empty()) << "nothing ran";
+  calls = {operation(7, "matmul", 100), operation(8, "add", 30)};
+  EXPECT_THROW(joined(), Failure);
+  launch("another's", 1, 2, 1);
+  EXPECT_THROW(joined(), Failure);
+  activities.externalIds = {{1, 8}};
+  EXPECT_EQ(joined().dropped, 1);
 }
 
 TEST_F(TimelineJoin, AGraphsLaunchesDifferByTheirNodes) {

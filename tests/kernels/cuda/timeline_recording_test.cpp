@@ -134,9 +134,29 @@ TEST_F(TimelineRecording, StepsOfOneExecutableHaveTheirOwnOperations) {
   cupti.ready = {buffer};
   const auto timeline = recording->finish();
   EXPECT_EQ(callsOf(timeline), (std::vector<std::uint64_t>{1, 1, 2, 0, 5, 5, 6, 0}));
+  EXPECT_EQ(timeline.dropped, 0) << "the step that did not run has lost nothing";
   std::vector<double> bytes;
   for (const KernelRecord &record : timeline.records) bytes.push_back(record.bytes);
   EXPECT_EQ(bytes, (std::vector<double>{100, 0, 200, 0, 7, 0, 14, 0}));
+}
+
+TEST_F(TimelineRecording, WhereNoOperationHasALaunchThereIsNoTimeline) {
+  for (const bool launches : {true, false}) {
+    const auto recording = record(library);
+    recording->begin(operation(5, 100));
+    recording->end();
+    ActivityBuffer buffer;
+    const std::uint64_t t = now();
+    buffer << kernelRecord("another's", t, t, 9);
+    if (launches) cupti.ready = {buffer};
+    try {
+      recording->finish();
+      ADD_FAILURE() << "operations that took no time";
+    } catch (const Failure &failure) {
+      EXPECT_NE(std::string(failure.what()).find("gave no launch of any operation"), std::string::npos);
+    }
+  }
+  expectEnded();
 }
 
 TEST_F(TimelineRecording, BuffersAreFlushedWhileItRecords) {
@@ -147,10 +167,10 @@ TEST_F(TimelineRecording, BuffersAreFlushedWhileItRecords) {
 
 TEST_F(TimelineRecording, NeverAsksForWhatWouldChangeTheRun) {
   const auto recording = record(library);
-  EXPECT_EQ(cupti.enabled,
-            (std::set<CUpti_ActivityKind>{CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY,
-                                          CUPTI_ACTIVITY_KIND_MEMSET, CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION,
-                                          CUPTI_ACTIVITY_KIND_RUNTIME, CUPTI_ACTIVITY_KIND_OVERHEAD}));
+  EXPECT_EQ(cupti.enabled, (std::set<CUpti_ActivityKind>{
+                               CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY, CUPTI_ACTIVITY_KIND_MEMSET,
+                               CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION, CUPTI_ACTIVITY_KIND_RUNTIME,
+                               CUPTI_ACTIVITY_KIND_DRIVER, CUPTI_ACTIVITY_KIND_OVERHEAD}));
 }
 
 TEST_F(TimelineRecording, EndsInTheOrderThatLosesNothing) {
