@@ -52,12 +52,16 @@ std::string measuredSentence(const InstrumentStatus &status, const char *what) {
   return text;
 }
 
-InstrumentStatus eventsInstead(const cupti::Failure &why) {
+InstrumentStatus eventsInstead(const Error &why) {
   return {Instrument::Timeline,
           InstrumentState::Fallback,
           std::string("operations are timed by CUDA events, one by one: ") + why.what(),
           "CUDA events",
           {}};
+}
+
+void append(std::vector<ThroughputSample> &to, const std::vector<ThroughputSample> &more) {
+  to.insert(to.end(), more.begin(), more.end());
 }
 
 /// Runs passes until all are in.
@@ -83,10 +87,11 @@ private:
 CudaInstruments::~CudaInstruments() { dropRecording(); }
 
 std::vector<InstrumentStatus> CudaInstruments::status() {
-  if (m_status.empty())
-    m_status = {timelineStatus(), tested(Instrument::Counters, &CudaInstruments::testCounters),
-                tested(Instrument::Sampling, &CudaInstruments::testSampling)};
-  return m_status;
+  if (!m_status.empty()) return m_status;
+  const InstrumentStatus counters = tested(Instrument::Counters, &CudaInstruments::testCounters);
+  const InstrumentStatus sampling = tested(Instrument::Sampling, &CudaInstruments::testSampling);
+  // Last: the others are reported to silence timelines that come after them, which its test then sees.
+  return m_status = {timelineStatus(), counters, sampling};
 }
 
 InstrumentStatus CudaInstruments::timelineStatus() {
@@ -144,21 +149,31 @@ void CudaInstruments::dropRecording() {
 
 void CudaInstruments::startTimeline() {
   XQS_ASSERT(!m_recording);
-  status();
-  InstrumentStatus &found = m_status[static_cast<std::size_t>(Instrument::Timeline)];
+  if (m_sampler) throw Error(Code::Unsupported, "samples are being taken: stop sampling first, launches may go unseen");
   try {
-    if (found.state == InstrumentState::Ready) return startRecording();
+    if (status()[static_cast<std::size_t>(Instrument::Timeline)].state == InstrumentState::Ready) return startRecording();
   } catch (const cupti::Failure &failure) { // another program may have come since the test
-    found = eventsInstead(failure);
+    useEvents(failure);
   }
   Instruments::startTimeline();
 }
 
 Instruments::Timeline CudaInstruments::stopTimeline() {
   if (!m_recording) return Instruments::stopTimeline();
-  Timeline timeline = stopRecording();
-  m_status[static_cast<std::size_t>(Instrument::Timeline)].dropped += timeline.dropped;
-  return timeline;
+  try {
+    Timeline timeline = stopRecording();
+    m_status[static_cast<std::size_t>(Instrument::Timeline)].dropped += timeline.dropped;
+    return timeline;
+  } catch (const cupti::Failure &failure) { // what has run is not told by anybody
+    useEvents(failure);
+    throw;
+  }
+}
+
+void CudaInstruments::useEvents(const Error &why) {
+  InstrumentStatus &status = m_status[static_cast<std::size_t>(Instrument::Timeline)];
+  const std::int64_t dropped = status.dropped;
+  status = eventsInstead(why), status.dropped = dropped;
 }
 
 InstrumentStatus CudaInstruments::tested(Instrument instrument, Test test) {
@@ -208,7 +223,8 @@ void CudaInstruments::testSampling(InstrumentStatus &status) {
   std::this_thread::sleep_for(kSettle);
   sampler->stop();
   double read = 0, written = 0;
-  for (const ThroughputSample &sample : sampler->take()) read += sample.dramRead, written += sample.dramWrite;
+  for (auto samples = sampler->take(); !samples.empty(); samples = sampler->take()) // ends in what has gone wrong
+    for (const ThroughputSample &sample : samples) read += sample.dramRead, written += sample.dramWrite;
   judge(copy.bytes(), read, written, status);
   status.sentence = measuredSentence(status, "the memory traffic of the whole GPU, other programs included, is");
 }
@@ -255,20 +271,17 @@ void CudaInstruments::startSampling(std::int64_t intervalNs) {
 }
 
 std::vector<ThroughputSample> CudaInstruments::takeSamples() {
-  std::vector<ThroughputSample> samples = std::exchange(m_samples, {});
-  if (!m_sampler) return samples;
-  const std::vector<ThroughputSample> more = m_sampler->take();
-  samples.insert(samples.end(), more.begin(), more.end());
-  return samples;
+  if (m_sampler) append(m_samples, m_sampler->take());
+  return std::exchange(m_samples, {});
 }
 
 void CudaInstruments::stopSampling() {
   if (!m_sampler) return;
   const std::unique_ptr<cupti::Sampler> sampler = std::move(m_sampler);
   sampler->stop();
-  const std::vector<ThroughputSample> rest = sampler->take();
-  m_samples.insert(m_samples.end(), rest.begin(), rest.end());
-  m_status[static_cast<std::size_t>(Instrument::Sampling)].dropped += sampler->overflows();
+  m_status[static_cast<std::size_t>(Instrument::Sampling)].dropped += sampler->losses();
+  append(m_samples, sampler->take());
+  append(m_samples, sampler->take()); // none, or what has ended the sampling before
 }
 
 } // namespace xqs::cuda

@@ -26,8 +26,10 @@ private:
   using Test = void (CudaInstruments::*)(InstrumentStatus &);
   InstrumentStatus timelineStatus();
   void testTimeline();
-  void startRecording(); ///< throws Failure
-  Timeline stopRecording();
+  void startRecording();    ///< throws Failure
+  Timeline stopRecording(); ///< throws Failure
+  /// From now on: a timeline that failed once may come back with gaps that nobody sees.
+  void useEvents(const Error &why);
   void dropRecording();
   InstrumentStatus tested(Instrument instrument, Test test);
   void testCounters(InstrumentStatus &status);

@@ -2,14 +2,27 @@
 #include "sampling.h"
 
 #include <chrono>
+#include <condition_variable>
 
 namespace xqs::cuda::cupti {
 namespace {
 
 constexpr std::size_t kHardwareBuffer = std::size_t{128} << 20; ///< bytes
-constexpr std::chrono::milliseconds kDecodePeriod{10};
-constexpr int kTurnsAClock = 100;    ///< of decoding
+constexpr std::chrono::milliseconds kDecodePeriod{50};
+constexpr std::int64_t kShortestIntervalNs = 25'000;
+constexpr int kTurnsAClock = 20;     ///< of decoding
 constexpr double kCyclesPerNs = 1.5; ///< of the system clock, about; samples say themselves how long they are
+
+/// That an image of counter data is to hold: those of two periods, as the thread may be late. Not more: each takes about
+/// 16 KB (measured on an H100), which are initialized anew for every decoding. Throws Usage where that is too much.
+std::uint32_t samplesInImage(std::int64_t intervalNs) {
+  if (intervalNs < kShortestIntervalNs)
+    throw Error(Code::Usage, "the GPU's traffic cannot be sampled every " + std::to_string(intervalNs / 1000) +
+                                 " us, samples would be lost: ask for " + std::to_string(kShortestIntervalNs / 1000) +
+                                 " us or more");
+  constexpr std::int64_t kHeldNs = 2 * std::chrono::nanoseconds(kDecodePeriod).count();
+  return static_cast<std::uint32_t>(kHeldNs / intervalNs) + 64;
+}
 
 } // namespace
 
@@ -47,29 +60,33 @@ template <typename P, typename F> P PmSampler::run(const Function<F> &function, 
 PmSampler::PmSampler(std::unique_ptr<Hooks> hooks, int device, const Chip &chip, MetricSet set, std::int64_t intervalNs)
     : m_hooks(std::move(hooks)), m_cupti(m_hooks->cupti()), m_host(m_cupti, CUPTI_PROFILER_TYPE_PM_SAMPLING, chip),
       m_set(std::move(set)), m_object(nullptr, Disable{&m_cupti}), m_clock(m_cupti) {
+  const std::uint32_t samples = samplesInImage(intervalNs);
   enable(device);
-  makeImage();
+  makeImage(samples);
   const bool cycles = sampledByCycles(chip.name);
   const double interval = static_cast<double>(intervalNs) * (cycles ? kCyclesPerNs : 1);
   configure(static_cast<std::uint64_t>(interval), cycles);
   m_clock.start();
   run(m_cupti.cuptiPmSamplingStart, XQS_CUPTI_PARAMS(PmSampling_Start));
-  m_running = true;
-  m_thread = std::thread([this] { decodeUntilStopped(); });
+  m_thread = std::jthread([this](const std::stop_token &stopped) { guard([&] { decodeUntil(stopped); }); });
 }
 
 PmSampler::~PmSampler() { (void)halt(); }
 
-void PmSampler::stop() { m_cupti.check(halt(), m_cupti.cuptiPmSamplingStop.name); }
+void PmSampler::stop() {
+  if (!m_thread.joinable()) return;
+  const CUptiResult result = halt();
+  if (!m_failure) guard([&] { decode(); });                                // what the hardware has now is complete
+  if (!m_failure) m_cupti.check(result, m_cupti.cuptiPmSamplingStop.name); // else that is why, which `take` tells
+}
 
 CUptiResult PmSampler::halt() {
   if (!m_thread.joinable()) return CUPTI_SUCCESS;
+  m_thread.request_stop();
+  m_thread.join();
   auto p = XQS_CUPTI_PARAMS(PmSampling_Stop);
   p.pPmSamplingObject = m_object.get();
-  const CUptiResult result = m_cupti.cuptiPmSamplingStop.pointer(&p);
-  m_running = false;
-  m_thread.join();
-  return result;
+  return m_cupti.cuptiPmSamplingStop.pointer(&p);
 }
 
 void PmSampler::enable(int device) {
@@ -79,12 +96,12 @@ void PmSampler::enable(int device) {
   m_object.reset(p.pPmSamplingObject);
 }
 
-void PmSampler::makeImage() {
+void PmSampler::makeImage(std::uint32_t samples) {
   std::vector<const char *> names = m_set.pointers();
   auto size = XQS_CUPTI_PARAMS(PmSampling_GetCounterDataSize);
   size.pMetricNames = names.data();
   size.numMetrics = names.size();
-  size.maxSamples = kSamplesInImage;
+  size.maxSamples = samples;
   m_image.resize(run(m_cupti.cuptiPmSamplingGetCounterDataSize, size).counterDataSize);
   clearImage();
 }
@@ -108,35 +125,41 @@ void PmSampler::configure(std::uint64_t interval, bool cycles) {
   run(m_cupti.cuptiPmSamplingSetConfig, p);
 }
 
-void PmSampler::decodeUntilStopped() {
+/// What goes wrong in `work` is told by `take`.
+template <typename Work> void PmSampler::guard(const Work &work) noexcept {
   try {
-    int turn = 0;
-    for (bool last = false; !last;) {
-      if (turn++ % kTurnsAClock == 0) m_clock.adjust();
-      last = !m_running; // what the hardware had then is complete
-      while (decode()) {
-      }
-      if (!last) std::this_thread::sleep_for(kDecodePeriod);
-    }
+    work();
   } catch (...) {
     const std::lock_guard lock(m_mutex);
     m_failure = std::current_exception();
   }
 }
 
-/// True where the image was too small for what the hardware has.
-bool PmSampler::decode() {
+void PmSampler::decodeUntil(const std::stop_token &stopped) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any wake;
+  for (int turn = 0; !stopped.stop_requested(); ++turn) {
+    if (turn % kTurnsAClock == 0) m_clock.adjust();
+    decode();
+    (void)wake.wait_for(lock, stopped, kDecodePeriod, [&] { return stopped.stop_requested(); });
+  }
+}
+
+/// Once: what an image was too small for is lost, and the next decoding catches up with the hardware.
+void PmSampler::decode() {
   auto p = XQS_CUPTI_PARAMS(PmSampling_DecodeData);
   p.pPmSamplingObject = m_object.get();
   p.pCounterDataImage = m_image.data();
   p.counterDataImageSize = m_image.size();
   const CUptiResult result = m_cupti.cuptiPmSamplingDecodeData.pointer(&p);
   const bool overflow = p.overflow != 0 || result == CUPTI_ERROR_OUT_OF_MEMORY; // either is documented
-  if (overflow) ++m_overflows;
-  if (result != CUPTI_ERROR_OUT_OF_MEMORY) m_cupti.check(result, m_cupti.cuptiPmSamplingDecodeData.name);
+  if (overflow) m_sieve.full();
+  if (result == CUPTI_ERROR_OUT_OF_MEMORY) throw Failure(samplesOverflowed());
+  m_cupti.check(result, m_cupti.cuptiPmSamplingDecodeData.name);
   readImage();
   clearImage();
-  return p.decodeStopReason == CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
+  if (p.decodeStopReason == CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL) m_sieve.full();
 }
 
 void PmSampler::readImage() {
@@ -151,6 +174,7 @@ void PmSampler::readImage() {
     p.sampleIndex = i;
     p = run(m_cupti.cuptiPmSamplingCounterDataGetSampleInfo, p);
     const CounterFigures figures = m_host.evaluate(m_set, m_image, i);
+    if (!m_sieve.keep(p.startTimestamp, p.endTimestamp, figures)) continue;
     const std::lock_guard lock(m_mutex);
     m_samples.push_back(
         {m_clock.toSteady(p.startTimestamp), m_clock.toSteady(p.endTimestamp), figures.dramRead, figures.dramWrite});
@@ -159,7 +183,7 @@ void PmSampler::readImage() {
 
 std::vector<ThroughputSample> PmSampler::take() {
   const std::lock_guard lock(m_mutex);
-  if (m_failure) std::rethrow_exception(std::exchange(m_failure, nullptr));
+  if (m_samples.empty() && m_failure && !std::exchange(m_told, true)) std::rethrow_exception(m_failure);
   return std::exchange(m_samples, {});
 }
 

@@ -3,9 +3,9 @@
 
 #include "clocks.h"
 #include "metric_sets.h"
+#include "sample_sieve.h"
 #include "session.h"
 
-#include <atomic>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -13,7 +13,8 @@
 namespace xqs::cuda::cupti {
 
 /// From the samples' clock to the steady one. Which clock samples have is not documented: that of cuptiGetTimestamp, where
-/// the first sample then lies between the start of sampling and now; else the first sample began when sampling did.
+/// the first sample (that SampleSieve keeps) then lies between the start of sampling and now; else it began when sampling
+/// did.
 class SampleClock {
 public:
   explicit SampleClock(const Library &cupti) : m_cupti(cupti) {}
@@ -28,7 +29,8 @@ private:
   std::optional<std::int64_t> m_ownDifference; ///< of samples that have another clock; 0: they have CUPTI's
 };
 
-/// CUPTI's PM sampling of one device: its hardware writes a buffer, which a thread of ours decodes.
+/// CUPTI's PM sampling of one device: its hardware writes a buffer, which a thread of ours decodes. Nobody says that two
+/// threads may use a sampling object at once: it is the thread's until that has ended.
 class PmSampler final : public Sampler {
 public:
   PmSampler(std::unique_ptr<Hooks> hooks, int device, const Chip &chip, MetricSet set, std::int64_t intervalNs);
@@ -36,23 +38,22 @@ public:
 
   void stop() override;
   std::vector<ThroughputSample> take() override;
-  std::int64_t overflows() const override { return m_overflows; }
+  std::int64_t losses() const override { return m_sieve.losses(); }
 
 private:
-  static constexpr std::uint32_t kSamplesInImage = 4096;
-
   struct Disable {
     const Library *cupti;
     void operator()(CUpti_PmSampling_Object *object) const noexcept;
   };
   template <typename P, typename F> P run(const Function<F> &function, P params) const;
   void enable(int device);
-  void makeImage();
+  void makeImage(std::uint32_t samples);
   void clearImage();
   void configure(std::uint64_t interval, bool cycles);
-  void decodeUntilStopped();
-  CUptiResult halt(); ///< sampling, and then the thread
-  bool decode();
+  template <typename Work> void guard(const Work &work) noexcept;
+  void decodeUntil(const std::stop_token &stopped);
+  CUptiResult halt(); ///< the thread, and then sampling
+  void decode();
   void readImage();
 
   // Ended in the opposite order.
@@ -63,13 +64,13 @@ private:
   std::vector<std::uint8_t> m_image; ///< of counter data; the thread's while it runs
   std::unique_ptr<CUpti_PmSampling_Object, Disable> m_object;
   SampleClock m_clock;
+  SampleSieve m_sieve;
 
   std::mutex m_mutex;
   std::vector<ThroughputSample> m_samples; ///< under m_mutex, as m_failure
-  std::exception_ptr m_failure;            ///< of the thread
-  std::atomic<std::int64_t> m_overflows{0};
-  std::atomic<bool> m_running{false};
-  std::thread m_thread;
+  std::exception_ptr m_failure;            ///< of decoding, which it has ended
+  bool m_told = false;                     ///< by `take`
+  std::jthread m_thread;
 };
 
 } // namespace xqs::cuda::cupti

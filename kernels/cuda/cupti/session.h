@@ -34,9 +34,10 @@ public:
 class Sampler {
 public:
   virtual ~Sampler() = default;
-  virtual void stop() = 0;                          ///< what was sampled before can still be taken
-  virtual std::vector<ThroughputSample> take() = 0; ///< since the last call; throws what went wrong on the thread
-  virtual std::int64_t overflows() const = 0;       ///< times that the device's buffer was full and samples were lost
+  virtual void stop() = 0; ///< what was sampled before can still be taken
+  /// Since the last call. Where sampling has failed meanwhile: throws that once, when there are no more.
+  virtual std::vector<ThroughputSample> take() = 0;
+  virtual std::int64_t losses() const = 0; ///< times that samples were lost
 };
 
 /// A function was launched, whose name is given as people write it.
@@ -51,6 +52,7 @@ public:
   virtual std::string samplingMetrics() = 0;
   /// `launched`: where given, every kernel is a range of its own and is told when it is launched.
   virtual std::unique_ptr<RangeCounter> count(CounterSet set, const LaunchSink &launched) = 0;
+  /// Throws Usage where samples of such short intervals would be lost.
   virtual std::unique_ptr<Sampler> sample(std::int64_t intervalNs) = 0;
   virtual std::unique_ptr<Recording> record() = 0; ///< timeline.h
 };
