@@ -720,4 +720,10 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   return report(cudaSuccess);
 }
 
+extern "C" __attribute__((visibility("default"))) int xqsEmulatorLibraryKernel(void *stream, void (*function)(void *),
+                                                                               void *data) {
+  Launch launch{Launch::Kernel, reinterpret_cast<const void *>(function)};
+  launch.byDriver = true;
+  return get(static_cast<cudaStream_t>(stream))->add({[=] { function(data); }, launch});
+}
 extern "C" __attribute__((visibility("default"))) void xqsEmulatorProfile(const ProfilerHooks *hooks) { s_profiler = hooks; }

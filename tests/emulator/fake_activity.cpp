@@ -67,6 +67,9 @@ void flush() {
   if (buffer != nullptr) a.complete(nullptr, 0, buffer, bytes, used);
 }
 
+/// No record of launches comes, and nothing tells.
+bool silent() { return setting("XQS_FAKE_CUPTI_SILENT") == "1" || s_sampled; }
+
 template <typename Record> void write(const Record &record) {
   Activity &a = activity();
   std::unique_lock lock(a.mutex);
@@ -90,7 +93,8 @@ std::int64_t steadyNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// Of kernels a subscriber to the driver's calls hears, too. The external id's record comes before the call's.
+/// Of kernels a subscriber to the driver's calls hears, too. A call of the runtime is one of the driver inside, with the
+/// same id: the inner one ends first. An external id's record comes before the call's, of a kind that is enabled.
 std::uint32_t called(const emulator::Launch &launch) {
   Activity &a = activity();
   if (launch.kind == emulator::Launch::Kernel) {
@@ -101,17 +105,23 @@ std::uint32_t called(const emulator::Launch &launch) {
   }
   std::unique_lock lock(a.mutex);
   const std::uint32_t correlation = ++a.correlation;
-  const bool runtime = a.enabled.contains(CUPTI_ACTIVITY_KIND_RUNTIME), pushed = !a.external.empty();
+  const bool runtime = a.enabled.contains(CUPTI_ACTIVITY_KIND_RUNTIME) && !launch.byDriver;
+  const bool driver = a.enabled.contains(CUPTI_ACTIVITY_KIND_DRIVER), pushed = !a.external.empty();
   const std::uint64_t id = pushed ? a.external.back() : 0;
   lock.unlock();
-  if (runtime && pushed) write(test::externalRecord(id, correlation));
   const std::uint64_t now = cuptiTime(steadyNs());
-  write(test::callRecord(now, now + 1, correlation));
+  for (const auto &[enabled, kind] :
+       {std::pair(driver, CUPTI_ACTIVITY_KIND_DRIVER), std::pair(runtime, CUPTI_ACTIVITY_KIND_RUNTIME)}) {
+    if (!enabled) continue;
+    if (pushed) write(test::externalRecord(id, correlation));
+    write(test::callRecord(now, now + 1, correlation, kind));
+  }
   return correlation;
 }
 
 void ran(const emulator::Launch &launch, std::int64_t startNs, std::int64_t endNs) {
   counted(launch, startNs, endNs);
+  if (silent()) return;
   const std::uint64_t start = cuptiTime(startNs), end = cuptiTime(endNs);
   switch (launch.kind) {
   case emulator::Launch::Kernel: {

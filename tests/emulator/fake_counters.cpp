@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -26,14 +27,15 @@ struct CUpti_RangeProfiler_Object {
 };
 struct CUpti_PmSampling_Object {
   bool configured = false, started = false;
-  std::int64_t lastEndNs = 0;
+  bool behind = false; ///< an image was full
+  std::int64_t startNs = 0, lastEndNs = 0;
   int decodings = 0;
   std::vector<fake::Entry> waiting;
 };
 
 namespace {
 
-constexpr std::size_t kSamplesADecoding = 8;
+constexpr std::int64_t kNoTime = std::numeric_limits<std::int64_t>::min(); ///< what the program sees as 0
 
 std::mutex s_mutex; ///< of what follows: samples are decoded on a thread
 int s_hooks = 0;
@@ -70,6 +72,36 @@ fake::Entry named(std::size_t number) {
   fake::Entry entry;
   std::snprintf(entry.name, sizeof entry.name, "%zu", number);
   return entry;
+}
+
+/// What was moved since the device last gave a sample.
+fake::Entry firstSample(std::int64_t nowNs) {
+  fake::Entry entry;
+  entry.startNs = nowNs - 300'000'000, entry.endNs = nowNs;
+  entry.read = entry.written = 1e6;
+  if (fake::setting("XQS_FAKE_CUPTI_FIRST") != "nan") return entry;
+  entry.startNs = 17, entry.endNs = 4711;
+  entry.read = entry.written = std::numeric_limits<double>::quiet_NaN();
+  return entry;
+}
+
+bool fullForGood(const CUpti_PmSampling_Object &sampling) {
+  const std::string decodings = fake::setting("XQS_FAKE_CUPTI_DECODINGS");
+  return !decodings.empty() && sampling.decodings >= std::atoi(decodings.c_str());
+}
+
+/// Moves samples to an image. Of those that one had no room for, the next one has some without times; the others are gone.
+CUpti_PmSampling_DecodeStopReason take(CUpti_PmSampling_Object &sampling, std::uint8_t *image) {
+  const int holds = number("XQS_FAKE_CUPTI_HOLDS");
+  const std::size_t room = holds > 0 ? static_cast<std::size_t>(holds) : fake::CounterData::headerOf(image).capacity;
+  const bool behind = std::exchange(sampling.behind, false), full = !behind && sampling.waiting.size() > room;
+  auto &waiting = sampling.waiting;
+  const auto end = waiting.begin() + static_cast<std::ptrdiff_t>(std::min(waiting.size(), room));
+  if (behind) std::for_each(waiting.begin(), end, [](fake::Entry &entry) { entry.startNs = entry.endNs = kNoTime; });
+  fake::CounterData::write(image, {waiting.begin(), end});
+  waiting.erase(waiting.begin(), behind ? waiting.end() : end);
+  sampling.behind = full;
+  return full ? CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL : CUPTI_PM_SAMPLING_DECODE_STOP_REASON_END_OF_RECORDS;
 }
 
 } // namespace
@@ -264,7 +296,7 @@ CUptiResult cuptiPmSamplingEnable(CUpti_PmSampling_Enable_Params *p) {
   require(s_ranges == nullptr && s_sampling == nullptr, __func__, "enabled already");
   fake::listen();
   s_sampling = p->pPmSamplingObject = new CUpti_PmSampling_Object;
-  ++fake::s_held;
+  ++fake::s_held, fake::s_sampled = fake::setting("XQS_FAKE_CUPTI_SILENT") == "sampled";
   return CUPTI_SUCCESS;
 }
 CUptiResult cuptiPmSamplingDisable(CUpti_PmSampling_Disable_Params *p) {
@@ -279,6 +311,7 @@ CUptiResult cuptiPmSamplingGetCounterDataSize(CUpti_PmSampling_GetCounterDataSiz
   fake::mustBe(__func__, p, CUpti_PmSampling_GetCounterDataSize_Params_STRUCT_SIZE);
   ON_DEVICE();
   p->counterDataSize = fake::CounterData::bytesFor(p->maxSamples);
+  fake::s_samplesAsked = static_cast<int>(p->maxSamples);
   return CUPTI_SUCCESS;
 }
 CUptiResult cuptiPmSamplingCounterDataImageInitialize(CUpti_PmSampling_CounterDataImage_Initialize_Params *p) {
@@ -305,13 +338,17 @@ CUptiResult cuptiPmSamplingStart(CUpti_PmSampling_Start_Params *p) {
   const std::lock_guard lock(s_mutex);
   require(s_sampling->configured && !s_sampling->started, __func__, "not configured, or started already");
   s_sampling->started = true;
-  s_sampling->lastEndNs = steadyNs();
+  s_sampling->startNs = s_sampling->lastEndNs = steadyNs();
+  s_sampling->waiting = {firstSample(s_sampling->startNs)};
   return CUPTI_SUCCESS;
 }
 CUptiResult cuptiPmSamplingStop(CUpti_PmSampling_Stop_Params *p) {
   fake::mustBe(__func__, p, CUpti_PmSampling_Stop_Params_STRUCT_SIZE);
   const std::lock_guard lock(s_mutex);
   require(std::exchange(s_sampling->started, false), __func__, "not started");
+  fake::Entry &none = s_sampling->waiting.emplace_back();
+  none.startNs = none.endNs = s_sampling->startNs;
+  if (fullForGood(*s_sampling)) return CUPTI_ERROR_INVALID_OPERATION;
   return fake::answerOf(__func__);
 }
 CUptiResult cuptiPmSamplingDecodeData(CUpti_PmSampling_DecodeData_Params *p) {
@@ -319,13 +356,9 @@ CUptiResult cuptiPmSamplingDecodeData(CUpti_PmSampling_DecodeData_Params *p) {
   ON_DEVICE();
   const std::lock_guard lock(s_mutex);
   require(fake::CounterData::headerOf(p->pCounterDataImage).count == 0, __func__, "the image holds earlier samples");
-  auto &waiting = s_sampling->waiting;
+  if (fullForGood(*s_sampling)) return CUPTI_ERROR_OUT_OF_MEMORY;
   p->overflow = s_sampling->decodings++ < number("XQS_FAKE_CUPTI_OVERFLOWS");
-  const auto end = waiting.begin() + static_cast<std::ptrdiff_t>(std::min(waiting.size(), kSamplesADecoding));
-  fake::CounterData::write(p->pCounterDataImage, {waiting.begin(), end});
-  waiting.erase(waiting.begin(), end);
-  p->decodeStopReason = waiting.empty() ? CUPTI_PM_SAMPLING_DECODE_STOP_REASON_END_OF_RECORDS
-                                        : CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL;
+  p->decodeStopReason = take(*s_sampling, p->pCounterDataImage);
   return CUPTI_SUCCESS;
 }
 CUptiResult cuptiPmSamplingGetCounterDataInfo(CUpti_PmSampling_GetCounterDataInfo_Params *p) {
@@ -341,7 +374,7 @@ CUptiResult cuptiPmSamplingCounterDataGetSampleInfo(CUpti_PmSampling_CounterData
   const fake::Entry entry = fake::CounterData::entryOf(p->pCounterDataImage, p->sampleIndex);
   const bool own = fake::setting("XQS_FAKE_CUPTI_CLOCK") == "own";
   const auto time = [=](std::int64_t ns) {
-    return own ? static_cast<std::uint64_t>(ns) + 12'345'678'901'234u : fake::cuptiTime(ns);
+    return ns == kNoTime ? 0u : own ? static_cast<std::uint64_t>(ns) + 12'345'678'901'234u : fake::cuptiTime(ns);
   };
   p->startTimestamp = time(entry.startNs), p->endTimestamp = time(entry.endNs);
   return CUPTI_SUCCESS;

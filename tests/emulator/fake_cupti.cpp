@@ -12,7 +12,8 @@
 
 namespace xqs::fake {
 
-int s_held = 0;
+int s_held = 0, s_samplesAsked = 0;
+bool s_sampled = false;
 
 std::string setting(const char *name) {
   const char *const value = std::getenv(name);
@@ -77,6 +78,7 @@ const Metric *metricOf(const std::string &name) {
 
 extern "C" {
 __attribute__((visibility("default"))) int xqsFakeCuptiHeld() { return fake::s_held; }
+__attribute__((visibility("default"))) int xqsFakeCuptiSamplesAsked() { return fake::s_samplesAsked; }
 
 CUptiResult cuptiGetVersion(std::uint32_t *version) {
   XQS_FAKE_ANSWER();

@@ -15,6 +15,7 @@ struct Launch {
   std::size_t bytes = 0;         ///< of a copy or a fill; of a kernel 16 a thread
   std::uint32_t correlation = 0; ///< of the call that launched it; one for all of a graph
   std::uint64_t node = 0;        ///< of an executable graph; 0: launched by itself
+  bool byDriver = false;         ///< launched through the driver's functions, past the runtime, as libraries do
 };
 
 struct ProfilerHooks {
@@ -23,6 +24,9 @@ struct ProfilerHooks {
   void (*created)(std::uint64_t node);                                         ///< in a capture or by instantiation
   void (*cloned)(std::uint64_t node, std::uint64_t original);
 };
+
+/// "xqsEmulatorLibraryKernel", looked up by name: cudaLaunchHostFunc that a profiler takes for a library's kernel.
+using LibraryKernel = int (*)(void *stream, void (*function)(void *), void *data);
 
 /// "xqsEmulatorProfile", looked up by name; null: nobody is told.
 using SetProfiler = void (*)(const ProfilerHooks *hooks);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of cuBLAS that kernels/cuda/cublas.cpp calls, as plain loops in the order of an emulated stream: column-major, as
 // the library's documentation defines it. XQS_FAKE_CUBLAS_FAIL names the call that reports an error.
+#include "emulator/profiler_hooks.h"
 #include "half.h"
 
 #include <dlfcn.h>
@@ -45,12 +46,11 @@ void run(void *data) {
   delete p;
 }
 
-/// cudaLaunchHostFunc of the emulator, which is in the process already.
+/// A kernel of the emulator, which is in the process already.
 int enqueue(void *stream, Product *product) {
-  using Launch = int (*)(void *, void (*)(void *), void *);
   void *module = dlopen(XQS_EMULATED_MODULE, RTLD_NOW | RTLD_NOLOAD);
   if (module == nullptr) std::abort();
-  return reinterpret_cast<Launch>(dlsym(module, "cudaLaunchHostFunc"))(stream, run, product);
+  return reinterpret_cast<xqs::emulator::LibraryKernel>(dlsym(module, "xqsEmulatorLibraryKernel"))(stream, run, product);
 }
 
 } // namespace

@@ -127,6 +127,17 @@ TEST_F(FakeCupti, AFieldOfDeviceSupportIsAState) {
   }
 }
 
+TEST_F(FakeCupti, AFirstSampleThatIsNoneFailsNoTest) {
+  set("XQS_FAKE_CUPTI_FIRST", "nan");
+  EXPECT_EQ(status(Instrument::Sampling).state, InstrumentState::Ready) << status(Instrument::Sampling).sentence;
+}
+
+TEST_F(FakeCupti, ASelfTestThatLosesItsSamplesSaysWhy) {
+  set("XQS_FAKE_CUPTI_DECODINGS", "1");
+  EXPECT_EQ(status(Instrument::Sampling).state, InstrumentState::Broken);
+  EXPECT_THAT(status(Instrument::Sampling).sentence, HasSubstr("buffer of samples was full"));
+}
+
 TEST_F(FakeCupti, ASelfTestThatIsOffSaysBothNumbersAndNothingIsMeasured) {
   for (const auto &[factor, passes] :
        {std::pair("0.5", false), {"0.96", false}, {"0.98", true}, {"1.02", true}, {"1.04", false}}) {
@@ -201,7 +212,7 @@ TEST_F(FakeCupti, ARestrictionOfTheDriverIsSeenBeforeCuptiIsAsked) {
   std::uint64_t capabilities = 0;
   for (std::string line; std::getline(self, line);)
     if (line.starts_with("CapEff:")) capabilities = std::strtoull(line.c_str() + 7, nullptr, 16);
-  const bool admin = (capabilities >> 21 & 1) != 0;
+  const bool admin = (capabilities >> 21 & 1) != 0 || (capabilities >> 38 & 1) != 0;
   const InstrumentStatus s = status(Instrument::Counters);
   EXPECT_EQ(s.state, admin ? InstrumentState::Broken : InstrumentState::NoPermission) << s.sentence;
   std::filesystem::remove(file);

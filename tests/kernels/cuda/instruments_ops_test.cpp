@@ -3,7 +3,6 @@
 #include "instruments_test.h"
 
 #include <cmath>
-#include <thread>
 
 namespace xqs::test {
 
@@ -170,14 +169,13 @@ TEST_F(CudaInstruments, AnErrorInTheWorkEndsTheCount) {
 
 TEST_F(CudaInstruments, SamplesHoldWhatWasMovedAtTheirTime) {
   if (without(Instrument::Sampling)) GTEST_SKIP();
-  for (const char *clock : {"", "own"}) {
-    set("XQS_FAKE_CUPTI_CLOCK", clock);
+  for (const auto &[clock, first] : {std::pair("", ""), {"own", ""}, {"", "nan"}, {"own", "nan"}}) {
+    set("XQS_FAKE_CUPTI_CLOCK", clock), set("XQS_FAKE_CUPTI_FIRST", first);
     const std::int64_t before = steadyNs();
     instruments().startSampling(1'000'000);
     operate(30);
     m_backend->sync(kQ);
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    std::vector<ThroughputSample> samples = instruments().takeSamples();
+    std::vector<ThroughputSample> samples = takeUntil([](const auto &all) { return !all.empty(); });
     EXPECT_FALSE(samples.empty()) << "while it goes on";
     operate(10);
     m_backend->sync(kQ);
@@ -197,6 +195,7 @@ TEST_F(CudaInstruments, SamplesHoldWhatWasMovedAtTheirTime) {
       EXPECT_GE(s.startNs, samples[i > 0 ? i - 1 : 0].startNs);
       read += s.dramRead;
     }
+    EXPECT_EQ(status(Instrument::Sampling).dropped, 0);
     if (!kEmulated) continue; // matrices of this size stay in a cache
     EXPECT_EQ(samples.size(), 40u);
     EXPECT_EQ(read, 40 * 64 * 64 * 4) << "16 bytes a thread, which has four elements";
@@ -213,6 +212,81 @@ TEST_F(FakeCupti, FullBuffersAreCounted) {
     instruments().stopSampling();
     EXPECT_EQ(status(Instrument::Sampling).dropped, i);
   }
+}
+
+TEST_F(FakeCupti, AFullImageLosesSamplesAndSaysSo) {
+  constexpr std::size_t kRun = 200;
+  (void)status(Instrument::Sampling);
+  set("XQS_FAKE_CUPTI_HOLDS", "2");
+  instruments().startSampling(1'000'000);
+  operate(kRun);
+  m_backend->sync(kQ);
+  instruments().stopSampling();
+  const std::vector<ThroughputSample> samples = instruments().takeSamples();
+  EXPECT_LT(samples.size(), kRun);
+  EXPECT_GT(status(Instrument::Sampling).dropped, 0);
+  for (const ThroughputSample &s : samples) {
+    EXPECT_LT(s.startNs, s.endNs);
+    EXPECT_EQ(s.dramRead, 64 * 64 * 4);
+  }
+}
+
+/// What was sampled before is given, then the reason is said once.
+TEST_F(FakeCupti, ABufferThatIsFullForGoodEndsTheSampling) {
+  (void)status(Instrument::Sampling);
+  for (const bool whileItGoesOn : {true, false}) {
+    const std::int64_t before = status(Instrument::Sampling).dropped;
+    set("XQS_FAKE_CUPTI_DECODINGS", "1000000");
+    instruments().startSampling(1'000'000);
+    operate(3);
+    m_backend->sync(kQ);
+    EXPECT_FALSE(takeUntil([](const auto &all) { return all.size() >= 3; }).empty());
+    set("XQS_FAKE_CUPTI_DECODINGS", "0");
+    const auto wait = [&] { takeUntil([](const auto &) { return false; }); };
+    const auto stop = [&] { instruments().stopSampling(); };
+    if (whileItGoesOn) {
+      EXPECT_THAT(sentenceOf(wait, Code::Unsupported), HasSubstr("sample at longer intervals"));
+      stop();
+    } else {
+      EXPECT_THAT(sentenceOf(stop, Code::Unsupported), HasSubstr("sample at longer intervals"));
+    }
+    EXPECT_TRUE(instruments().takeSamples().empty());
+    EXPECT_EQ(status(Instrument::Sampling).dropped - before, 1) << "however often it is decoded";
+  }
+  set("XQS_FAKE_CUPTI_DECODINGS", "");
+  instruments().startSampling(1'000'000); // anew
+  operate(3);
+  m_backend->sync(kQ);
+  instruments().stopSampling();
+  EXPECT_EQ(instruments().takeSamples().size(), 3u);
+}
+
+TEST_F(FakeCupti, AnImageIsAsLargeAsTheIntervalAsks) {
+  for (const auto &[intervalNs, samples] :
+       {std::pair(25'000, 4064), {100'000, 1064}, {1'000'000, 164}, {1'000'000'000, 64}}) {
+    instruments().startSampling(intervalNs);
+    EXPECT_EQ(told("xqsFakeCuptiSamplesAsked"), samples) << intervalNs;
+    instruments().stopSampling();
+  }
+}
+
+TEST_F(CudaInstruments, IntervalsThatWouldLoseSamplesAreRefused) {
+  if (without(Instrument::Sampling)) GTEST_SKIP();
+  for (const std::int64_t intervalNs : {std::int64_t{0}, std::int64_t{2'000}, std::int64_t{24'999}})
+    EXPECT_THAT(sentenceOf([&] { instruments().startSampling(intervalNs); }, Code::Usage),
+                HasSubstr("ask for 25 us or more"));
+  instruments().startSampling(25'000);
+  instruments().stopSampling();
+}
+
+TEST_F(CudaInstruments, ATimelineWaitsForTheEndOfSampling) {
+  if (without(Instrument::Sampling)) GTEST_SKIP();
+  instruments().startSampling(1'000'000);
+  EXPECT_THAT(sentenceOf([&] { instruments().startTimeline(); }, Code::Unsupported), HasSubstr("stop sampling first"));
+  instruments().stopSampling();
+  instruments().startTimeline();
+  operate();
+  EXPECT_EQ(instruments().stopTimeline().records.size(), 1u);
 }
 
 TEST_F(FakeCupti, AnErrorOfTheDecodingThreadComesWithTheNextSamples) {

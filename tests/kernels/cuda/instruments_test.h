@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <numeric>
+#include <thread>
 
 namespace xqs::test {
 
@@ -65,13 +66,25 @@ protected:
     const auto counted = instruments().count(CounterSet::Traffic, RangeBy::Layer, [&] { operate(); });
     EXPECT_EQ(counted.ranges.size(), 1u);
   }
-  static int held() {
+  /// A number that the fake CUPTI tells; 0 where there is none.
+  static int told([[maybe_unused]] const char *function) {
 #if defined(XQS_FAKE_CUPTI)
     void *const fake = dlopen(XQS_FAKE_CUPTI, RTLD_NOW | RTLD_NOLOAD);
-    return fake != nullptr ? reinterpret_cast<int (*)()>(dlsym(fake, "xqsFakeCuptiHeld"))() : 0;
+    return fake != nullptr ? reinterpret_cast<int (*)()>(dlsym(fake, function))() : 0;
 #else
     return 0;
 #endif
+  }
+  static int held() { return told("xqsFakeCuptiHeld"); }
+
+  /// Samples as they come; where `until` does not happen, those of 10 s.
+  std::vector<ThroughputSample> takeUntil(const std::function<bool(const std::vector<ThroughputSample> &)> &until) {
+    std::vector<ThroughputSample> all;
+    for (const std::int64_t end = steadyNs() + 10'000'000'000; !until(all) && steadyNs() < end;) {
+      for (const ThroughputSample &sample : instruments().takeSamples()) all.push_back(sample);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return all;
   }
 
   BackendPtr m_backend;

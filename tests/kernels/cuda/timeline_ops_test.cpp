@@ -180,6 +180,46 @@ TEST_F(CudaTimeline, StepsThatDifferOnlyBetweenQueues) {
   }
 }
 
+/// Reported of GPUs: sampling may silence what comes after it. Then the timeline is the events'; a lost one is not an
+/// option.
+TEST_F(CudaTimeline, AfterSamplingThereIsATimeline) {
+  const std::vector<Call> eager = decoded(true, "fp16", Placement::Device, Rebuild::Fused);
+  const InstrumentStatus sampling = instruments().status().at(static_cast<std::size_t>(Instrument::Sampling));
+  if (sampling.state != InstrumentState::Ready) GTEST_SKIP() << sampling.sentence;
+  if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
+  instruments().startSampling(1'000'000);
+  Sequences(*m_model, "fp16", Placement::Device, Rebuild::Fused).decode(1);
+  backend().sync(kQ);
+  instruments().stopSampling();
+  EXPECT_EQ(decoded(false, "fp16", Placement::Device, Rebuild::Fused), eager);
+  EXPECT_EQ(status().state, InstrumentState::Ready) << status().sentence;
+}
+
+/// cuBLAS launches through the driver's functions (on sm_90).
+TEST_F(CudaTimeline, ALibrarysLaunchesAreThoseOfTheOperation) {
+#if defined(XQS_FAKE_CUBLAS)
+  setenv("XQSCOPE_CUBLAS", XQS_FAKE_CUBLAS, 1);
+#endif
+  const BackendOwner asked = makeBackend(s_module, 0);
+  if (kEmulated) setenv("XQSCOPE_CUBLAS", "off", 1);
+  if (asked->device().find("cuBLAS") == std::string::npos) GTEST_SKIP() << asked->device();
+  if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
+  constexpr Index kRows = 64, kWidth = 64;
+  const Buffer x = asked->allocate(kRows * kWidth * 4, Purpose::Activations),
+               w = asked->allocate(kWidth * kWidth * 2, Purpose::Weights),
+               out = asked->allocate(kRows * kWidth * 4, Purpose::Activations);
+  const auto product = [&] {
+    asked->matmul(kQ, x.f32(kRows, kWidth), w.view(DType::F16, kWidth, kWidth), out.f32(kRows, kWidth));
+  };
+  product(); // makes the library's handle
+  asked->sync(kQ);
+  asked->instruments().startTimeline();
+  product();
+  const auto timeline = asked->instruments().stopTimeline();
+  EXPECT_GE(timeline.records.size(), 2u) << "rows in two halves, and their product";
+  for (const KernelRecord &r : timeline.records) EXPECT_STREQ(r.kernel, "matmul") << r.launch;
+}
+
 TEST_F(CudaTimeline, CountsStandOnOneLaunchOfAnOperation) {
   if (skipWithoutCupti()) GTEST_SKIP() << status().sentence;
   decoded(false, "kivi:bits=2,group=16", Placement::Device, Rebuild::Fused);
@@ -242,6 +282,24 @@ TEST_F(CudaTimeline, AToolThatCameAfterTheTestIsNamed) {
   unsetenv("XQS_FAKE_CUPTI_ANSWERS");
   EXPECT_EQ(status().state, InstrumentState::Fallback);
   EXPECT_THAT(status().sentence, testing::HasSubstr("another NVIDIA tool"));
+}
+
+TEST_F(CudaTimeline, OneThatComesBackEmptyIsNone) {
+  const std::vector<Call> eager = decoded(true, "fp16", Placement::Device, Rebuild::Fused);
+  ASSERT_EQ(status().state, InstrumentState::Ready);
+  setenv("XQS_FAKE_CUPTI_SILENT", "1", 1);
+  EXPECT_THROW(decoded(false, "fp16", Placement::Device, Rebuild::Fused), Error);
+  unsetenv("XQS_FAKE_CUPTI_SILENT");
+  EXPECT_EQ(status().state, InstrumentState::Fallback);
+  EXPECT_THAT(status().sentence, testing::HasSubstr("gave no launch of any operation"));
+  EXPECT_EQ(decoded(false, "fp16", Placement::Device, Rebuild::Fused), eager);
+}
+
+TEST_F(CudaTimeline, OneThatOtherInstrumentsSilenceFailsItsTest) {
+  setenv("XQS_FAKE_CUPTI_SILENT", "sampled", 1);
+  EXPECT_EQ(status().state, InstrumentState::Fallback) << status().sentence;
+  unsetenv("XQS_FAKE_CUPTI_SILENT");
+  EXPECT_EQ(instruments().status().at(static_cast<std::size_t>(Instrument::Sampling)).state, InstrumentState::Ready);
 }
 
 TEST_F(CudaTimeline, WithoutTheLibraryThereIsATimeline) {
