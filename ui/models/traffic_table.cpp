@@ -52,10 +52,13 @@ std::vector<Column> columns() {
       tr("Layers / step"), tr("How far the measured sum over layers is from the whole step, which was measured by itself"),
       [](const Row &r) { return r.layersBesideStep; }, signedPercent));
   list.push_back(column(
-      tr("Cache (ms)"), tr("Operations that write, rebuild and read the cache, from the timeline"),
+      tr("Cache, attention (ms)"),
+      tr("Operations of the traced step that write, rebuild and read the cache, from the timeline: of several queues they "
+         "may "
+         "overlap"),
       [](const Row &r) { return r.trade.cache.seconds; }, milliseconds));
   list.push_back(column(
-      tr("Rebuild, net (ms)"), tr("Time of those beyond FP16's: rebuilding, less what fewer bytes save"),
+      tr("Beyond FP16 (ms)"), tr("Time of those less FP16's: unpacking and rebuilding, less what fewer bytes save"),
       [](const Row &r) { return r.trade.extraSeconds; }, difference));
   list.push_back(column(
       tr("Cache misses"),
