@@ -4,6 +4,7 @@
 #include "analysis/statistics.h"
 #include "engine/seconds.h"
 #include "error.h"
+#include "run/traffic_sampler.h"
 
 #include <fmt/format.h>
 
@@ -192,18 +193,10 @@ void PointProfiler::countHitRates() {
 }
 
 void PointProfiler::sample() {
-  Instruments &instruments = m_instruments.get();
-  instruments.startSampling(m_request.samplingMicroseconds * 1000);
-  SwitchOff off([&] { instruments.stopSampling(); });
-  std::vector<ThroughputSample> samples;
-  const auto take = [&] {
-    for (const ThroughputSample &s : instruments.takeSamples()) samples.push_back(s);
-  };
-  for (Index i = 0; i < std::min(m_request.steps, kSampledSteps); ++i) m_sequences.step(m_stop), take();
-  off.now();
-  take();
-  if (!samples.empty())
-    m_rows.throughput = throughputRows(m_key, samples, m_instruments.firstSample(samples.front().startNs));
+  TrafficSampler sampler(m_instruments.get(), m_key, m_request.samplingMicroseconds, m_instruments.firstSample());
+  for (Index i = 0; i < std::min(m_request.steps, kSampledSteps); ++i) m_sequences.step(m_stop);
+  sampler.stop();
+  m_rows.throughput = sampler.take();
 }
 
 /// Steps with an instrument and without it in turns. What it takes to switch it on and off is no part of a step, nor what
@@ -221,11 +214,10 @@ void PointProfiler::measureCosts() {
   if (m_request.counters)
     use(Instrument::Counters, "what counters cost", [&] { step.countersCost = costInTurns(kTurns, counted, off); });
   const auto sampled = [&] {
-    instruments.startSampling(m_request.samplingMicroseconds * 1000);
-    SwitchOff samplingOff([&] { instruments.stopSampling(); });
+    std::optional<std::int64_t> nobodys;
+    TrafficSampler sampler(instruments, m_key, m_request.samplingMicroseconds, nobodys);
     const double seconds = timedStep();
-    samplingOff.now();
-    instruments.takeSamples();
+    sampler.stop(), sampler.take();
     return seconds;
   };
   if (m_request.samplingMicroseconds > 0)

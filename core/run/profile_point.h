@@ -22,8 +22,7 @@ public:
   bool usable(Instrument i) const { return m_status[at(i)].usable() && !m_lost[at(i)]; }
   void lose(Instrument i) { m_lost[at(i)] = true; } ///< it refuses to go on
   void drop(Instrument i, std::int64_t count) { m_dropped[at(i)] += count; }
-  /// The run's first sample began at `ns`, or before.
-  std::int64_t firstSample(std::int64_t ns) { return m_firstSample ? *m_firstSample : m_firstSample.emplace(ns); }
+  std::optional<std::int64_t> &firstSample() { return m_firstSample; } ///< where the run's began
   /// All, as they were at the start; `atEnd`: only those that dropped something in this run, with how much, or say another
   /// thing than at its start.
   std::vector<InstrumentRow> rows(RowId run, bool atEnd) const;
