@@ -223,15 +223,29 @@ std::string log(const std::vector<LogRow> &rows) {
   return out + "</tbody></table></div></details>";
 }
 
+/// What instruments measured: all of a profile, the traffic of a generation.
+std::string instrumentSection(const ReportRows &rows, const RunRow &run, const std::vector<PolicyRow> &policies) {
+  const ProfileRows own{run,
+                        policies,
+                        ofRun(rows.steps, run.id),
+                        ofRun(rows.traffic, run.id),
+                        ofRun(rows.instruments, run.id),
+                        ofRun(rows.peaks, run.id)};
+  if (run.kind != "generate") return profileSection(own);
+  if (own.instruments.empty()) return "";
+  const auto sampled = rows.sampled.find(run.id);
+  return "<h3>Memory traffic</h3><p>" +
+         (sampled != rows.sampled.end() ? escape("While tokens were drawn, " + sampled->second.text()) : "Not measured") +
+         ".</p>" + instrumentsTable(own);
+}
+
 std::string section(const ReportRows &rows, const RunRow &run, const std::vector<PublishedRow> &published) {
   const auto policies = ofRun(rows.policies, run.id);
   const auto windows = ofRun(rows.windows, run.id);
   const auto points = curvePoints(policies, windows);
   std::string out = "<section>" + heading(rows, run) + generationTable(policies, ofRun(rows.generated, run.id)) +
-                    profileSection({run, policies, ofRun(rows.steps, run.id), ofRun(rows.traffic, run.id),
-                                    ofRun(rows.instruments, run.id), ofRun(rows.peaks, run.id)}) +
-                    curveSection(points, behind(published, run)) + qualityTable(policies, points, windows) +
-                    statisticsTable(policies, ofRun(rows.statistics, run.id)) +
+                    instrumentSection(rows, run, policies) + curveSection(points, behind(published, run)) +
+                    qualityTable(policies, points, windows) + statisticsTable(policies, ofRun(rows.statistics, run.id)) +
                     noiseTable(policies, ofRun(rows.noise, run.id)) + ledger(run, policies) +
                     workTable(run, policies, ofRun(rows.operations, run.id));
   if (const std::string maps = similarityMaps(ofRun(rows.similarities, run.id)); !maps.empty())
@@ -257,6 +271,8 @@ ReportRows readReportRows(RunReader &reader) {
   rows.generated = reader.rowsAfter<GeneratedRow>(0);
   rows.steps = reader.rowsAfter<StepRow>(0), rows.traffic = reader.rowsAfter<TrafficRow>(0);
   rows.instruments = reader.rowsAfter<InstrumentRow>(0), rows.peaks = reader.rowsAfter<PeakRow>(0);
+  for (const ThroughputRow &row : reader.rowsAfter<ThroughputRow>(0))
+    if (row.policy < 0) rows.sampled[row.run].add(row);
   rows.statistics = readStatistics(reader);
   for (const RunRow &run : rows.runs)
     if (reader.crashed(run.id)) rows.crashed.push_back(run.id);

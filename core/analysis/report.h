@@ -4,6 +4,9 @@
 #include "published.h"
 #include "report_tables.h"
 #include "store/run_store.h"
+#include "traffic.h"
+
+#include <map>
 
 /// One self-contained HTML page of a store: no scripts, no external references, light and dark.
 namespace xqs {
@@ -28,6 +31,7 @@ struct ReportRows {
   std::vector<InstrumentRow> instruments;
   std::vector<PeakRow> peaks;
   std::vector<PolicyStatistics> statistics;
+  std::map<RowId, SampledTraffic> sampled; ///< of generations
   std::vector<RowId> crashed; ///< runs without an end that nobody writes
 };
 

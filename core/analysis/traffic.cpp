@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "traffic.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <tuple>
 
@@ -120,6 +123,27 @@ std::vector<TradePoint> tradePoints(const std::vector<PolicyRow> &policies, cons
     compare(point, baseline != points.end() ? &*baseline : nullptr);
   }
   return points;
+}
+
+void SampledTraffic::add(const ThroughputRow &row) {
+  const double interval = 1e-9 * static_cast<double>(row.intervalNs);
+  const auto sum = [&](const Blob &rates, double &bytes, double &peak) {
+    for (std::size_t at = 0; at + sizeof(float) <= rates.size(); at += sizeof(float)) {
+      float rate = 0;
+      std::memcpy(&rate, rates.data() + at, sizeof rate);
+      bytes += interval * static_cast<double>(rate), peak = std::max(peak, static_cast<double>(rate));
+    }
+  };
+  sum(row.read, readBytes, peakRead), sum(row.write, writtenBytes, peakWrite);
+  const auto count = static_cast<std::int64_t>(row.read.size() / sizeof(float));
+  samples += count, seconds += interval * static_cast<double>(count);
+}
+
+std::string SampledTraffic::text() const {
+  return fmt::format(
+      "measured, of the whole device: read {:.2f} GB/s (at most {:.2f}), written {:.2f} GB/s (at most {:.2f}), "
+      "{} samples over {:.2f} s",
+      1e-9 * meanRead(), 1e-9 * peakRead, 1e-9 * meanWrite(), 1e-9 * peakWrite, samples, seconds);
 }
 
 std::vector<InstrumentRow> lastInstruments(const std::vector<InstrumentRow> &rows) {

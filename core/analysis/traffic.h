@@ -75,6 +75,17 @@ struct TradePoint {
 std::vector<TradePoint> tradePoints(const std::vector<PolicyRow> &policies, const std::vector<StepRow> &steps,
                                     const std::vector<TrafficRow> &traffic);
 
+/// Samples of the whole device's traffic together: bytes, and bytes a second of the largest sample.
+struct SampledTraffic {
+  std::int64_t samples = 0;
+  double seconds = 0, readBytes = 0, writtenBytes = 0;
+  double peakRead = 0, peakWrite = 0;
+  double meanRead() const { return readBytes / seconds; } ///< bytes a second, as the next; NaN: no samples
+  double meanWrite() const { return writtenBytes / seconds; }
+  void add(const ThroughputRow &row);
+  std::string text() const; ///< "measured, of the whole device: read 812.40 GB/s (at most ...), ..."
+};
+
 /// The last row of each instrument of a run, which says; in their order.
 std::vector<InstrumentRow> lastInstruments(const std::vector<InstrumentRow> &rows);
 /// The row of one peak, or null.

@@ -58,19 +58,21 @@ RunRow describeGeneration(const Session &session, const GenerationRequest &reque
 
 GenerationRecorder::GenerationRecorder(Session &session, const GenerationRequest &request, std::span<const TokenId> prompt,
                                        RunStore &store)
-    : m_session(session), m_store(store), m_tokens(static_cast<std::size_t>(request.tokens)), m_started(Clock::now()) {
-  std::vector<Record> policies;
+    : m_session(session), m_store(store), m_tokens(static_cast<std::size_t>(request.tokens)),
+      m_traffic(session.backend(), request.samplingMicroseconds), m_started(Clock::now()) {
+  std::vector<Record> rows;
   std::set<std::string> names;
   for (const PolicySpec &policy : request.policies) {
     if (!names.insert(policy.canonical()).second)
       throw Error(Code::Usage, fmt::format("policy '{}' is there twice; give every policy once", policy.canonical()));
-    policies.emplace_back(describePolicy(policy, session.model().shape(), std::ssize(prompt) + request.tokens, State::Stream,
-                                         std::ssize(policies)));
+    rows.emplace_back(describePolicy(policy, session.model().shape(), std::ssize(prompt) + request.tokens, State::Stream,
+                                     std::ssize(rows)));
   }
   session.backend().takeSaturated(); // what came before is not ours
   m_run = store.beginRun(describeGeneration(session, request, prompt));
-  for (Record &policy : policies) std::get<PolicyRow>(policy).run = m_run;
-  store.append(std::move(policies));
+  for (Record &policy : rows) std::get<PolicyRow>(policy).run = m_run;
+  m_traffic.begin(m_run, rows);
+  store.append(std::move(rows));
 }
 
 void GenerationRecorder::findColumns(const Generator &generator) {
@@ -126,6 +128,7 @@ void GenerationRecorder::record(Generator &generator, double seconds) {
     row.seconds = seconds;
     rows.emplace_back(std::move(row));
   }
+  m_traffic.record(std::ssize(generator.sequences()), rows);
   m_store.append(std::move(rows));
 }
 
@@ -137,10 +140,13 @@ void GenerationRecorder::end(const std::string &status, const std::string &messa
         fmt::format("{} values, of all policies together, were beyond FP16 and were stored as +-65504", saturated);
     m_store.append(problem);
   }
+  std::vector<Record> rows;
+  m_traffic.end(rows);
   RunEndRow row;
   row.run = m_run, row.endedUtc = utcNow(), row.status = status, row.message = message,
   row.seconds = secondsSince(m_started);
-  m_store.append(row);
+  rows.emplace_back(std::move(row));
+  m_store.append(std::move(rows));
   m_store.flush();
 }
 

@@ -3,6 +3,7 @@
 
 #include "engine/generate.h"
 #include "model/text_stream.h"
+#include "run/generation_traffic.h"
 #include "run/runner.h"
 
 #include <nlohmann/json_fwd.hpp>
@@ -27,6 +28,7 @@ struct GenerationRequest {
   SamplerSettings sampling;
   Placement placement = Placement::Device; ///< of the policies' caches; the exact model's stays on the device
   bool noiseFloor = true; ///< every policy, and the exact model, once more with a perturbation, until their tokens differ
+  std::int64_t samplingMicroseconds = 0; ///< between samples of the device's traffic; 0: none
 };
 
 /// Reads a request; missing keys take their defaults. Throws Usage: the key, what is wrong and what is valid.
@@ -46,7 +48,8 @@ std::vector<Generator::Start> freshLanes(std::span<const std::shared_ptr<const M
 
 /// Writes what a Generator does as rows of one run of kind "generate", a token of all lanes a transaction. Lanes without a
 /// perturbation are columns, the exact model first, then the request's policies; one with a perturbation is the noise floor
-/// of the column that has its method, and is ended where their tokens differ.
+/// of the column that has its method, and is ended where their tokens differ. The device's traffic from the first token on
+/// is sampled with the steps, where the request asks for it.
 class GenerationRecorder {
 public:
   /// Commits the run's row and queues the policies' ledgers. Throws Usage where a policy does not fit the model or is there
@@ -54,6 +57,7 @@ public:
   GenerationRecorder(Session &session, const GenerationRequest &request, std::span<const TokenId> prompt, RunStore &store);
 
   RowId run() const { return m_run; }
+  const GenerationTraffic &traffic() const { return m_traffic; }
   /// Queues the rows of the tokens drawn since the last call. `seconds`: since the prompt was fed.
   void record(Generator &generator, double seconds);
   /// "finished", "cancelled" or "failed".
@@ -75,6 +79,7 @@ private:
   RunStore &m_store;
   std::size_t m_tokens; ///< asked for
   RowId m_run = 0;
+  GenerationTraffic m_traffic;
   std::vector<Column> m_columns; ///< found at the first call of record
   std::chrono::steady_clock::time_point m_started;
 };

@@ -327,7 +327,8 @@ std::string serveHelp() {
   {"cmd":"study","study":"{...} or NAME","name":"N","store":"F.xqs"}   what the store lacks of a study
   {"cmd":"estimate","study":"{...} or NAME","name":"N","store":"F.xqs","tag":1}   what it would take
   {"cmd":"generate","spec":{"prompt":"...","policies":["SPEC"],"tokens":128,"raw":false,"system":"","temperature":0,"top_k":0,
-   "top_p":1,"seed":1,"placement":"device","noise_floor":true}}   token by token beside the exact model; told as a run is
+   "top_p":1,"seed":1,"placement":"device","noise_floor":true,"sampling_us":0}}   token by token beside the exact model; told as a
+   run is
   {"cmd":"profile","spec":{"contexts":[2048],"batches":[1],"policies":["SPEC"]}}   what decoding moves and how long it takes, see
    profile --help; the open model, or "shape":"NAME" beside it; told as a run is
   {"cmd":"pause"} {"cmd":"resume"} {"cmd":"cancel"}

@@ -293,16 +293,16 @@ struct TrafficRow {
   }
 };
 
-/// Samples of the whole device's traffic while steps were timed, other processes' included.
+/// Samples of the whole device's traffic while steps ran, other processes' included.
 struct ThroughputRow {
   static constexpr const char *kTable = "throughput";
   static constexpr Identity<4> kIdentity = {"policy_index", "context", "batch", "start_ns"};
   RowId id = 0;
   RowId run = 0;
-  std::int64_t policy = 0, context = 0, batch = 1;
-  std::int64_t startNs = 0;    ///< since the run's first sample
-  std::int64_t intervalNs = 0; ///< of every sample
-  Blob read, write;            ///< float32 each, bytes a second
+  std::int64_t policy = 0, context = 0, batch = 1; ///< of a generation -1, 0, lanes: all its policies run together
+  std::int64_t startNs = 0;                        ///< since the run's first sample
+  std::int64_t intervalNs = 0;                     ///< of every sample
+  Blob read, write;                                ///< float32 each, bytes a second
 
   template <class Self, class V> static void visit(Self &r, V &&v) {
     v("run", r.run), v("policy_index", r.policy), v("context", r.context), v("batch", r.batch), v("start_ns", r.startNs);

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <cstring>
+#include <initializer_list>
 
 using namespace xqs;
 
@@ -48,6 +50,26 @@ Example example() {
   e.addPoint("xquant:bits=2", 200, 3); // fewer bytes, more work
   e.addPoint("fp16", 1000, 1);
   return e;
+}
+
+TEST(SampledTraffic, MeansAreOverTimeAndPeaksOfSingleSamples) {
+  const auto row = [](std::int64_t intervalNs, std::initializer_list<float> read, std::initializer_list<float> write) {
+    ThroughputRow r;
+    r.intervalNs = intervalNs;
+    r.read.resize(read.size() * sizeof(float)), r.write.resize(write.size() * sizeof(float));
+    std::memcpy(r.read.data(), read.begin(), r.read.size()), std::memcpy(r.write.data(), write.begin(), r.write.size());
+    return r;
+  };
+  SampledTraffic traffic;
+  EXPECT_TRUE(std::isnan(traffic.meanRead())) << "nothing was sampled";
+  traffic.add(row(1'000'000, {1e9f, 3e9f}, {0, 1e9f}));
+  traffic.add(row(6'000'000, {10e9f}, {2e9f})); // three times as long as both before
+  EXPECT_EQ(traffic.samples, 3);
+  EXPECT_NEAR(traffic.seconds, 8e-3, 1e-12);
+  EXPECT_NEAR(traffic.meanRead(), (1 + 3 + 60) / 8.0 * 1e9, 1e3);
+  EXPECT_NEAR(traffic.meanWrite(), (0 + 1 + 12) / 8.0 * 1e9, 1e3);
+  EXPECT_EQ(traffic.peakRead, 10e9);
+  EXPECT_EQ(traffic.peakWrite, 2e9);
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 
 #include "cpu_backends.h"
 #include "support/model_files.h"
+#include "support/sampled_backend.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -211,13 +212,160 @@ TEST_F(GenerationTest, WhatCannotBeGeneratedIsRefusedBeforeTheRunBegins) {
   EXPECT_THAT(refusal(Code::Unsupported), HasSubstr("plain text")) << "this model has no chat template";
 }
 
+// Traffic -----------------------------------------------------------------------------------------------------------------
+
+test::SampledBackend *s_backend = nullptr; ///< of the session in use
+
+/// A generation on a backend whose samples are made up.
+class SampledGeneration : public GenerationTest {
+protected:
+  SampledGeneration() {
+    static constexpr XqsBackendModule kModule = {kBackendAbi,
+                                                 "cpu",
+                                                 "the CPU with made-up samples",
+                                                 [] { return static_cast<const char *>(nullptr); },
+                                                 [](int) -> Backend * { return s_backend = new test::SampledBackend; },
+                                                 [](Backend *backend) { delete backend; }};
+    static const XqsBackendModule *const kBuiltIn[] = {&kModule};
+    SessionOptions options = m_session->options();
+    m_session = std::make_unique<Session>(options, listBackends(kBuiltIn));
+    m_request.prompt = "a cache", m_request.tokens = 8, m_request.samplingMicroseconds = 250;
+  }
+  test::MadeUpSamples &samples() { return s_backend->samples; }
+  template <class Row> std::vector<Row> rows() { return RunReader(m_dir / "run.xqs").rowsAfter<Row>(0); }
+  std::vector<std::int64_t> tokens() {
+    std::vector<std::int64_t> all;
+    for (const GeneratedRow &row : rows<GeneratedRow>()) all.push_back(row.token);
+    return all;
+  }
+  void runUntil(Index step, Code code, const std::function<void()> &end) {
+    RunHooks hooks;
+    std::stop_source stop;
+    hooks.stop = stop.get_token();
+    hooks.progress = [&](const RunProgress &p) {
+      if (p.done != step) return;
+      stop.request_stop();
+      if (end) end();
+    };
+    try {
+      run(hooks);
+      ADD_FAILURE() << "it ran on";
+    } catch (const Error &error) {
+      EXPECT_EQ(error.code(), code);
+    }
+  }
+};
+
+TEST_F(SampledGeneration, SamplesComeWithTheTokensOfAllPoliciesTogether) {
+  run();
+  EXPECT_EQ(samples().starts, 1);
+  EXPECT_EQ(samples().intervalNs, 250'000);
+  EXPECT_FALSE(samples().running);
+  SampledTraffic sum;
+  const auto sampled = rows<ThroughputRow>();
+  EXPECT_EQ(sampled.size(), 8u + 1u) << "with each token, and the rest at the end";
+  for (const ThroughputRow &row : sampled) {
+    EXPECT_EQ(row.policy, -1);
+    EXPECT_EQ(row.context, 0);
+    EXPECT_EQ(row.batch, 2 * (3 + 1)) << "the exact model, three policies, and each once more for the noise floor";
+    sum.add(row);
+  }
+  EXPECT_EQ(sum.samples, 9);
+  EXPECT_NEAR(sum.meanRead(), 100 / 250e-6, 1);
+  const auto instruments = rows<InstrumentRow>();
+  ASSERT_EQ(instruments.size(), 1u) << "nothing to be added at the end";
+  EXPECT_EQ(instruments[0].instrument, "sampling");
+  EXPECT_EQ(instruments[0].state, "ready");
+  EXPECT_TRUE(rows<PeakRow>().empty());
+  EXPECT_TRUE(rows<LogRow>().empty());
+}
+
+TEST_F(SampledGeneration, ATextIsTheSameWithAndWithoutSamples) {
+  run();
+  const std::vector<std::int64_t> with = tokens();
+  std::filesystem::remove(m_dir / "run.xqs");
+  m_request.samplingMicroseconds = 0;
+  run();
+  EXPECT_EQ(tokens(), with);
+  EXPECT_EQ(with.size(), 4u * 8u);
+  EXPECT_EQ(samples().starts, 1) << "nothing is asked of an instrument that is not wanted";
+  EXPECT_TRUE(rows<InstrumentRow>().empty());
+  EXPECT_TRUE(rows<ThroughputRow>().empty());
+}
+
+TEST_F(SampledGeneration, WhereTheInstrumentCannotTheRunSaysWhyAndGoesOn) {
+  samples().state = InstrumentState::NoPermission;
+  run();
+  EXPECT_EQ(tokens().size(), 4u * 8u);
+  EXPECT_EQ(rows<RunEndRow>().at(0).status, "finished");
+  const auto instruments = rows<InstrumentRow>();
+  ASSERT_EQ(instruments.size(), 1u);
+  EXPECT_EQ(instruments[0].state, "no-permission");
+  EXPECT_EQ(instruments[0].sentence, test::MadeUpSamples::kSentence);
+  ASSERT_EQ(rows<LogRow>().size(), 1u);
+  EXPECT_EQ(rows<LogRow>()[0].level, "warning");
+  EXPECT_THAT(rows<LogRow>()[0].text, HasSubstr(test::MadeUpSamples::kSentence));
+  EXPECT_TRUE(rows<ThroughputRow>().empty());
+}
+
+TEST_F(SampledGeneration, SamplingThatIsTakenAwayIsAProblemAndTheTextGoesOn) {
+  samples().failAt = 3, samples().droppedAtStop = 2;
+  run();
+  EXPECT_EQ(tokens().size(), 4u * 8u);
+  EXPECT_FALSE(samples().running) << "it is given back at once";
+  EXPECT_EQ(samples().starts, 1) << "and not tried again";
+  EXPECT_EQ(rows<ThroughputRow>().size(), 3u);
+  ASSERT_EQ(rows<ProblemRow>().size(), 1u);
+  EXPECT_EQ(rows<ProblemRow>()[0].code, "instrument-lost");
+  EXPECT_THAT(rows<ProblemRow>()[0].text, testing::AllOf(HasSubstr("sampling failed"), HasSubstr("another profiler")));
+  EXPECT_EQ(rows<InstrumentRow>().back().dropped, 2);
+}
+
+TEST_F(SampledGeneration, LostSamplesAreSaidAtTheEnd) {
+  samples().dropped = 5, samples().droppedAtStop = 3;
+  run();
+  const auto instruments = rows<InstrumentRow>();
+  ASSERT_EQ(instruments.size(), 2u);
+  EXPECT_EQ(instruments[0].dropped, 0) << "of this run";
+  EXPECT_EQ(instruments[1].dropped, 3);
+  EXPECT_THAT(rows<LogRow>().at(0).text, HasSubstr("lost: 3"));
+}
+
+TEST_F(SampledGeneration, AStopInTheMiddleEndsSampling) {
+  runUntil(5, Code::Cancelled, {});
+  EXPECT_FALSE(samples().running);
+  EXPECT_EQ(rows<RunEndRow>().at(0).status, "cancelled");
+  EXPECT_EQ(rows<ThroughputRow>().size(), 5u + 1u) << "the last samples are kept, too";
+}
+
+TEST_F(SampledGeneration, AnErrorInTheMiddleEndsSampling) {
+  runUntil(5, Code::BackendUnusable, [] { throw Error(Code::BackendUnusable, "the device is gone"); });
+  EXPECT_FALSE(samples().running);
+  EXPECT_EQ(rows<RunEndRow>().at(0).message, "the device is gone");
+  // A recorder that is not ended, as where the store cannot be written.
+  const std::vector<TokenId> prompt = promptTokens(m_request, m_session->model());
+  RunStore store(m_dir / "other.xqs");
+  {
+    GenerationRecorder recorder(*m_session, m_request, prompt, store);
+    std::vector<Generator::Start> lanes;
+    lanes.push_back({});
+    Generator generator(m_session->model(), std::move(lanes), prompt, m_request.sampling);
+    recorder.record(generator, 0);
+    EXPECT_TRUE(samples().running);
+  }
+  EXPECT_FALSE(samples().running);
+}
+
 TEST(GenerationJson, SurvivesAndRefuses) {
   GenerationRequest request = defaultGeneration();
   request.system = "be brief", request.raw = true, request.tokens = 7, request.noiseFloor = false;
+  request.samplingMicroseconds = 250;
   request.sampling = {0.5, 40, 0.9, 12}, request.placement = Placement::Host;
   const json written = toJson(request);
   EXPECT_EQ(toJson(generationFromJson(written)), written);
   EXPECT_EQ(generationFromJson(written).placement, Placement::Host);
+  EXPECT_EQ(generationFromJson(written).samplingMicroseconds, 250);
+  EXPECT_EQ(generationFromJson(json::object()).samplingMicroseconds, 0);
   EXPECT_EQ(generationFromJson(json::object()).tokens, 128);
   const auto refused = [](const char *text) {
     try {
@@ -235,6 +383,8 @@ TEST(GenerationJson, SurvivesAndRefuses) {
   EXPECT_THAT(refused(R"({"tokens": 18446744073709551615})"), HasSubstr("from 1 to"));
   EXPECT_THAT(refused(R"({"temperature": -1})"), HasSubstr("temperature"));
   EXPECT_THAT(refused(R"({"placement": "moon"})"), HasSubstr("neither device nor host"));
+  EXPECT_THAT(refused(R"({"sampling_us": -1})"), HasSubstr("from 0 to 1000000"));
+  EXPECT_THAT(refused(R"({"sampling_us": 1000001})"), HasSubstr("from 0 to 1000000"));
   EXPECT_THAT(refused(R"({"top_p": 0})"), HasSubstr("top-p"));
   EXPECT_THAT(refused(R"({"policies": ["xquant:bits=7"]})"), HasSubstr("bits"));
 }
