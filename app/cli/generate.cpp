@@ -73,9 +73,9 @@ std::vector<Generator::Start> lanesAfter(const KeptCache &kept, const std::vecto
 /// Draws the request's tokens, recorded where there is a recorder; gives the seconds for all lanes together.
 double draw(Generator &generator, Index tokens, GenerationRecorder *recorder, ProgressLine &line,
             const std::stop_token &stop) {
+  if (recorder != nullptr) recorder->record(generator, 0);
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [start] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  if (recorder != nullptr) recorder->record(generator, 0);
   for (Index count = 1; count < tokens && generator.step(stop); ++count) {
     if (recorder != nullptr) recorder->record(generator, seconds());
     line.show(static_cast<double>(count) / static_cast<double>(tokens), "generating");
@@ -135,6 +135,24 @@ void add(Report &report, const Generator::Sequence &s, const Generator::Sequence
   }
   report.table += text + "\n";
   report.json["sequences"].push_back(std::move(row));
+}
+
+/// What the whole device moved while tokens were drawn, or why nobody knows.
+void addTraffic(Report &report, const GenerationTraffic &traffic) {
+  const SampledTraffic &t = traffic.sampled();
+  nlohmann::json json = {{"measured", t.samples > 0}, {"samples", t.samples}, {"times_lost", traffic.lost()}};
+  std::string why = traffic.whyNot(), line = "memory traffic";
+  if (t.samples > 0) {
+    json["read_mean"] = t.meanRead(), json["read_peak"] = t.peakRead; // bytes a second
+    json["write_mean"] = t.meanWrite(), json["write_peak"] = t.peakWrite;
+    line += " " + t.text();
+  } else if (why.empty()) {
+    why = "the text was over before the first sample; draw more --tokens, or sample more often (--sampling-us)";
+  }
+  if (!why.empty()) line += (t.samples > 0 ? "; then no more: " : " was not measured: ") + why, json["reason"] = why;
+  if (traffic.lost() > 0) line += fmt::format("; times that samples were lost: {}", traffic.lost());
+  report.json["traffic"] = std::move(json);
+  report.table += "\n" + line + "\n";
 }
 
 void show(const Options &options, const Report &report) { options.json ? printJson(report.json) : print(report.table); }
@@ -200,6 +218,7 @@ void generate(Options options) {
     report.json["saved"] = {{"tokens", s.cache->tokens()}, {"bytes", bytes}};
     report.table += fmt::format("\n{} tokens kept in {} ({} bytes)\n", s.cache->tokens(), options.cache.save, bytes);
   }
+  if (recorder && recorder->traffic().wanted()) addTraffic(report, recorder->traffic());
   show(options, report);
 }
 
@@ -212,6 +231,8 @@ void check(const Options &options) {
     throw Error(Code::Usage, "--system stands at the beginning of a chat, which --cache-load has behind it");
   if (loading && (!options.store.empty() || options.request.noiseFloor))
     throw Error(Code::Usage, "--store and --noise-floor need a generation from its first token, not --cache-load");
+  if (options.request.samplingMicroseconds > 0 && options.store.empty())
+    throw Error(Code::Usage, "--sampling-us records samples of the memory traffic: give --store F.xqs, where they go");
   checkKeptCacheOptions(options.cache, options.policies.size());
 }
 
@@ -240,6 +261,11 @@ void addGenerate(const Command &app) {
                "every lane once more with embedded rows perturbed: where its own text parts from itself");
   addKeptCacheOptions(command, options->cache);
   command.option("--store", options->store, "F.xqs", "record every token, to be opened in the window");
+  command
+      .option("--sampling-us", request.samplingMicroseconds, "N",
+              "sample the whole device's memory traffic every N microseconds, into the store; 0: not")
+      .shown()
+      .range(0, 1'000'000);
   command.flag("--json", options->json, "one JSON object instead of a table");
   command.does([options] {
     check(*options);

@@ -4,9 +4,12 @@
 #include "support/default_model.h"
 #include "support/model_files.h"
 
+#include <gmock/gmock.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <utility>
 
 using namespace xqs::test;
@@ -182,6 +185,119 @@ TEST(Generate, TheNoiseFloorStandsBesideTheAgreement) {
     EXPECT_FALSE(without.at("sequences")[i].contains("same_as_perturbed"));
   }
   EXPECT_EQ(with.at("sequences")[2].at("same_as_exact"), 12); // FP16
+}
+
+/// On the emulated GPU, with a stand-in for CUPTI that samples what the emulator moves.
+class SampledText : public testing::Test {
+protected:
+  void SetUp() override {
+#if defined(XQS_FAKE_CUPTI)
+    set("XQSCOPE_BACKEND_PATH", XQS_EMULATED_FOLDER), set("XQSCOPE_CUPTI", XQS_FAKE_CUPTI);
+#else
+    GTEST_SKIP() << "no CUPTI headers of CUDA 13 to build a stand-in for CUPTI with";
+#endif
+  }
+  ~SampledText() override {
+    for (const std::string &name : m_set) unsetenv(name.c_str());
+  }
+  void set(const std::string &name, const std::string &value) {
+    setenv(name.c_str(), value.c_str(), 1);
+    m_set.push_back(name);
+  }
+  static std::vector<std::string> arguments(const std::string &store, std::vector<std::string> more) {
+    std::vector<std::string> all = {"generate",
+                                    "--model",
+                                    "synthetic:layers=2,d=32,heads=2,kv_heads=1,vocab=256",
+                                    "--raw",
+                                    "--prompt",
+                                    "a cache",
+                                    "--policy",
+                                    "xquant:bits=2,group=32",
+                                    "--backend",
+                                    "cuda",
+                                    "--store",
+                                    store};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  static json stored(const std::string &store) {
+    const Outcome outcome = runCli({"export", store, "--json"});
+    EXPECT_EQ(outcome.exitCode, 0) << outcome.err;
+    return json::parse(outcome.out);
+  }
+  const TempDir m_dir;
+  std::vector<std::string> m_set;
+};
+
+TEST_F(SampledText, TheTrafficIsStoredAndTheTextIsTheSame) {
+  const json without = parsed(runCli(arguments(m_dir / "without.xqs", {"--tokens", "4", "--json"})));
+  const json with = parsed(runCli(arguments(m_dir / "with.xqs", {"--tokens", "4", "--json", "--sampling-us", "200"})));
+  ASSERT_EQ(with.at("sequences").size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i)
+    EXPECT_EQ(with.at("sequences")[i].at("tokens"), without.at("sequences")[i].at("tokens"));
+  EXPECT_FALSE(without.contains("traffic"));
+  const json &traffic = with.at("traffic");
+  EXPECT_EQ(traffic.at("measured"), true);
+  EXPECT_GT(traffic.at("read_mean"), 0);
+  EXPECT_GE(traffic.at("read_peak"), traffic.at("read_mean"));
+  EXPECT_GT(traffic.at("write_mean"), 0);
+
+  const json rows = stored(m_dir / "with.xqs");
+  EXPECT_EQ(json::parse(rows["run"][0]["spec"].get<std::string>()).at("sampling_us"), 200);
+  ASSERT_EQ(rows.at("instrument").size(), 1u);
+  EXPECT_EQ(rows["instrument"][0]["state"], "ready");
+  EXPECT_TRUE(rows.at("peak").empty());
+  std::size_t samples = 0;
+  for (const json &row : rows.at("throughput")) {
+    EXPECT_EQ(row["policy_index"], -1);
+    EXPECT_EQ(row["batch"], 2);
+    samples += row["read"].size() / sizeof(float);
+  }
+  EXPECT_GT(samples, 0u);
+  EXPECT_EQ(traffic.at("samples"), samples);
+  EXPECT_TRUE(stored(m_dir / "without.xqs").at("throughput").empty());
+  for (const char *store : {"with.xqs", "without.xqs"}) {
+    ASSERT_EQ(runCli({"report", m_dir / store, "-o", m_dir / "page.html"}).exitCode, 0);
+    std::ostringstream page;
+    page << std::ifstream(m_dir / "page.html").rdbuf();
+    const bool told = page.str().find("While tokens were drawn, measured, of the whole device: read") != std::string::npos;
+    EXPECT_EQ(told, store == std::string("with.xqs"));
+    EXPECT_EQ(page.str().find("rebuild cost"), std::string::npos) << "it is no profile";
+  }
+}
+
+TEST_F(SampledText, TheLastLineHasMeansAndPeaksAndWhatWasLost) {
+  set("XQS_FAKE_CUPTI_OVERFLOWS", "1"); // of the self test, which is not counted, and of the text
+  const Outcome outcome = runCli(arguments(m_dir / "run.xqs", {"--tokens", "4", "--sampling-us", "200"}));
+  ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("memory traffic measured, of the whole device: read [0-9.]+ GB/s \\(at "
+                                                  "most [0-9.]+\\), written [0-9.]+ GB/s \\(at most [0-9.]+\\), [0-9]+ "
+                                                  "samples over [0-9.]+ s; times that samples were lost: 1\n$"));
+  const json rows = stored(m_dir / "run.xqs");
+  EXPECT_EQ(rows.at("instrument").back()["dropped"], 1);
+}
+
+TEST_F(SampledText, WhereItIsRefusedTheSentenceIsSaidAndStored) {
+  set("XQS_FAKE_CUPTI_ANSWERS", "cuptiPmSamplingEnable=26");
+  const Outcome outcome = runCli(arguments(m_dir / "run.xqs", {"--tokens", "4", "--sampling-us", "200"}));
+  ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("memory traffic was not measured: [^\n]*dcgmi profile --pause"));
+  const json rows = stored(m_dir / "run.xqs");
+  EXPECT_EQ(rows["run_end"][0]["status"], "finished");
+  EXPECT_FALSE(rows.at("generated").empty());
+  ASSERT_EQ(rows.at("instrument").size(), 1u);
+  EXPECT_EQ(rows["instrument"][0]["instrument"], "sampling");
+  EXPECT_EQ(rows["instrument"][0]["state"], "in-use");
+  EXPECT_THAT(rows["instrument"][0]["sentence"].get<std::string>(), testing::HasSubstr("dcgmi profile --pause"));
+  EXPECT_THAT(rows["log"][0]["text"].get<std::string>(), testing::HasSubstr("dcgmi profile --pause"));
+  EXPECT_TRUE(rows.at("throughput").empty());
+}
+
+TEST(Generate, SamplesNeedAStore) {
+  const std::string message = expectRefusal(
+      runCli(generate({"--prompt", "a", "--policy", "fp16", "--tokens", "2", "--sampling-us", "100"})), kUsage);
+  EXPECT_NE(message.find("--store"), std::string::npos) << message;
+  expectRefusal(runCli(generate({"--prompt", "a", "--policy", "fp16", "--sampling-us", "1000001"})), kUsage);
 }
 
 TEST(Task, CopyAndPasskeyCountWithIntervals) {
