@@ -44,6 +44,7 @@ void MainWindow::setUpGeneration() {
 void MainWindow::startGeneration() {
   if (!m_generation->problem().isEmpty()) return;
   showView(QStringLiteral("generation"));
+  if (m_generation->samplesTraffic()) raiseDock(QStringLiteral("throughput"));
   m_generating = true;
   m_generation->generateOn(*m_workspace);
 }

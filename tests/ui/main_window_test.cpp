@@ -19,6 +19,7 @@
 #include <QAbstractSpinBox>
 #include <QAction>
 #include <QApplication>
+#include <QCheckBox>
 #include <QComboBox>
 #include <QDockWidget>
 #include <QFile>
@@ -26,6 +27,7 @@
 #include <QImage>
 #include <QJsonArray>
 #include <QJsonDocument>
+#include <QLabel>
 #include <QLineEdit>
 #include <QPushButton>
 #include <QSignalSpy>
@@ -171,13 +173,19 @@ TEST_F(WindowWithEngine, GeneratesSideBySideAndStops) {
   auto *stop = form->findChild<QPushButton *>(QStringLiteral("stopGenerating"));
   auto *view = qobject_cast<GenerationView *>(window->view(QStringLiteral("generation")));
   QJsonObject request = generation({QStringLiteral("fp16"), QStringLiteral("xquant:bits=2,group=16")});
+  request[QStringLiteral("sampling_us")] = 500;
   ASSERT_TRUE(form->setSpec(text(request)));
   const QJsonObject kept = QJsonDocument::fromJson(form->spec().toUtf8()).object();
   for (const QString &key : request.keys()) EXPECT_EQ(kept[key], request[key]) << key.toStdString();
   ASSERT_TRUE(generate->isEnabled()) << form->problem().toStdString();
   EXPECT_FALSE(stop->isEnabled());
   QSignalSpy ended(&engine(), &EngineClient::runEnded);
+  auto *sampled = form->findChild<QCheckBox *>(QStringLiteral("sampleTraffic"));
+  EXPECT_TRUE(sampled->isChecked());
+  const auto *throughput = window->findChild<QDockWidget *>(QStringLiteral("dock-throughput"));
+  EXPECT_TRUE(throughput->isHidden());
   generate->click();
+  EXPECT_FALSE(throughput->isHidden()) << "what was asked for is to be seen";
   EXPECT_FALSE(generate->isEnabled());
   EXPECT_TRUE(stop->isEnabled());
   ASSERT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
@@ -187,6 +195,12 @@ TEST_F(WindowWithEngine, GeneratesSideBySideAndStops) {
       kPatienceMs));
   EXPECT_FALSE(view->columns()[0]->text().isEmpty());
   EXPECT_TRUE(generate->isEnabled());
+
+  const auto *note = throughput->findChild<QLabel *>(QStringLiteral("note"));
+  EXPECT_TRUE(QTest::qWaitFor([&] { return note->isVisible() && !note->text().isEmpty(); }, kPatienceMs))
+      << "measured, or why not";
+  sampled->setChecked(false);
+  EXPECT_EQ(QJsonDocument::fromJson(form->spec().toUtf8()).object()[QStringLiteral("sampling_us")], 0);
 
   request[QStringLiteral("tokens")] = 1 << 20;
   form->setSpec(text(request));

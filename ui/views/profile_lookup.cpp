@@ -18,7 +18,19 @@ namespace {
 
 QString tr(const char *text) { return QCoreApplication::translate("ProfileLookup", text); }
 
-/// What the run's request says of a key (ProfileRequest); one that it does not hold is on.
+bool isProfile(const RunData::Run &run) { return run.row.kind == "profile"; }
+
+/// Of the runs that are wanted, the first selected one, else the latest.
+template <class Wanted> const RunData::Run *firstOrLatest(const ViewContext &context, const Wanted &wanted) {
+  for (const RunData::Key &key : context.selection->runs())
+    if (const RunData::Run *run = context.data->find(key); run && wanted(*run)) return run;
+  const RunData::Run *latest = nullptr;
+  for (const RunData::Run *run : context.data->runs())
+    if (wanted(*run)) latest = run;
+  return latest;
+}
+
+/// What the run's request says of a key (ProfileRequest, GenerationRequest); one that it does not hold is on.
 bool askedFor(const RunData::Run &run, const char *key) {
   const QJsonValue value =
       QJsonDocument::fromJson(QByteArray::fromStdString(run.row.spec)).object().value(QLatin1String(key));
@@ -46,13 +58,12 @@ bool countsNoMemory(const RunData::Run &run) {
 
 } // namespace
 
-const RunData::Run *shownProfile(const ViewContext &context) {
-  for (const RunData::Key &key : context.selection->runs())
-    if (const RunData::Run *run = context.data->find(key); run && run->row.kind == "profile") return run;
-  const RunData::Run *latest = nullptr;
-  for (const RunData::Run *run : context.data->runs())
-    if (run->row.kind == "profile") latest = run;
-  return latest;
+const RunData::Run *shownProfile(const ViewContext &context) { return firstOrLatest(context, isProfile); }
+
+const RunData::Run *shownThroughput(const ViewContext &context) {
+  return firstOrLatest(context, [](const RunData::Run &run) {
+    return isProfile(run) || (run.row.kind == "generate" && findInstrument(run, "sampling") != nullptr);
+  });
 }
 
 std::vector<ProfilePoint> profilePoints(const RunData::Run &run) {
@@ -113,8 +124,9 @@ QString whyNotMeasured(const RunData::Run &run, std::string_view instrument) {
   if (row == nullptr || row->state != "ready" || (counters && countsNoMemory(run)))
     return instrumentSentence(run, instrument);
   if (const QString loss = lossOf(run, instrument); !loss.isEmpty()) return loss;
-  return run.ends.empty() ? tr("no measured figures have come yet.")
-                          : tr("the run has recorded none; profile this point again.");
+  if (run.ends.empty()) return tr("no measured figures have come yet.");
+  return isProfile(run) ? tr("the run has recorded none; profile this point again.")
+                        : tr("the text was over before the first sample; draw more tokens.");
 }
 
 bool hasFinished(const RunData::Run &run) { return !run.ends.empty() && run.ends.back().status == "finished"; }

@@ -14,6 +14,10 @@ namespace xqs {
 /// The first selected run of kind "profile", else the latest; null where there is none.
 const RunData::Run *shownProfile(const ViewContext &context);
 
+/// The first selected run whose traffic was to be sampled, a profile or a generation, else the latest; null where there is
+/// none.
+const RunData::Run *shownThroughput(const ViewContext &context);
+
 /// Points of a run in ascending order: of its steps, and of launches that arrived before their step.
 std::vector<ProfilePoint> profilePoints(const RunData::Run &run);
 /// The selected point where the run has it, else its first; 0 where it has none.

@@ -34,6 +34,8 @@ std::vector<float> floats(const Blob &blob) {
   return values;
 }
 
+bool isGeneration(const RunData::Run &run) { return run.row.kind == "generate"; }
+
 /// "Memory peak 4.1 TB/s, measured".
 QString peakText(const PeakRow &peak) { return ThroughputView::tr("memory peak %1, measured").arg(formatRate(peak.value)); }
 
@@ -96,26 +98,44 @@ void ThroughputView::showNothing() {
   m_rows = 0;
   m_bars->setData({});
   for (ChartCanvas *chart : {static_cast<ChartCanvas *>(m_strip), static_cast<ChartCanvas *>(m_bars)})
-    chart->setEmptyText(noProfileText());
+    chart->setEmptyText(tr("%1\nOr tick “Sample memory traffic” and generate.").arg(noProfileText()));
 }
 
 void ThroughputView::refresh() {
-  const RunData::Run *run = shownProfile(context());
+  const RunData::Run *run = shownThroughput(context());
   const bool sampled = run != nullptr && !run->throughput.empty();
-  m_pages->setCurrentIndex(run == nullptr || sampled ? 0 : 1);
-  m_span->setVisible(sampled);
-  m_chooser->setVisible(sampled && m_span->currentIndex() == ChosenStep);
-  m_chooser->show(run);
+  const bool points = run != nullptr && !isGeneration(*run); // a profile's
+  m_pages->setCurrentIndex(points && !sampled ? 1 : 0);
+  m_span->setVisible(points && sampled);
+  m_chooser->setVisible(points && sampled && m_span->currentIndex() == ChosenStep);
+  m_chooser->show(points ? run : nullptr);
   m_note->setVisible(run != nullptr);
   if (run == nullptr) return showNothing();
-  fillBars(*run);
+  if (points) fillBars(*run);
   if (sampled) return showSamples(*run);
-  m_note->setText(
-      tr("Counted bytes of a step over its time; nothing was sampled: %1").arg(whyNotMeasured(*run, "sampling")));
+  showUnsampled(*run);
+}
+
+void ThroughputView::showUnsampled(const RunData::Run &run) {
+  const QString why = whyNotMeasured(run, "sampling");
+  if (!isGeneration(run))
+    return m_note->setText(tr("Counted bytes of a step over its time; nothing was sampled: %1").arg(why));
+  m_strip->clear(false);
+  m_shown = {};
+  m_strip->setEmptyText(run.ends.empty() && findInstrument(run, "sampling")->state == "ready"
+                            ? tr("The first samples come with the first tokens.")
+                            : tr("No memory traffic was sampled."));
+  m_note->setText(tr("Nothing was sampled: %1").arg(why));
+}
+
+/// What ran: a policy at a point, or all sequences of a generation together.
+QString ThroughputView::rowTitle(const RunData::Run &run, const ThroughputRow &row) const {
+  if (row.policy < 0) return tr("%1 sequences together").arg(row.batch);
+  return tr("%1 · %2 × %3").arg(policyName(run, row.policy, true)).arg(row.context).arg(row.batch);
 }
 
 void ThroughputView::showSamples(const RunData::Run &run) {
-  Shown shown{run.key, m_span->currentIndex(), -1, {}};
+  Shown shown{run.key, isGeneration(run) ? WholeRun : m_span->currentIndex(), -1, {}};
   const PolicyRow *policy = shown.span == ChosenStep ? shownProfilePolicy(context(), run) : nullptr;
   if (policy != nullptr) shown.policy = policy->index, shown.point = shownPoint(context(), run);
   if (!(shown == m_shown)) m_strip->clear(shown.span == WholeRun), m_rows = 0;
@@ -124,8 +144,7 @@ void ThroughputView::showSamples(const RunData::Run &run) {
     const ThroughputRow &row = run.throughput[m_rows];
     const ProfilePoint point{row.context, row.batch};
     if (policy != nullptr && (row.policy != shown.policy || point != shown.point)) continue;
-    const QString title = tr("%1 · %2 × %3").arg(policyName(run, row.policy, true)).arg(row.context).arg(row.batch);
-    m_strip->append({title, static_cast<double>(row.startNs) / kNanoseconds,
+    m_strip->append({rowTitle(run, row), static_cast<double>(row.startNs) / kNanoseconds,
                      static_cast<double>(row.intervalNs) / kNanoseconds, floats(row.read), floats(row.write), 0});
   }
   const PeakRow *peak = peakOf(run.peaks, "copy");
@@ -133,8 +152,11 @@ void ThroughputView::showSamples(const RunData::Run &run) {
   m_strip->setEmptyText(
       m_strip->itemCount() > 0 ? QString() : tr("No samples of this policy at this point.\nChoose another one, or all."));
   m_strip->rescale();
-  m_note->setText(
-      tr("Measured, of the whole device, other processes' traffic included. %1").arg(instrumentSentence(run, "sampling")));
+  const InstrumentRow *sampling = findInstrument(run, "sampling");
+  const bool lost = sampling != nullptr && sampling->dropped > 0;
+  m_note->setText(tr("Measured, of the whole device, other processes' traffic included.%1 %2")
+                      .arg(lost ? tr(" Times that samples were lost: %1.").arg(sampling->dropped) : QString(),
+                           instrumentSentence(run, "sampling")));
 }
 
 QString ThroughputView::barText(const RunData::Run &run, const TradePoint &trade) const {

@@ -14,8 +14,8 @@ class ProfileChooser;
 class StripChart;
 struct TradePoint;
 
-/// The device's traffic while steps ran: sampled bytes a second over time, growing while a run goes on; where nothing was
-/// sampled, what steps moved by count, point by point, and the sentence why.
+/// The device's traffic while the steps of a profile or a generation ran: sampled bytes a second over time, growing while a
+/// run goes on; where nothing was sampled the sentence why, and what a profile's steps moved by count, point by point.
 class ThroughputView : public View {
   Q_OBJECT
 public:
@@ -27,6 +27,8 @@ public:
 private:
   void showNothing();
   void showSamples(const RunData::Run &run);
+  void showUnsampled(const RunData::Run &run);
+  QString rowTitle(const RunData::Run &run, const ThroughputRow &row) const;
   void fillBars(const RunData::Run &run);
   QString barText(const RunData::Run &run, const TradePoint &trade) const;
   QString policyName(const RunData::Run &run, std::int64_t index, bool brief) const;

@@ -28,7 +28,8 @@ namespace xqs {
 namespace {
 
 constexpr int kPromptLines = 3;
-constexpr double kFirstTemperature = 0.8; ///< offered when sampling is chosen
+constexpr std::int64_t kSamplingMicroseconds = 1000; ///< 8 KB a second in the store
+constexpr double kFirstTemperature = 0.8;            ///< offered when sampling is chosen
 
 QDoubleSpinBox *decimalBox(QWidget *parent, const QString &prefix, const QString &name, const QString &tip, double min,
                            double max) {
@@ -44,7 +45,7 @@ QDoubleSpinBox *decimalBox(QWidget *parent, const QString &prefix, const QString
 
 } // namespace
 
-GenerationForm::GenerationForm(QWidget *parent) : QWidget(parent) {
+GenerationForm::GenerationForm(QWidget *parent) : QWidget(parent), m_samplingMicroseconds(kSamplingMicroseconds) {
   setUpPrompt();
   setUpPolicies();
   setUpSampling();
@@ -119,6 +120,11 @@ void GenerationForm::setUpSampling() {
   m_noise->setObjectName(QStringLiteral("noiseFloor"));
   m_noise->setToolTip(tr("Every column once more, unseen, its embedded tokens perturbed by 1e-6: where its own text parts "
                          "from itself. Up to twice the work."));
+  m_traffic = new QCheckBox(tr("Sample memory traffic"), this);
+  m_traffic->setObjectName(QStringLiteral("sampleTraffic"));
+  m_traffic->setToolTip(tr("What the whole device reads and writes while tokens are drawn, other processes' traffic too; "
+                           "Throughput shows it live. Costs little; needs counters that this user may read, and says so "
+                           "where they are not."));
   connect(m_sampling, &QComboBox::currentIndexChanged, this, &GenerationForm::showModes);
 }
 
@@ -163,6 +169,7 @@ void GenerationForm::setUpLayout() {
   for (QWidget *part : std::initializer_list<QWidget *>{m_sampling, m_temperature, m_topK, m_topP, m_seed})
     third->addWidget(part);
   third->addStretch();
+  third->addWidget(m_traffic);
   auto *fourth = new QHBoxLayout;
   for (QComboBox *box : m_policies) fourth->addWidget(box, 1);
   auto *column = new QVBoxLayout(this);
@@ -175,7 +182,7 @@ void GenerationForm::setUpLayout() {
   column->addWidget(m_problem);
   QWidget *previous = m_prompt;
   for (QWidget *next : std::initializer_list<QWidget *>{m_generate, m_stop, m_mode, m_system, m_tokens, m_noise, m_sampling,
-                                                        m_temperature, m_topK, m_topP, m_seed}) {
+                                                        m_temperature, m_topK, m_topP, m_seed, m_traffic}) {
     setTabOrder(previous, next);
     previous = next;
   }
@@ -200,6 +207,7 @@ GenerationRequest GenerationForm::request() const {
   for (const QString &policy : policies()) request.policies.push_back(PolicySpec::parse(policy.toStdString()));
   request.tokens = m_tokens->value();
   request.noiseFloor = m_noise->isChecked();
+  if (samplesTraffic()) request.samplingMicroseconds = m_samplingMicroseconds;
   if (m_sampling->currentIndex() == 0) return request;
   request.sampling.temperature = m_temperature->value();
   request.sampling.topK = m_topK->value();
@@ -217,6 +225,8 @@ void GenerationForm::setRequest(const GenerationRequest &request) {
                                                            : QString());
   m_tokens->setValue(static_cast<int>(request.tokens));
   m_noise->setChecked(request.noiseFloor);
+  m_traffic->setChecked(request.samplingMicroseconds > 0);
+  m_samplingMicroseconds = request.samplingMicroseconds > 0 ? request.samplingMicroseconds : kSamplingMicroseconds;
   const bool greedy = request.sampling.temperature == 0;
   m_sampling->setCurrentIndex(greedy ? 0 : 1);
   m_temperature->setValue(greedy ? kFirstTemperature : request.sampling.temperature);
@@ -239,6 +249,8 @@ bool GenerationForm::setSpec(const QString &spec) {
     return false;
   }
 }
+
+bool GenerationForm::samplesTraffic() const { return m_traffic->isChecked(); }
 
 void GenerationForm::generateOn(Workspace &workspace) const { workspace.generate(request()); }
 

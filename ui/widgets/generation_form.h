@@ -4,6 +4,7 @@
 #include <QStringList>
 #include <QWidget>
 
+#include <cstdint>
 #include <vector>
 
 class QCheckBox;
@@ -39,7 +40,8 @@ public:
   void setSuggestions(const QStringList &policies);
   /// `obstacle`: why the engine cannot start now; empty: it can. `generating`: it is at it.
   void setEngine(const QString &obstacle, bool generating);
-  QString problem() const; ///< of the request, or the engine's obstacle; empty: none
+  bool samplesTraffic() const; ///< memory traffic is sampled on the way: the throughput view shows it
+  QString problem() const;     ///< of the request, or the engine's obstacle; empty: none
 
 Q_SIGNALS:
   void generateWanted();
@@ -65,7 +67,8 @@ private:
   QLineEdit *m_system = nullptr;
   QSpinBox *m_tokens = nullptr, *m_topK = nullptr, *m_seed = nullptr;
   QDoubleSpinBox *m_temperature = nullptr, *m_topP = nullptr;
-  QCheckBox *m_noise = nullptr;
+  QCheckBox *m_noise = nullptr, *m_traffic = nullptr;
+  std::int64_t m_samplingMicroseconds; ///< where it is asked for; of the last request that had one
   std::vector<QComboBox *> m_policies;
   QLabel *m_problem = nullptr;
   QString m_obstacle;

@@ -8,6 +8,7 @@
 #include "ui/support/qt_messages.h"
 #include "ui/views/sample_profile.h"
 #include "ui/views/sample_store.h"
+#include "views/profile_lookup.h"
 #include "views/run_lookup.h"
 #include "views/throughput_view.h"
 #include "views/timeline_view.h"
@@ -26,6 +27,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <cstring>
 
 namespace xqs {
 namespace {
@@ -539,6 +541,90 @@ TEST_F(ThroughputOf, AStepWithoutCountedBytesHasNoBar) {
   m_data.poll();
   ASSERT_TRUE(QTest::qWaitFor([&] { return bars().itemCount() == 1; }, 5000));
   EXPECT_THAT(bars().itemText(0).toStdString(), testing::HasSubstr("KIVI"));
+}
+
+/// A generation whose traffic is sampled: a step's samples a row.
+class SampledGeneration : public ThroughputOf {
+protected:
+  RowId begin(const char *state, const char *sentence) {
+    RunRow run;
+    run.uuid = "sampled generation", run.kind = "generate", run.title = "SmolLM2-135M, text generated";
+    run.spec = R"({"prompt": "a", "sampling_us": 1000})";
+    const RowId id = m_store.store().beginRun(run);
+    InstrumentRow row;
+    row.run = id, row.instrument = "sampling", row.state = state, row.sentence = sentence, row.source = "CUPTI 13.0";
+    m_store.store().append(row);
+    return id;
+  }
+  void addStep(RowId run, int step) {
+    std::vector<float> read(20, 8e11f), write(20, 2e10f);
+    ThroughputRow row;
+    row.run = run, row.policy = -1, row.context = 0, row.batch = 4;
+    row.startNs = step * 20'000'000, row.intervalNs = 1'000'000;
+    row.read.resize(read.size() * sizeof(float)), row.write.resize(write.size() * sizeof(float));
+    std::memcpy(row.read.data(), read.data(), row.read.size());
+    std::memcpy(row.write.data(), write.data(), row.write.size());
+    m_store.store().append(row);
+    m_store.store().flush();
+  }
+};
+
+TEST_F(SampledGeneration, TheStripGrowsWithItsTokens) {
+  const RowId generation = begin("ready", "DRAM bytes of the whole GPU");
+  open();
+  ASSERT_TRUE(strip().isVisible());
+  EXPECT_THAT(strip().emptyText().toStdString(), testing::HasSubstr("first samples"));
+  EXPECT_THAT(note(), testing::HasSubstr("no measured figures have come yet"));
+  for (int step = 0; step < 3; ++step) {
+    addStep(generation, step);
+    m_data.poll();
+    ASSERT_TRUE(QTest::qWaitFor([&] { return strip().itemCount() == 20 * (step + 1); }, 5000));
+    EXPECT_NEAR(strip().xSpec().range.max, 0.02 * (step + 1), 1e-6) << "seconds of the run";
+  }
+  EXPECT_TRUE(strip().emptyText().isEmpty());
+  const std::string text = strip().itemText(45).toStdString();
+  EXPECT_THAT(text, testing::HasSubstr("4 sequences together"));
+  EXPECT_THAT(text, testing::HasSubstr("Measured: 800 GB/s read, 20.0 GB/s written"));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("peak"))) << "a generation measures none";
+  EXPECT_THAT(note(), testing::StartsWith("Measured, of the whole device, other processes' traffic included. CUPTI 13.0: "));
+  EXPECT_FALSE(part<QComboBox>("span")->isVisible()) << "it has no points to choose from";
+  strip().grab(); // without a peak
+}
+
+TEST_F(SampledGeneration, ARefusalIsTheInstrumentsSentence) {
+  begin("no-permission", "counters are kept for administrators");
+  open();
+  EXPECT_TRUE(strip().isVisible());
+  EXPECT_EQ(strip().itemCount(), 0);
+  EXPECT_THAT(strip().emptyText().toStdString(), testing::HasSubstr("No memory traffic was sampled"));
+  EXPECT_EQ(note(), "Nothing was sampled: CUPTI 13.0: counters are kept for administrators.");
+}
+
+TEST_F(SampledGeneration, LostSamplesAreSaid) {
+  const RowId generation = begin("ready", "DRAM bytes");
+  addStep(generation, 0);
+  InstrumentRow row;
+  row.run = generation, row.instrument = "sampling", row.state = "ready", row.sentence = "DRAM bytes", row.dropped = 3;
+  m_store.store().append(row);
+  open();
+  EXPECT_THAT(note(), testing::HasSubstr("Times that samples were lost: 3."));
+}
+
+TEST_F(SampledGeneration, TheSelectedRunIsShownWhereItWasSampled) {
+  addStep(begin("ready", "DRAM bytes"), 0);
+  m_store.addGeneration(); // not sampled
+  test::addProfile(m_store.store(), kGpu);
+  open();
+  EXPECT_EQ(strip().itemCount(), 16 * 400) << "without a selection the latest";
+  const ViewContext context{&m_data, &m_selection};
+  for (const RunData::Run *each : m_data.runs())
+    if (!each->throughput.empty() && each->row.kind == "generate") m_selection.setRuns({each->key});
+  EXPECT_EQ(shownProfile(context)->row.kind, "profile") << "other views of profiles stay";
+  ASSERT_TRUE(QTest::qWaitFor([&] { return strip().itemCount() == 20; }, 5000));
+  for (const RunData::Run *each : m_data.runs())
+    if (each->throughput.empty()) m_selection.setRuns({each->key});
+  ASSERT_TRUE(QTest::qWaitFor([&] { return strip().itemCount() == 16 * 400; }, 5000)) << "there is nothing to see of it";
+  EXPECT_TRUE(part<QComboBox>("span")->isVisible());
 }
 
 // Which run ---------------------------------------------------------------------------------------------------------------
