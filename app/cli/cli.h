@@ -88,8 +88,18 @@ private:
 /// One line on stderr that is no error.
 void say(const std::string &sentence);
 
-/// Loads model and text with progress. Where the backend is `auto` and the GPU fails while loading, says so and goes on with
-/// the CPU.
+/// `open(name)` of a backend. Where that is `auto` and what fails is the GPU, says so and opens with the CPU.
+template <class Open> auto orOnTheCpu(const std::string &backend, const Open &open) {
+  try {
+    return open(backend);
+  } catch (const Error &error) {
+    if (backend != kAutoBackend || !isDeviceFault(error.code(), chooseBackend(backends(), backend).name)) throw;
+    say(std::string("goes on with the CPU: ") + error.what());
+  }
+  return open(kHostBackend);
+}
+
+/// Loads model and text with progress; `auto` as above.
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line);
 
 /// Writes the HTML report of a store (report.cpp).

@@ -178,20 +178,12 @@ void ProgressLine::show(const StudyProgress &progress) {
 }
 
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line) {
-  const auto open = [&](const SessionOptions &o) {
-    return std::make_unique<Session>(
-        o, backends(), [&](double fraction, const std::string &text) { line.show(fraction, text); }, interrupted());
-  };
-  try {
-    return open(options);
-  } catch (const Error &error) {
-    if (options.backend != kAutoBackend || !isDeviceFault(error.code(), chooseBackend(backends(), options.backend).name))
-      throw;
-    say(fmt::format("goes on with the CPU: {}", error.what()));
-  }
-  SessionOptions host = options;
-  host.backend = kHostBackend;
-  return open(host);
+  const auto loading = [&](double fraction, const std::string &text) { line.show(fraction, text); };
+  return orOnTheCpu(options.backend, [&](const std::string &backend) {
+    SessionOptions chosen = options;
+    chosen.backend = backend;
+    return std::make_unique<Session>(chosen, backends(), loading, interrupted());
+  });
 }
 
 void say(const std::string &sentence) {

@@ -141,6 +141,11 @@ std::string resultJson(const ProfileResult &r) {
 
 // Running ---------------------------------------------------------------------------------------------------------------
 
+struct ShapeOnBackend {
+  BackendPtr backend; // before what holds its memory
+  std::unique_ptr<LoadedShape> shape;
+};
+
 ProfileResult profileIt(const ProfileRequest &request, RunStore &store, ProgressLine &line, const ProfileHooks &hooks) {
   if (request.shape.empty()) {
     SessionOptions options;
@@ -148,8 +153,13 @@ ProfileResult profileIt(const ProfileRequest &request, RunStore &store, Progress
     return profileSession(*openSession(options, line), request, store, hooks);
   }
   LoadedShape::open(request.shape, request.layers, request.seed); // what is wrong with it is said before a device starts
-  const BackendPtr backend = createBackend(backends(), chooseBackend(backends(), request.backend).name, request.threads);
-  return profileShape(*backend, request.threads > 0 ? request.threads : coreCount(), request, store, hooks);
+  const ShapeOnBackend open = orOnTheCpu(request.backend, [&](const std::string &name) {
+    BackendPtr backend = openBackend(backends(), name, request.threads).backend;
+    auto shape = loadShape(*backend, request, hooks);
+    return ShapeOnBackend{std::move(backend), std::move(shape)};
+  });
+  const int threads = request.threads > 0 ? request.threads : coreCount();
+  return runProfile({open.shape->model(), open.shape->calibration(), threads}, request, store, hooks);
 }
 
 /// What cannot be written is said before anything is measured.

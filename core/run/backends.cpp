@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends.h"
 
+#include "backend_check.h"
+
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
 #include <set>
 #include <system_error>
 
@@ -100,6 +103,16 @@ void addRow(std::vector<BackendInfo> &rows, BackendInfo row) {
   rows.push_back(std::move(row));
 }
 
+void requireProof(Backend &backend, std::span<const BackendInfo> backends, int threads) {
+  static std::mutex mutex;
+  static std::set<std::string> proven;
+  if (backend.hostVisible()) return;
+  const std::string device = fmt::format("{} {}", backend.name(), backend.device());
+  const std::lock_guard lock(mutex);
+  if (proven.contains(device)) return;
+  if (requireAgreement(backend, *createBackend(backends, kHostBackend, threads))) proven.insert(device);
+}
+
 } // namespace
 
 std::vector<BackendInfo> listBackends(std::span<const XqsBackendModule *const> builtIn) {
@@ -148,6 +161,13 @@ BackendChoice chooseBackend(std::span<const BackendInfo> backends, std::string_v
   }
   return {kHostBackend, fmt::format("CUDA is not used: {}",
                                     first != nullptr ? first->reason : "no module libxqs_cuda.so lies beside the program")};
+}
+
+ChosenBackend openBackend(std::span<const BackendInfo> backends, std::string_view wanted, int threads) {
+  ChosenBackend chosen{chooseBackend(backends, wanted), {}};
+  chosen.backend = createBackend(backends, chosen.name, threads);
+  requireProof(*chosen.backend, backends, threads);
+  return chosen;
 }
 
 bool isDeviceFault(Code code, std::string_view backend) {

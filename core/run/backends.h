@@ -48,6 +48,14 @@ struct BackendChoice {
 inline constexpr const char *kAutoBackend = "auto", *kHostBackend = "cpu";
 /// `auto` becomes "cuda" where that can be used, else "cpu"; every other name stays, whether it is known or not.
 BackendChoice chooseBackend(std::span<const BackendInfo> backends, std::string_view wanted);
+/// What a wish stands for on this machine, made.
+struct ChosenBackend : BackendChoice {
+  BackendPtr backend;
+};
+/// Throws BackendUnusable as createBackend does, and where a device does not compute what the CPU does (requireAgreement):
+/// it is another compiler, another driver and other memory, and proves itself before any figure comes from it, once a
+/// process.
+ChosenBackend openBackend(std::span<const BackendInfo> backends, std::string_view wanted, int threads);
 /// Whether an error of `code` on this backend is one of a device, which the CPU does not have: its memory does not suffice,
 /// it cannot be used, or it has broken down and cannot be used again by this process.
 bool isDeviceFault(Code code, std::string_view backend);

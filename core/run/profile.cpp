@@ -78,22 +78,22 @@ ProfileResult runProfile(const ProfileTarget &target, const ProfileRequest &want
   return result;
 }
 
-ProfileResult profileShape(Backend &backend, int threads, const ProfileRequest &request, RunStore &store,
-                           const ProfileHooks &hooks) {
+std::unique_ptr<LoadedShape> loadShape(Backend &backend, const ProfileRequest &request, const ProfileHooks &hooks) {
   const auto reader = LoadedShape::open(request.shape, request.layers, request.seed);
   const auto loading = [&](double fraction) {
     if (hooks.progress)
       hooks.progress({0, 1, 0, 0, fmt::format("writing weights of {}, {:.0f} %", request.shape, 100 * fraction)});
   };
-  LoadedShape shape(*reader, request.seed, backend, loading, hooks.stop);
-  return runProfile({shape.model(), shape.calibration(), threads}, request, store, hooks);
+  return std::make_unique<LoadedShape>(*reader, request.seed, backend, loading, hooks.stop);
 }
 
 ProfileResult profileSession(Session &session, const ProfileRequest &wanted, RunStore &store, const ProfileHooks &hooks) {
   ProfileRequest request = wanted;
   request.model = session.options().model;
-  if (!request.shape.empty()) return profileShape(session.backend(), session.threads(), request, store, hooks);
-  return runProfile({session.model(), session.calibration(), session.threads()}, request, store, hooks);
+  if (request.shape.empty())
+    return runProfile({session.model(), session.calibration(), session.threads()}, request, store, hooks);
+  const auto shape = loadShape(session.backend(), request, hooks);
+  return runProfile({shape->model(), shape->calibration(), session.threads()}, request, store, hooks);
 }
 
 } // namespace xqs

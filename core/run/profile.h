@@ -7,6 +7,7 @@
 #include "store/run_store.h"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -47,10 +48,8 @@ struct ProfileHooks : RunHooks {
 ProfileResult runProfile(const ProfileTarget &target, const ProfileRequest &request, RunStore &store,
                          const ProfileHooks &hooks);
 
-/// The same for the request's shape, which is loaded for it. `threads`: that the backend was asked to use. Throws what
-/// LoadedShape throws, too.
-ProfileResult profileShape(Backend &backend, int threads, const ProfileRequest &request, RunStore &store,
-                           const ProfileHooks &hooks);
+/// The request's shape, loaded on a backend to be profiled. Throws what LoadedShape throws.
+std::unique_ptr<LoadedShape> loadShape(Backend &backend, const ProfileRequest &request, const ProfileHooks &hooks);
 
 /// The same for the session's model, or for a shape that is loaded beside it on the session's backend: the command of the
 /// window. The session's model, backend and threads are those that count.

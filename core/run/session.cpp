@@ -3,14 +3,8 @@
 
 #include "engine/evaluate.h"
 #include "error.h"
-#include "run/backend_check.h"
 #include "run/machine.h"
 #include "run/memory_fit.h"
-
-#include <fmt/format.h>
-
-#include <mutex>
-#include <set>
 
 namespace xqs {
 
@@ -19,18 +13,6 @@ namespace {
 constexpr std::size_t kKeptMethods = 64;
 constexpr double kLoadingStep = 0.02;
 constexpr double kModelShare = 0.95; // of the loading bar; the rest is the text
-
-/// A device is another compiler, another driver and other memory: it proves itself before any figure comes from it, once a
-/// process.
-void requireProof(Backend &backend, std::span<const BackendInfo> backends, int threads) {
-  static std::mutex mutex;
-  static std::set<std::string> proven;
-  if (backend.hostVisible()) return;
-  const std::string device = fmt::format("{} {}", backend.name(), backend.device());
-  const std::lock_guard lock(mutex);
-  if (proven.contains(device)) return;
-  if (requireAgreement(backend, *createBackend(backends, kHostBackend, threads))) proven.insert(device);
-}
 
 std::unique_ptr<Model> loadModel(const SessionOptions &options, Backend &backend, const Session::Progress &progress,
                                  std::stop_token stop) {
@@ -55,11 +37,9 @@ std::unique_ptr<Model> loadModel(const SessionOptions &options, Backend &backend
 Session::Session(const SessionOptions &options, std::span<const BackendInfo> backends, const Progress &progress,
                  std::stop_token stop)
     : m_options(options), m_backend([&] {
-        BackendChoice choice = chooseBackend(backends, options.backend);
-        m_options.backend = std::move(choice.name), m_backendNote = std::move(choice.note);
-        BackendPtr backend = createBackend(backends, m_options.backend, options.threads);
-        requireProof(*backend, backends, options.threads);
-        return backend;
+        ChosenBackend chosen = openBackend(backends, options.backend, options.threads);
+        m_options.backend = std::move(chosen.name), m_backendNote = std::move(chosen.note);
+        return std::move(chosen.backend);
       }()),
       m_model(loadModel(options, *m_backend, progress, stop)), m_inputs(m_model->config(), m_model->tokenizer()),
       m_calibration(*m_model, Calibration::defaultFolder()) {

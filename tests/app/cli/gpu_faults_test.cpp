@@ -205,6 +205,27 @@ TEST_F(GpuFaults, AStudyWhoseModelDoesNotFitIsComputedOnTheCpu) {
   EXPECT_EQ(points(rows), kPoints);
 }
 
+TEST_F(GpuFaults, AShapeIsProfiledOnTheCpuWhereTheGpuFailsBeforehand) {
+  const auto profile = [&](const char *backend) {
+    return runCli({"profile", "--shape", "smollm2-135m", "--layers", "1", "--context", "16", "--policy", "xquant:bits=2",
+                   "--steps", "1", "--no-costs", "--no-kernels", "--store", m_store, "--backend", backend});
+  };
+  const std::pair<const char *, const char *> faults[] = {{"XQS_EMULATOR_MEMORY", kNoMemory}, {"XQS_EMULATOR_WRONG", "1"}};
+  for (const auto &[name, value] : faults) {
+    set(name, value);
+    expectRefusal(profile("cuda"), kResources);
+    const Outcome outcome = profile("auto");
+    EXPECT_EQ(outcome.exitCode, 0) << name;
+    EXPECT_THAT(outcome.err, StartsWith(kGoesOn)) << name;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    const json rows = stored(m_store);
+    EXPECT_EQ(rows["run"].back()["backend"], "cpu");
+    EXPECT_EQ(rows["run_end"].back()["status"], "finished");
+    EXPECT_EQ(rows["run"].size(), rows["run_end"].size()) << "nothing was begun on the GPU";
+    unsetenv(name);
+  }
+}
+
 TEST_F(GpuFaults, ARunThatDoesNotFitIsRefusedBeforeItBegins) {
   set("XQS_EMULATOR_MEMORY", kLittleMemory);
   for (const char *backend : {"cuda", "auto"}) { // the model is loaded: what to change is the user's choice
