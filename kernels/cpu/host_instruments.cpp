@@ -96,12 +96,20 @@ private:
         PerfCounters::Moment moment = m_counters.now();
         const std::int64_t nowNs = steadyNowNs();
         const CounterFigures figures = m_counters.between(m_last, moment).figures;
-        m_samples.push_back({m_lastNs, nowNs, figures.dramRead, figures.dramWrite});
+        keep({m_lastNs, nowNs, figures.dramRead, figures.dramWrite});
         m_last = std::move(moment), m_lastNs = nowNs;
       }
     } catch (...) {
       m_error = std::current_exception();
     }
+  }
+
+  /// Nobody takes samples while a run is paused, for a night maybe: then the last one grows, and no byte is lost.
+  void keep(const ThroughputSample &sample) {
+    constexpr std::size_t kMostWaiting = std::size_t{1} << 20;
+    if (m_samples.size() < kMostWaiting) return m_samples.push_back(sample);
+    ThroughputSample &last = m_samples.back();
+    last.endNs = sample.endNs, last.dramRead += sample.dramRead, last.dramWrite += sample.dramWrite;
   }
 
   PerfCounters m_counters;

@@ -175,10 +175,16 @@ void PmSampler::readImage() {
     p = run(m_cupti.cuptiPmSamplingCounterDataGetSampleInfo, p);
     const CounterFigures figures = m_host.evaluate(m_set, m_image, i);
     if (!m_sieve.keep(p.startTimestamp, p.endTimestamp, figures)) continue;
-    const std::lock_guard lock(m_mutex);
-    m_samples.push_back(
-        {m_clock.toSteady(p.startTimestamp), m_clock.toSteady(p.endTimestamp), figures.dramRead, figures.dramWrite});
+    keep({m_clock.toSteady(p.startTimestamp), m_clock.toSteady(p.endTimestamp), figures.dramRead, figures.dramWrite});
   }
+}
+
+/// Nobody takes samples while a run is paused, for a night maybe: then the last one grows, and no byte is lost.
+void PmSampler::keep(const ThroughputSample &sample) {
+  const std::lock_guard lock(m_mutex);
+  if (m_samples.size() < kMostWaiting) return m_samples.push_back(sample);
+  ThroughputSample &last = m_samples.back();
+  last.endNs = sample.endNs, last.dramRead += sample.dramRead, last.dramWrite += sample.dramWrite;
 }
 
 std::vector<ThroughputSample> PmSampler::take() {

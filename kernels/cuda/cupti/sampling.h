@@ -41,6 +41,8 @@ public:
   std::int64_t losses() const override { return m_sieve.losses(); }
 
 private:
+  static constexpr std::size_t kMostWaiting = std::size_t{1} << 20; ///< samples that nobody has taken yet
+
   struct Disable {
     const Library *cupti;
     void operator()(CUpti_PmSampling_Object *object) const noexcept;
@@ -55,6 +57,7 @@ private:
   CUptiResult halt(); ///< the thread, and then sampling
   void decode();
   void readImage();
+  void keep(const ThroughputSample &sample);
 
   // Ended in the opposite order.
   std::unique_ptr<Hooks> m_hooks;
