@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -81,6 +82,7 @@ public:
     m_flusher = {};
     m_enabled.end();
     m_cupti.check(readClocks(m_cupti, m_clocks), m_cupti.cuptiGetTimestamp.name);
+    if (m_error) std::rethrow_exception(m_error);
     m_cupti.check(m_failed, m_failedCall);
     readBuffers();
     return join(m_activities, m_calls, m_nodes, m_clocks);
@@ -104,13 +106,16 @@ private:
     const auto &resource = *static_cast<const CUpti_ResourceData *>(data);
     static_cast<ActivityRecording *>(self)->onNode(id, *static_cast<const CUpti_GraphData *>(resource.resourceDescriptor));
   }
-  void onNode(CUpti_CallbackId id, const CUpti_GraphData &data) noexcept {
+  /// Called through CUPTI and the driver, which are C: no exception may pass them.
+  void onNode(CUpti_CallbackId id, const CUpti_GraphData &data) noexcept try {
     std::uint64_t node = 0, original = 0;
     if (!note(m_cupti.cuptiGetGraphNodeId, data.node, &node)) return;
     if (id == CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED)
       m_nodes.created(node, m_open.empty() ? nullptr : &m_calls[m_open.back()]);
     else if (note(m_cupti.cuptiGetGraphNodeId, data.originalNode, &original))
       m_nodes.cloned(node, original);
+  } catch (...) { // no memory: told when the timeline is asked for
+    m_error = std::current_exception();
   }
 
   void readBuffers() {
@@ -149,6 +154,7 @@ private:
   GraphNodes m_nodes;
   CUptiResult m_failed = CUPTI_SUCCESS;
   const char *m_failedCall = "";
+  std::exception_ptr m_error; ///< of a callback
   // The flusher's while it runs.
   ClockPairs m_clocks;
   Activities m_activities;
