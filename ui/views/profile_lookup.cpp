@@ -37,18 +37,6 @@ bool askedFor(const RunData::Run &run, const char *key) {
   return value.isBool() ? value.toBool() : value.toInt(1) > 0;
 }
 
-/// The last problem of the run that took figures of the instrument away; empty: none. An instrument that was lost is told
-/// by what it was doing: "... counting bytes failed, ...".
-QString lossOf(const RunData::Run &run, std::string_view instrument) {
-  const bool counters = instrument == "counters";
-  for (const ProblemRow &problem : run.problems | std::views::reverse) {
-    const std::string doing = problem.text.substr(0, problem.text.find(" failed"));
-    const bool lost = problem.code == "instrument-lost" && doing.find(counters ? "count" : "sampling") != std::string::npos;
-    if (lost || (counters && problem.code == "ranges-dropped")) return QString::fromStdString(problem.text);
-  }
-  return {};
-}
-
 /// Counters gave figures, but not of the memory: of a processor whose memory controllers cannot be read.
 bool countsNoMemory(const RunData::Run &run) {
   return std::ranges::any_of(run.traffic, [](const TrafficRow &row) {
@@ -113,6 +101,16 @@ QString instrumentSentence(const RunData::Run &run, std::string_view instrument)
   if (!sentence.endsWith(u'.')) sentence += u'.';
   const QString source = QString::fromStdString(row->source);
   return source.isEmpty() ? sentence : tr("%1: %2").arg(source, sentence);
+}
+
+QString lossOf(const RunData::Run &run, std::string_view instrument) {
+  const bool counters = instrument == "counters";
+  for (const ProblemRow &problem : run.problems | std::views::reverse) {
+    const std::string doing = problem.text.substr(0, problem.text.find(" failed"));
+    const bool lost = problem.code == "instrument-lost" && doing.find(counters ? "count" : "sampling") != std::string::npos;
+    if (lost || (counters && problem.code == "ranges-dropped")) return QString::fromStdString(problem.text);
+  }
+  return {};
 }
 
 QString whyNotMeasured(const RunData::Run &run, std::string_view instrument) {

@@ -35,6 +35,9 @@ const InstrumentRow *findInstrument(const RunData::Run &run, std::string_view in
 QString noProfileText();
 /// What the instrument says of itself, with its source; what is to be said where the run has no row of it.
 QString instrumentSentence(const RunData::Run &run, std::string_view instrument);
+/// The last problem of the run that took figures of the instrument away; empty: none. An instrument that was lost is told
+/// by what it was doing: "... counting bytes failed, ...".
+QString lossOf(const RunData::Run &run, std::string_view instrument);
 /// Why a run has no bytes of "counters" or "sampling": the instrument cannot, was not asked, or failed during the run.
 QString whyNotMeasured(const RunData::Run &run, std::string_view instrument);
 /// The run has ended as finished: only then is known what its instruments dropped.

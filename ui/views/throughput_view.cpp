@@ -153,10 +153,11 @@ void ThroughputView::showSamples(const RunData::Run &run) {
       m_strip->itemCount() > 0 ? QString() : tr("No samples of this policy at this point.\nChoose another one, or all."));
   m_strip->rescale();
   const InstrumentRow *sampling = findInstrument(run, "sampling");
-  const bool lost = sampling != nullptr && sampling->dropped > 0;
-  m_note->setText(tr("Measured, of the whole device, other processes' traffic included.%1 %2")
-                      .arg(lost ? tr(" Times that samples were lost: %1.").arg(sampling->dropped) : QString(),
-                           instrumentSentence(run, "sampling")));
+  QStringList note{tr("Measured, of the whole device, other processes' traffic included.")};
+  if (sampling != nullptr && sampling->dropped > 0) note << tr("Times that samples were lost: %1.").arg(sampling->dropped);
+  if (const QString loss = lossOf(run, "sampling"); !loss.isEmpty()) note << tr("Not to the end: %1.").arg(loss);
+  note << instrumentSentence(run, "sampling");
+  m_note->setText(note.join(u' '));
 }
 
 QString ThroughputView::barText(const RunData::Run &run, const TradePoint &trade) const {

@@ -606,8 +606,12 @@ TEST_F(SampledGeneration, LostSamplesAreSaid) {
   InstrumentRow row;
   row.run = generation, row.instrument = "sampling", row.state = "ready", row.sentence = "DRAM bytes", row.dropped = 3;
   m_store.store().append(row);
+  ProblemRow problem;
+  problem.run = generation, problem.code = "instrument-lost";
+  problem.text = "sampling failed, and is not tried again in this run: taken by a profiler";
+  m_store.store().append(problem);
   open();
-  EXPECT_THAT(note(), testing::HasSubstr("Times that samples were lost: 3."));
+  EXPECT_THAT(note(), testing::HasSubstr("Times that samples were lost: 3. Not to the end: sampling failed"));
 }
 
 TEST_F(SampledGeneration, TheSelectedRunIsShownWhereItWasSampled) {
