@@ -97,6 +97,7 @@ public:
   explicit Table(ProgressLine &line) : m_line(line) {}
   void show(const ProfileResult &r) {
     std::string text;
+    if (r.instruments.empty()) return; // they come last of what is known before the first point
     if (!std::exchange(m_begun, true)) text += head(r);
     if (!r.peaks.empty() && !std::exchange(m_columns, true)) text += columns(r);
     for (; m_steps < r.steps.size(); ++m_steps) text += row(r, r.steps[m_steps]);

@@ -32,7 +32,7 @@ struct ReportRows {
   std::vector<PeakRow> peaks;
   std::vector<PolicyStatistics> statistics;
   std::map<RowId, SampledTraffic> sampled; ///< of generations
-  std::vector<RowId> crashed; ///< runs without an end that nobody writes
+  std::vector<RowId> crashed;              ///< runs without an end that nobody writes
 };
 
 /// Throws what RunReader throws.
