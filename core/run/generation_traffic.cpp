@@ -43,9 +43,9 @@ template <class Work> void GenerationTraffic::attempt(std::vector<Record> &rows,
   try {
     work();
   } catch (const Error &error) {
-    if (error.code() != Code::Unsupported) throw;
+    if (error.code() != Code::Unsupported && error.code() != Code::Usage) throw; // Usage: an interval that it cannot keep
     m_whyNot = error.what();
-    halt();
+    halt(rows);
     ProblemRow row;
     row.run = m_run, row.code = "instrument-lost";
     row.text = fmt::format("sampling failed, and is not tried again in this run: {}", m_whyNot);
@@ -53,13 +53,17 @@ template <class Work> void GenerationTraffic::attempt(std::vector<Record> &rows,
   }
 }
 
-/// Also of one that has broken down, which is told already.
-void GenerationTraffic::halt() {
+/// Also of one that has broken down, which is told already: what was sampled before is kept.
+void GenerationTraffic::halt(std::vector<Record> &rows) {
   if (!m_sampler) return;
-  try {
-    m_sampler->stop();
-  } catch (const Error &) {
-  }
+  const auto quietly = [](const auto &work) {
+    try {
+      work();
+    } catch (const Error &) {
+    }
+  };
+  quietly([&] { m_sampler->stop(); });
+  quietly([&] { take(rows); });
   m_lost = m_sampler->lost();
   m_sampler.reset();
 }
@@ -82,7 +86,7 @@ void GenerationTraffic::record(std::int64_t lanes, std::vector<Record> &rows) {
 void GenerationTraffic::end(std::vector<Record> &rows) {
   if (std::exchange(m_ended, true) || !wanted()) return;
   if (m_sampler) attempt(rows, [&] { m_sampler->stop(), take(rows); });
-  halt();
+  halt(rows);
   const InstrumentStatus now = samplingStatus(m_instruments);
   if (m_lost == 0 && now.state == m_status.state && now.sentence == m_status.sentence) return;
   rows.emplace_back(instrumentRow(m_run, now, m_lost));

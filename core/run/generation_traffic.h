@@ -34,7 +34,7 @@ public:
 private:
   template <class Work> void attempt(std::vector<Record> &rows, const Work &work);
   void take(std::vector<Record> &rows);
-  void halt();
+  void halt(std::vector<Record> &rows);
   void log(const char *level, std::string text, std::vector<Record> &rows) const;
 
   Instruments &m_instruments;

@@ -293,6 +293,15 @@ TEST_F(SampledText, WhereItIsRefusedTheSentenceIsSaidAndStored) {
   EXPECT_TRUE(rows.at("throughput").empty());
 }
 
+TEST_F(SampledText, AnIntervalThatTheDeviceCannotKeepIsSaidAndTheTextGoesOn) {
+  const Outcome outcome = runCli(arguments(m_dir / "run.xqs", {"--tokens", "4", "--sampling-us", "5"}));
+  ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("memory traffic was not measured: [^\n]*every 5 us"));
+  const json rows = stored(m_dir / "run.xqs");
+  EXPECT_EQ(rows["run_end"][0]["status"], "finished");
+  EXPECT_EQ(rows.at("problem").at(0)["code"], "instrument-lost");
+}
+
 TEST(Generate, SamplesNeedAStore) {
   const std::string message = expectRefusal(
       runCli(generate({"--prompt", "a", "--policy", "fp16", "--tokens", "2", "--sampling-us", "100"})), kUsage);
