@@ -263,7 +263,7 @@ void addGenerate(const Command &app) {
   command.option("--store", options->store, "F.xqs", "record every token, to be opened in the window");
   command
       .option("--sampling-us", request.samplingMicroseconds, "N",
-              "sample the whole device's memory traffic every N microseconds, into the store; 0: not")
+              "sample the whole device's memory traffic every N microseconds, into the store; 25 or more; 0: not")
       .shown()
       .range(0, 1'000'000);
   command.flag("--json", options->json, "one JSON object instead of a table");

@@ -12,7 +12,6 @@ namespace {
 using nlohmann::json;
 
 constexpr Index kMaxTokens = 1 << 20;
-constexpr std::int64_t kMaxMicroseconds = 1'000'000;
 
 constexpr RequestJson kJson{"generation"};
 using Key = RequestKey<GenerationRequest>;
@@ -50,9 +49,7 @@ const std::vector<Key> &keys() {
       {"noise_floor", [](Request &r, std::string_view key, const json &v) { r.noiseFloor = kJson.flag(key, v); },
        [](const Request &r) { return json(r.noiseFloor); }},
       {"sampling_us",
-       [](Request &r, std::string_view key, const json &v) {
-         r.samplingMicroseconds = kJson.integer(key, v, 0, kMaxMicroseconds);
-       },
+       [](Request &r, std::string_view key, const json &v) { r.samplingMicroseconds = kJson.samplingInterval(key, v); },
        [](const Request &r) { return json(r.samplingMicroseconds); }},
   };
   return kKeys;

@@ -15,7 +15,7 @@ using Key = RequestKey<ProfileRequest>;
 
 constexpr RequestJson kJson{"profile"};
 constexpr Index kMaxContext = 1 << 24, kMaxBatch = 4096, kMaxSteps = 100'000, kMaxLayers = 1024;
-constexpr std::int64_t kMaxThreads = 1024, kMaxMicroseconds = 1'000'000;
+constexpr std::int64_t kMaxThreads = 1024;
 constexpr std::int64_t kMaxSeed = std::numeric_limits<std::uint32_t>::max(); ///< of a shape's location
 
 Key flagKey(const char *name, bool ProfileRequest::*member) {
@@ -62,7 +62,9 @@ const std::vector<Key> &keys() {
       flagKey("counters", &Request::counters),
       flagKey("hit_rate", &Request::hitRate),
       flagKey("costs", &Request::costs),
-      integerKey("sampling_us", &Request::samplingMicroseconds, kMaxMicroseconds),
+      {"sampling_us",
+       [](Request &r, std::string_view key, const json &v) { r.samplingMicroseconds = kJson.samplingInterval(key, v); },
+       [](const Request &r) { return json(r.samplingMicroseconds); }},
   };
   return kKeys;
 }

@@ -19,6 +19,14 @@ std::int64_t RequestJson::integer(std::string_view key, const json &value, std::
   return value.get<std::int64_t>();
 }
 
+std::int64_t RequestJson::samplingInterval(std::string_view key, const json &value) const {
+  constexpr std::int64_t kShortest = 25, kLongest = 1'000'000;
+  const std::int64_t microseconds = integer(key, value, 0, kLongest);
+  if (microseconds > 0 && microseconds < kShortest)
+    wrong(key, fmt::format("0 (no samples), or from {} to {}", kShortest, kLongest), value);
+  return microseconds;
+}
+
 double RequestJson::number(std::string_view key, const json &value) const {
   if (!value.is_number()) wrong(key, "a number", value);
   return value.get<double>();

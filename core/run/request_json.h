@@ -26,6 +26,8 @@ public:
 
   [[noreturn]] void wrong(std::string_view key, const std::string &need, const json &value) const;
   std::int64_t integer(std::string_view key, const json &value, std::int64_t min, std::int64_t max) const;
+  /// Microseconds between samples of a device's traffic: 0, which is none, or as many as GPUs can keep up with.
+  std::int64_t samplingInterval(std::string_view key, const json &value) const;
   double number(std::string_view key, const json &value) const;
   bool flag(std::string_view key, const json &value) const;
   std::string text(std::string_view key, const json &value) const; ///< may be empty

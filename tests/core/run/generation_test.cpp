@@ -384,6 +384,7 @@ TEST(GenerationJson, SurvivesAndRefuses) {
   EXPECT_THAT(refused(R"({"temperature": -1})"), HasSubstr("temperature"));
   EXPECT_THAT(refused(R"({"placement": "moon"})"), HasSubstr("neither device nor host"));
   EXPECT_THAT(refused(R"({"sampling_us": -1})"), HasSubstr("from 0 to 1000000"));
+  EXPECT_THAT(refused(R"({"sampling_us": 24})"), HasSubstr("0 (no samples), or from 25 to 1000000"));
   EXPECT_THAT(refused(R"({"sampling_us": 1000001})"), HasSubstr("from 0 to 1000000"));
   EXPECT_THAT(refused(R"({"top_p": 0})"), HasSubstr("top-p"));
   EXPECT_THAT(refused(R"({"policies": ["xquant:bits=7"]})"), HasSubstr("bits"));
