@@ -13,22 +13,14 @@ namespace {
 
 constexpr double kPerSecond = 1e9; ///< nanoseconds
 
-TrafficRow emptyRow(const PointKey &key, std::int64_t layer, std::string_view part) {
-  TrafficRow row = key.row<TrafficRow>();
-  row.layer = layer, row.part = part;
-  for (double *const figure : {&row.measuredSeconds, &row.measuredRead, &row.measuredWrite, &row.cacheAccesses,
-                               &row.cacheMisses, &row.cacheHitRate, &row.cycles, &row.tensorInstructions})
-    *figure = kNotMeasured;
-  return row;
-}
-
 /// The row of a layer and part, appended where there is none: `counted` are its figures of a timeline then.
 TrafficRow &rowOf(std::vector<TrafficRow> &rows, const PointKey &key, std::int64_t layer, std::string_view part,
                   double counted = 0) {
   const auto same = [&](const TrafficRow &row) { return row.layer == layer && row.part == part; };
   const auto found = std::find_if(rows.begin(), rows.end(), same);
   if (found != rows.end()) return *found;
-  TrafficRow &row = rows.emplace_back(emptyRow(key, layer, part));
+  TrafficRow &row = rows.emplace_back(key.row<TrafficRow>());
+  row.layer = layer, row.part = part;
   row.seconds = row.countedBytes = row.countedFlops = counted;
   return row;
 }
@@ -39,14 +31,15 @@ void addRecord(TrafficRow &row, const KernelRecord &record) {
 }
 
 /// The figures that are sums, of a row and of a range.
-void addFigures(TrafficRow &row, const CounterFigures &f, bool first) {
-  const std::tuple<double TrafficRow::*, double> figures[] = {{&TrafficRow::measuredSeconds, f.seconds},
-                                                              {&TrafficRow::measuredRead, f.dramRead},
-                                                              {&TrafficRow::measuredWrite, f.dramWrite},
-                                                              {&TrafficRow::cacheAccesses, f.cacheAccesses},
-                                                              {&TrafficRow::cacheMisses, f.cacheMisses},
-                                                              {&TrafficRow::cycles, f.cycles},
-                                                              {&TrafficRow::tensorInstructions, f.tensorInstructions}};
+void addFigures(MeasuredFigures &row, const CounterFigures &f, bool first) {
+  using Row = MeasuredFigures;
+  const std::tuple<double Row::*, double> figures[] = {{&Row::measuredSeconds, f.seconds},
+                                                       {&Row::measuredRead, f.dramRead},
+                                                       {&Row::measuredWrite, f.dramWrite},
+                                                       {&Row::cacheAccesses, f.cacheAccesses},
+                                                       {&Row::cacheMisses, f.cacheMisses},
+                                                       {&Row::cycles, f.cycles},
+                                                       {&Row::tensorInstructions, f.tensorInstructions}};
   for (const auto &[member, value] : figures) row.*member = first ? value : row.*member + value;
 }
 

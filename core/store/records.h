@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -245,8 +246,22 @@ struct StepRow {
   }
 };
 
-/// One launch of one traced step (KernelRecord).
-struct KernelRow {
+/// What hardware counted of a range or of a launch (CounterFigures in core/api); NaN: not measured.
+struct MeasuredFigures {
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  double measuredSeconds = kNone, measuredRead = kNone, measuredWrite = kNone;
+  double cacheAccesses = kNone, cacheMisses = kNone, cacheHitRate = kNone, cycles = kNone, tensorInstructions = kNone;
+
+  template <class Self, class V> static void visitMeasured(Self &r, V &&v) {
+    v("measured_seconds", r.measuredSeconds), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
+    v("cache_accesses", r.cacheAccesses), v("cache_misses", r.cacheMisses), v("cache_hit_rate", r.cacheHitRate);
+    v("cycles", r.cycles), v("tensor_instructions", r.tensorInstructions);
+  }
+};
+
+/// One launch of one traced step (KernelRecord). Measured figures are the microscope's: of the same launch in another run of
+/// the step, in which every kernel was counted by itself.
+struct KernelRow : MeasuredFigures {
   static constexpr const char *kTable = "kernel";
   static constexpr Identity<4> kIdentity = {"policy_index", "context", "batch", "sequence"};
   RowId id = 0;
@@ -267,11 +282,12 @@ struct KernelRow {
     v("layer", r.layer), v("lane", r.lane), v("part", r.part), v("operation", r.operation), v("launch", r.launch);
     v("call", r.call), v("queue", r.queue), v("start_ns", r.startNs), v("duration_ns", r.durationNs);
     v("counted_bytes", r.bytes), v("counted_flops", r.flops);
+    visitMeasured(r, v);
   }
 };
 
-/// What one range of a step moved, counted beside measured (CounterFigures; NaN: not measured).
-struct TrafficRow {
+/// What one range of a step moved, counted beside measured.
+struct TrafficRow : MeasuredFigures {
   static constexpr const char *kTable = "traffic";
   static constexpr Identity<5> kIdentity = {"policy_index", "context", "batch", "layer", "part"};
   RowId id = 0;
@@ -281,15 +297,11 @@ struct TrafficRow {
   std::string part;        ///< Tag::op, all lanes together; empty: everything of the layer
   double seconds = 0;      ///< of the operations, from the timeline
   double countedBytes = 0, countedFlops = 0;
-  double measuredSeconds = 0, measuredRead = 0, measuredWrite = 0;
-  double cacheAccesses = 0, cacheMisses = 0, cacheHitRate = 0, cycles = 0, tensorInstructions = 0;
 
   template <class Self, class V> static void visit(Self &r, V &&v) {
     v("run", r.run), v("policy_index", r.policy), v("context", r.context), v("batch", r.batch), v("layer", r.layer);
     v("part", r.part), v("seconds", r.seconds), v("counted_bytes", r.countedBytes), v("counted_flops", r.countedFlops);
-    v("measured_seconds", r.measuredSeconds), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
-    v("cache_accesses", r.cacheAccesses), v("cache_misses", r.cacheMisses), v("cache_hit_rate", r.cacheHitRate);
-    v("cycles", r.cycles), v("tensor_instructions", r.tensorInstructions);
+    visitMeasured(r, v);
   }
 };
 

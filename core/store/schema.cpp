@@ -45,6 +45,14 @@ constexpr Added kAdded[] = {
     {"throughput", "", 4},
     {"instrument", "", 4},
     {"peak", "", 4},
+    {"kernel", "measured_seconds", 5},
+    {"kernel", "measured_read", 5},
+    {"kernel", "measured_write", 5},
+    {"kernel", "cache_accesses", 5},
+    {"kernel", "cache_misses", 5},
+    {"kernel", "cache_hit_rate", 5},
+    {"kernel", "cycles", 5},
+    {"kernel", "tensor_instructions", 5},
 };
 
 /// True where a file of `version` need not have it.

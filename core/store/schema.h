@@ -12,7 +12,7 @@
 namespace xqs::schema {
 
 inline constexpr std::int64_t kApplicationId = 0x58515363; ///< "XQSc": what `file` and we recognise a store by
-inline constexpr std::int64_t kVersion = 4;                ///< user_version; a larger one is refused
+inline constexpr std::int64_t kVersion = 5;                ///< user_version; a larger one is refused
 
 /// Calls `f.template operator()<T>()` for every record type, in the order of AllRecords.
 template <class F> void forEachRecord(F &&f) {

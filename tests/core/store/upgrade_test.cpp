@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <fstream>
 #include <sstream>
 
@@ -78,6 +79,32 @@ TEST(StoreUpgrade, AppendingAddsWhatIsMissingUnderAnOpenReader) {
   EXPECT_EQ(reader.rowsAfter<GeneratedRow>(0).at(0).formatBytes, 77);
   sqlite::Database other(file, sqlite::Database::Access::Write, 1000);
   EXPECT_NE(other.tryExec("DELETE FROM position"), 0) << "a new table is as append-only as the others";
+}
+
+TEST(StoreUpgrade, LaunchesOfVersion4HaveNoMeasuredFigures) {
+  const TempFolder folder;
+  const fs::path file = folder / "profile.xqs";
+  fs::copy_file(XQS_SOURCE_DIR "/tests/data/profile-smollm2-cpu.xqs", file);
+  ASSERT_EQ(sqlite::Database(file, sqlite::Database::Access::Read, 0).integer("PRAGMA user_version"), 4);
+  const auto expectOldLaunches = [](RunReader &reader) {
+    const std::vector<KernelRow> rows = reader.rowsAfter<KernelRow>(0);
+    ASSERT_GT(rows.size(), 100u);
+    for (const KernelRow &row : rows)
+      KernelRow::visitMeasured(row, [&](const char *name, double figure) { EXPECT_TRUE(std::isnan(figure)) << name; });
+  };
+  RunReader reader(file);
+  expectOldLaunches(reader);
+  RunStore store(file);
+  KernelRow row;
+  row.run = store.beginRun(exampleRun()), row.launch = "gemv", row.measuredRead = 5, row.cacheHitRate = 0.25;
+  store.append(row);
+  store.flush();
+  reader.dataVersion();
+  std::vector<KernelRow> rows = reader.rowsAfter<KernelRow>(0);
+  EXPECT_EQ(rows.back().measuredRead, 5);
+  EXPECT_EQ(rows.back().cacheHitRate, 0.25);
+  EXPECT_TRUE(std::isnan(rows.back().measuredWrite));
+  EXPECT_TRUE(std::isnan(rows.front().measuredRead));
 }
 
 TEST(StoreUpgrade, AFileOfVersion1ThatIsDamagedIsRefused) {
