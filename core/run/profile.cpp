@@ -28,6 +28,7 @@ RunRow describeProfile(const ProfileTarget &target, const ProfileRequest &reques
       "logits, without sampling. Form of attention: {}; caches in the {}'s memory. {} steps timed with all instruments "
       "off, then one traced and one counted, each a token further on.",
       at, decodeFormName(request.form), placementName(request.placement), request.steps);
+  if (request.microscope) row.protocol += " The kernels of the traced step were counted one by one besides.";
   row.spec = toJson(request).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return row;
 }

@@ -20,7 +20,7 @@ struct ProfileTarget {
   int threads = 0; ///< that the backend was asked to use
 };
 
-/// What a profile found, as rows: those of the store but single launches and samples.
+/// What a profile found, as rows: those of the store but samples, and single launches where no microscope was asked for.
 struct ProfileResult {
   RunRow run;
   std::vector<PolicyRow> policies;
@@ -28,6 +28,7 @@ struct ProfileResult {
   std::vector<PeakRow> peaks;
   std::vector<StepRow> steps; ///< a point each, in the order they were measured
   std::vector<TrafficRow> traffic;
+  std::vector<KernelRow> kernels; ///< ProfileRequest::microscope
   std::vector<ProblemRow> problems;
 };
 
@@ -38,8 +39,9 @@ struct ProfileHooks : RunHooks {
 
 /// Decodes at every context, batch and policy, and appends what it found as a run of kind "profile": the rows of a point
 /// together, before the next one begins. At each point caches are filled as `bench decode` fills them; then whole steps are
-/// timed with all instruments off, one step is traced, one counted by operation and one by layer, some sampled, and the cost
-/// of each instrument is steps with it and without in turns. An instrument that the device has not says so in its row, and
+/// timed with all instruments off, one step is traced, one counted by operation and one by layer (with the
+/// microscope, each of its kernels by itself before), some sampled, and the cost of each instrument is steps with it and
+/// without in turns. An instrument that the device has not says so in its row, and
 /// its figures are NaN. A point that does not fit into memory, and a policy that does not fit the model, is a row in
 /// `problem`; the others go on.
 ///

@@ -162,7 +162,11 @@ PointRows ProfilePass::measure(const Place &place) {
 
 void ProfilePass::keep(PointRows point) {
   for (TrafficRow &row : point.traffic) add(std::move(row), m_result.traffic);
-  for (KernelRow &row : point.kernels) m_rows.emplace_back(std::move(row));
+  for (KernelRow &row : point.kernels)
+    if (m_request.microscope)
+      add(std::move(row), m_result.kernels);
+    else
+      m_rows.emplace_back(std::move(row));
   for (ThroughputRow &row : point.throughput) m_rows.emplace_back(std::move(row));
   for (ProblemRow &row : point.problems) add(std::move(row), m_result.problems);
   add(std::move(point.step), m_result.steps); // last: a point is there once its step is

@@ -17,7 +17,8 @@ namespace {
 
 constexpr Index kTurns = 4; ///< steps with an instrument, and without it, that its cost is the difference of; two each
 constexpr Index kSampledSteps = 8;
-constexpr Index kCountedSteps = 16; ///< at most: three counts of two passes, each tried twice, and a few in reserve
+constexpr Index kCountedSteps = 16;  ///< at most: three counts of two passes, each tried twice, and a few in reserve
+constexpr Index kMagnifiedSteps = 8; ///< at most: two counts of kernels, each tried twice, were they to take two passes
 /// Counters hold about a thousand ranges (1024 on a GPU); of larger steps layers are told as a whole.
 constexpr Index kMostRanges = 1000;
 
@@ -67,7 +68,8 @@ std::vector<double> timeSteps(DecodeSequences &sequences, Index steps, const std
 }
 
 Index profiledSteps(const ProfileRequest &request) {
-  return kWarmUp + request.steps + 1 + kSampledSteps + kCountedSteps + (request.costs ? 3 * 6 * kTurns : 0);
+  return kWarmUp + request.steps + 1 + kSampledSteps + kCountedSteps + (request.microscope ? kMagnifiedSteps : 0) +
+         (request.costs ? 3 * 6 * kTurns : 0);
 }
 
 PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
@@ -85,6 +87,7 @@ PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &r
 PointRows PointProfiler::measure() {
   measureTimes();
   use(Instrument::Timeline, "tracing a step", [&] { trace(); });
+  if (m_request.microscope) magnify();
   if (m_request.counters) use(Instrument::Counters, "counting bytes", [&] { countBytes(); });
   if (m_request.hitRate) use(Instrument::Counters, "counting hits", [&] { countHitRates(); });
   if (m_request.samplingMicroseconds > 0) use(Instrument::Sampling, "sampling", [&] { sample(); });
@@ -92,17 +95,22 @@ PointRows PointProfiler::measure() {
   return std::move(m_rows);
 }
 
-/// An instrument that has worked and refuses now (another profiler took it) is not asked again in this run.
-template <class Work> void PointProfiler::use(Instrument instrument, const char *doing, const Work &work) {
-  if (!m_instruments.usable(instrument)) return;
+/// False where an instrument refuses, which becomes a problem.
+bool PointProfiler::works(const char *doing, const char *failure, const std::function<void()> &work) {
   m_report(doing);
   try {
     work();
+    return true;
   } catch (const Error &error) {
     if (error.code() != Code::Unsupported) throw;
-    m_instruments.lose(instrument);
-    problem("instrument-lost", fmt::format("{} failed, and is not tried again in this run: {}", doing, error.what()));
+    problem(failure, fmt::format("{} failed, and is not tried again in this run: {}", doing, error.what()));
+    return false;
   }
+}
+
+/// An instrument that has worked and refuses now (another profiler took it) is not asked again in this run.
+template <class Work> void PointProfiler::use(Instrument instrument, const char *doing, const Work &work) {
+  if (m_instruments.usable(instrument) && !works(doing, "instrument-lost", work)) m_instruments.lose(instrument);
 }
 
 double PointProfiler::timedStep() { return m_lastSeconds = timeSteps(m_sequences, 1, m_stop, 0).front(); }
@@ -125,6 +133,7 @@ Instruments::Timeline PointProfiler::traceSteps(Index count) {
 }
 
 void PointProfiler::trace() {
+  m_traced = m_sequences.tokens();
   const Instruments::Timeline timeline = traceSteps(1);
   m_rows.traffic = trafficRows(m_key, timeline.records);
   if (m_request.kernels) m_rows.kernels = kernelRows(m_key, timeline.records);

@@ -21,6 +21,9 @@ public:
   Instruments &get() const { return m_backend.instruments(); }
   bool usable(Instrument i) const { return m_status[at(i)].usable() && !m_lost[at(i)]; }
   void lose(Instrument i) { m_lost[at(i)] = true; } ///< it refuses to go on
+  /// Counters of single kernels: what they fail with need not be what counters of ranges fail with.
+  bool canMagnify(CounterSet set) const { return usable(Instrument::Counters) && !m_noKernels[static_cast<int>(set)]; }
+  void loseMicroscope(CounterSet set) { m_noKernels[static_cast<int>(set)] = true; }
   void drop(Instrument i, std::int64_t count) { m_dropped[at(i)] += count; }
   std::optional<std::int64_t> &firstSample() { return m_firstSample; } ///< where the run's began
   /// All, as they were at the start; `atEnd`: only those that dropped something in this run, with how much, or say another
@@ -32,6 +35,7 @@ private:
   Backend &m_backend;
   std::vector<InstrumentStatus> m_status;
   std::array<bool, 3> m_lost{};
+  bool m_noKernels[2] = {}; ///< by CounterSet
   std::array<std::int64_t, 3> m_dropped{};
   std::optional<std::int64_t> m_firstSample;
 };
@@ -65,6 +69,9 @@ private:
   double timedStep();
   void measureTimes();
   void trace();
+  void magnify();
+  void magnify(CounterSet set, const char *doing, const char *figure);
+  void countKernels(CounterSet set, const char *figure);
   void countBytes();
   void countHitRates();
   void sample();
@@ -72,6 +79,7 @@ private:
   Instruments::Timeline traceSteps(Index count);
   Instruments::Counted count(CounterSet set, RangeBy by);
   bool tooManyRanges() const;
+  bool works(const char *doing, const char *failure, const std::function<void()> &work);
   template <class Work> void use(Instrument instrument, const char *doing, const Work &work);
   void problem(const char *code, std::string text);
 
@@ -84,6 +92,7 @@ private:
   PointRows m_rows;
   double m_lastSeconds = 0;           ///< of the last timed step
   std::vector<RangeRecord> m_counted; ///< by operation: what hit rates are weighted with
+  Index m_traced = 0;                 ///< tokens before the traced step
 };
 
 } // namespace xqs

@@ -61,6 +61,7 @@ const std::vector<Key> &keys() {
       flagKey("kernels", &Request::kernels),
       flagKey("counters", &Request::counters),
       flagKey("hit_rate", &Request::hitRate),
+      flagKey("microscope", &Request::microscope),
       flagKey("costs", &Request::costs),
       {"sampling_us",
        [](Request &r, std::string_view key, const json &v) { r.samplingMicroseconds = kJson.samplingInterval(key, v); },
@@ -94,6 +95,12 @@ std::vector<PolicySpec> defaultPolicies(const ModelShape &shape) {
   return policies;
 }
 
+void requireLaunches(const ProfileRequest &request) {
+  if (!request.microscope || (request.kernels && request.counters)) return;
+  throw Error(Code::Usage, "profile: the microscope ('microscope') gives what counters say to the rows of single launches: "
+                           "leave 'kernels' and 'counters' on, or the microscope off");
+}
+
 void sortOnce(std::vector<Index> &values) {
   std::sort(values.begin(), values.end());
   values.erase(std::unique(values.begin(), values.end()), values.end());
@@ -104,6 +111,7 @@ void sortOnce(std::vector<Index> &values) {
 ProfileRequest profileFromJson(const json &object) {
   ProfileRequest request;
   readKeys(kJson, keys(), object, R"({"contexts": [2048], "policies": ["xquant:bits=2"]})", request);
+  requireLaunches(request);
   return request;
 }
 
@@ -124,6 +132,7 @@ ProfileRequest completeProfile(ProfileRequest request, const ModelConfig &config
   constexpr Index kSteps = 32, kHostSteps = 6;
   if (request.layers > 0 && request.shape.empty())
     throw Error(Code::Usage, "profile: 'layers' counts those of a built-in shape; leave it out, or give a shape");
+  requireLaunches(request);
   if (request.contexts.empty()) request.contexts = defaultContexts(config, onHost);
   if (request.batches.empty()) request.batches = {1};
   if (request.steps == 0) request.steps = onHost ? kHostSteps : kSteps;

@@ -25,10 +25,11 @@ struct ProfileRequest {
   std::string backend = "auto";            ///< see chooseBackend
   int threads = 0;                         ///< 0: one a core
   std::uint64_t seed = 1;
-  bool kernels = true;                     ///< a row a launch of the traced step
-  bool counters = true;                    ///< bytes measured, where the device has counters
-  bool hitRate = false;                    ///< the true L2 hit rate too: the step runs twice more
-  bool costs = true;                       ///< what each instrument costs a step
+  bool kernels = true;     ///< a row a launch of the traced step
+  bool counters = true;    ///< bytes measured, where the device has counters
+  bool hitRate = false;    ///< the true L2 hit rate too: the step runs twice more
+  bool microscope = false; ///< figures of every launch: kernels are replayed one by one; needs `kernels` and `counters`
+  bool costs = true;       ///< what each instrument costs a step
   std::int64_t samplingMicroseconds = 100; ///< between samples of the device's traffic; 0: none
 };
 
@@ -42,7 +43,7 @@ std::string profileKeys();
 /// A request with everything said. Contexts: 2048, 8192, 32768 on a device, 512, 1024, 2048 on the CPU, those that the model
 /// was trained for; steps: 32, or 6; policies: every method of the registry that has a width, at 4 and at 2 bits, and low
 /// rank at five sixths of the KV width, where that is at most 1024. Sorts lists, removes what is there twice, puts FP16
-/// first. Throws Usage where layers are counted of a model.
+/// first. Throws Usage where layers are counted of a model, or a microscope has nothing to look at.
 ProfileRequest completeProfile(ProfileRequest request, const ModelConfig &config, bool onHost);
 /// The smallest that still compares: one context of 512 tokens, 4 steps, FP16 beside three methods at 2 bits, no costs.
 ProfileRequest quickProfile();

@@ -47,10 +47,11 @@ Instruments::Counted TagRanges::counted(cupti::RangeCounter::Result result, int 
   Instruments::Counted counted{{}, result.dropped, passes};
   const std::size_t kept = m_by == RangeBy::Kernel ? static_cast<std::size_t>(result.dropped) : 0; // kernels beyond the last
   const bool known = result.ranges.size() + kept == m_records.size();
+  if (known) counted.ranges = m_records;
   for (std::size_t i = 0; i < result.ranges.size(); ++i) {
     // Where CUPTI has seen other kernels than were launched by us, none has a name: better none than a wrong one.
-    counted.ranges.push_back(known ? m_records[i] : RangeRecord{{}, "kernel " + std::to_string(i + 1), {}});
-    counted.ranges.back().figures = result.ranges[i];
+    if (!known) counted.ranges.push_back({{}, "kernel " + std::to_string(i + 1), {}});
+    counted.ranges[i].figures = result.ranges[i];
   }
   return counted;
 }

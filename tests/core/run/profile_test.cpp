@@ -37,6 +37,8 @@ public:
   int refuseAfter = -1; ///< counts that work before another profiler takes the counters; < 0: all
   int counts = 0, sampling = 0;
   std::vector<RangeBy> cuts;
+  bool noKernels = false;    ///< nothing can be replayed
+  int droppedKernels = 0;    ///< the last ones of a step
   bool passesDiffer = false; ///< in the bytes that they moved
   bool differs = false;      ///< passes are never the same, and refused
   bool noTimeline = false, emptyTimeline = false;
@@ -72,6 +74,7 @@ public:
     return timeline;
   }
   Counted count(CounterSet set, RangeBy by, const std::function<void()> &work) override {
+    if (by == RangeBy::Kernel && noKernels) throw Error(Code::Unsupported, "no memory to replay a kernel");
     if (refuseAfter >= 0 && counts >= refuseAfter) throw Error(Code::Unsupported, "another profiler has the counters");
     ++counts;
     cuts.push_back(by);
@@ -91,6 +94,9 @@ public:
     }
     if (differs) throw Error(Code::Internal, "other operations");
     counted.dropped = droppedRanges, counted.passes = passes;
+    if (by != RangeBy::Kernel) return counted;
+    counted.dropped = droppedKernels;
+    for (int i = 0; i < droppedKernels; ++i) counted.ranges[counted.ranges.size() - 1 - i].figures = {};
     return counted;
   }
   void startSampling(std::int64_t intervalNs) override { m_interval = intervalNs, ++sampling; }
@@ -104,8 +110,10 @@ private:
   void add(std::vector<RangeRecord> &ranges, const KernelRecord &record, CounterSet set, RangeBy by) const {
     Tag tag = record.tag;
     if (by == RangeBy::Layer) tag = {tag.layer, -1, ""};
-    if (ranges.empty() || ranges.back().tag.layer != tag.layer || std::strcmp(ranges.back().tag.op, tag.op) != 0) {
-      CounterFigures &figures = ranges.emplace_back(RangeRecord{tag, {}, {}}).figures;
+    if (by == RangeBy::Kernel || ranges.empty() || ranges.back().tag.layer != tag.layer ||
+        std::strcmp(ranges.back().tag.op, tag.op) != 0) {
+      CounterFigures &figures =
+          ranges.emplace_back(RangeRecord{tag, by == RangeBy::Kernel ? record.kernel : "", {}}).figures;
       if (set == CounterSet::HitRate)
         figures.cacheHitRate = 0.25;
       else
@@ -385,6 +393,99 @@ TEST_F(ProfileTest, PassesThatTheInstrumentRefusesAreCountedAgainAndThenLeftOut)
   EXPECT_TRUE(std::isnan(s.steps.at(0).measuredRead));
 }
 
+// The microscope ----------------------------------------------------------------------------------------------------------
+
+TEST_F(ProfileTest, TheMicroscopeCountsTheTracedStepOnceMoreWhereCachesCanBeCutBack) {
+  request("fp16", "low-rank:rank=16", "xquant:bits=2,group=32,source=x", "xquant-cl:bits=2,group=32,source=x");
+  m_request.microscope = true, m_request.batches = {2}, m_request.form = DecodeForm::Pipelined;
+  const Stored s = run();
+  EXPECT_EQ(s.problems.size(), 0u) << s.problems.at(0).text;
+  ASSERT_FALSE(s.kernels.empty());
+  for (const KernelRow &row : s.kernels) {
+    EXPECT_NEAR(row.measuredRead, 0.75 * 1.25 * row.bytes, 1e-6 * row.bytes) << row.operation; // a token more is 1 %
+    EXPECT_NEAR(row.measuredWrite, 0.25 * 1.25 * row.bytes, 1e-6 * row.bytes);
+    EXPECT_EQ(row.cacheHitRate, 0.25);
+  }
+  EXPECT_EQ(m_result.kernels.size(), s.kernels.size()) << "for the table and JSON";
+  EXPECT_THAT(s.run.protocol, HasSubstr("one by one"));
+  for (const StepRow &step : s.steps) EXPECT_NEAR(layersBesideStep(step, s.traffic), 0, 0.01) << "the rest goes on";
+}
+
+TEST_F(ProfileTest, WithoutAMicroscopeNoLaunchHasFigures) {
+  const Stored s = run();
+  EXPECT_THAT(m_backend.fake.cuts, testing::Not(testing::Contains(RangeBy::Kernel)));
+  for (const KernelRow &row : s.kernels) EXPECT_TRUE(std::isnan(row.measuredRead) && std::isnan(row.cacheHitRate));
+  EXPECT_TRUE(m_result.kernels.empty());
+}
+
+TEST_F(ProfileTest, AGroupThatClosesAfterTheTracedStepIsCountedAgain) {
+  request("fp16", "kivi:bits=2,group=16,residual=32");     // V of one token is packed in each step: no way back
+  m_request.microscope = true, m_request.contexts = {121}; // traced at 126, counted at 127, where K closes, and at 128
+  const Stored s = run();
+  EXPECT_EQ(std::ranges::count(m_backend.fake.cuts, RangeBy::Kernel), 2 + 3);
+  for (const KernelRow &row : s.kernels) EXPECT_FALSE(std::isnan(row.measuredRead) || std::isnan(row.cacheHitRate));
+  ASSERT_EQ(s.problems.size(), 1u) << "of bytes; hits were counted after that";
+  EXPECT_EQ(s.problems[0].code, "kernels-counted-later");
+  EXPECT_THAT(s.problems[0].text, HasSubstr("2 tokens after the traced step"));
+}
+
+TEST_F(ProfileTest, WhatOnlyTheTracedStepLaunchedIsCountedByNobody) {
+  request("fp16", "kivi:bits=2,group=16,residual=32");
+  m_request.microscope = true, m_request.contexts = {122}; // traced at 127
+  const Stored s = run();
+  std::int64_t missing = 0;
+  for (const KernelRow &row : s.kernels) {
+    missing += std::isnan(row.measuredRead);
+    EXPECT_TRUE(!std::isnan(row.measuredRead) || (row.policy == 1 && row.part == "cache")) << row.part;
+  }
+  EXPECT_GT(missing, 0);
+  ASSERT_EQ(s.problems.size(), 2u) << "bytes and hits";
+  EXPECT_EQ(s.problems[0].code, "kernels-not-measured");
+  EXPECT_EQ(s.problems[0].policy, 1);
+  EXPECT_THAT(s.problems[0].text, testing::AllOf(HasSubstr("122 tokens x 1: " + std::to_string(missing) + " of "),
+                                                 HasSubstr("measured bytes"), HasSubstr("a group of tokens closed")));
+  EXPECT_THAT(s.problems[1].text, HasSubstr("L2 hit rate"));
+}
+
+TEST_F(ProfileTest, KernelsBeyondWhatCountersHoldAreSaid) {
+  request("fp16");
+  m_request.microscope = true, m_backend.fake.droppedKernels = 7;
+  const Stored s = run();
+  for (std::size_t i = 0; i < s.kernels.size(); ++i)
+    EXPECT_EQ(std::isnan(s.kernels[i].measuredRead), i + 7 >= s.kernels.size()) << i;
+  ASSERT_EQ(s.problems.size(), 2u);
+  EXPECT_THAT(s.problems[0].text, testing::AllOf(HasSubstr(": 7 of "), HasSubstr("7 were dropped")));
+  EXPECT_EQ(lastInstruments(s.instruments).at(1).dropped, 2 * 7);
+  EXPECT_GT(s.steps.at(0).measuredRead, 0) << "ranges of operations were not";
+}
+
+TEST_F(ProfileTest, AMicroscopeThatBreaksLeavesTheOtherCounters) {
+  m_request.microscope = true, m_backend.fake.noKernels = true;
+  const Stored s = run();
+  ASSERT_EQ(s.problems.size(), 2u) << "bytes and hits, each once and not at every point";
+  EXPECT_EQ(s.problems[0].code, "microscope-lost");
+  EXPECT_THAT(s.problems[0].text, HasSubstr("no memory to replay a kernel"));
+  for (const StepRow &step : s.steps) EXPECT_GT(step.measuredRead, 0);
+}
+
+/// This machine's own counters, where the kernel lets them be read.
+TEST_F(ProfileTest, TheCpusCountersCountOperations) {
+  CpuBackend backend(2);
+  Loaded loaded(backend);
+  request("fp16", "xquant:bits=2,group=32");
+  m_request.microscope = true;
+  RunStore store(m_dir / "cpu.xqs");
+  const ProfileResult result = runProfile({*loaded.model, loaded.calibration, 2}, m_request, store, {});
+  const InstrumentRow &counters = result.instruments.at(1);
+  ASSERT_FALSE(result.kernels.empty());
+  for (const KernelRow &row : result.kernels) {
+    EXPECT_EQ(!std::isnan(row.measuredSeconds), counters.state == "ready") << row.operation << ": " << counters.sentence;
+    EXPECT_TRUE(std::isnan(row.cacheHitRate)) << "there is no such counter";
+  }
+  EXPECT_FALSE(counters.sentence.empty());
+  for (const ProblemRow &row : result.problems) EXPECT_NE(row.code, "kernels-not-measured") << row.text;
+}
+
 TEST_F(ProfileTest, OfManyRangesLayersAreCountedAndTheStepByItself) {
   request("fp16");
   m_request.contexts = {16}, m_request.batches = {67}, m_request.steps = 1; // 5 layers of 4 + 3 x 67 ranges
@@ -568,9 +669,12 @@ TEST(ProfileJson, SurvivesAndRefuses) {
   request.kernels = request.counters = request.costs = false, request.hitRate = true, request.samplingMicroseconds = 50;
   const json written = toJson(request);
   EXPECT_EQ(toJson(profileFromJson(written)), written);
+  ProfileRequest magnified;
+  magnified.microscope = true;
+  EXPECT_TRUE(profileFromJson(toJson(magnified)).microscope);
   const json defaults = toJson(profileFromJson(json::object()));
   for (const auto &[key, value] : written.items())
-    EXPECT_TRUE(key == "model" || defaults.at(key) != value) << key << " was not tried";
+    EXPECT_TRUE(key == "model" || key == "microscope" || defaults.at(key) != value) << key << " was not tried";
   const auto refused = [](const char *text) { return test::usageMessageOf([&] { profileFromJson(json::parse(text)); }); };
   EXPECT_THAT(refused("[]"), HasSubstr("one object"));
   EXPECT_THAT(refused(R"({"context": [1]})"), HasSubstr("valid keys are model, shape, layers, contexts"));
@@ -581,6 +685,12 @@ TEST(ProfileJson, SurvivesAndRefuses) {
   EXPECT_THAT(refused(R"({"form": "melted"})"), HasSubstr("separate, chunked, fused, pipelined"));
   EXPECT_THAT(refused(R"({"placement": "moon"})"), HasSubstr("neither device nor host"));
   EXPECT_THAT(refused(R"({"kernels": 1})"), HasSubstr("true or false"));
+  for (const char *lacking : {"kernels", "counters"})
+    EXPECT_THAT(refused((R"({"microscope": true, ")" + std::string(lacking) + R"(": false})").c_str()),
+                HasSubstr("leave 'kernels' and 'counters' on"));
+  magnified.kernels = false;
+  EXPECT_THAT(test::usageMessageOf([&] { completeProfile(magnified, shapeConfig(builtInShape("smollm2-135m")), true); }),
+              HasSubstr("microscope"));
   EXPECT_THAT(refused(R"({"policies": ["xquant:bits=7"]})"), HasSubstr("bits"));
 }
 
