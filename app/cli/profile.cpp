@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "analysis/traffic.h"
+#include "kernel_table.h"
 #include "model/input_file.h"
 #include "model/json_text.h"
 #include "run/machine.h"
@@ -28,7 +29,7 @@ struct Options {
   std::vector<Index> contexts, batches;
   std::vector<std::string> policies;
   std::optional<Index> layers, steps, threads, seed, sampling;
-  bool quick = false, noKernels = false, noCounters = false, noCosts = false, hitRate = false;
+  bool quick = false, noKernels = false, noCounters = false, noCosts = false, hitRate = false, microscope = false;
 };
 
 ProfileRequest requestOf(const Options &o) {
@@ -50,6 +51,7 @@ ProfileRequest requestOf(const Options &o) {
   if (o.seed) r.seed = static_cast<std::uint64_t>(*o.seed);
   if (o.sampling) r.samplingMicroseconds = *o.sampling;
   r.kernels &= !o.noKernels, r.counters &= !o.noCounters, r.costs &= !o.noCosts, r.hitRate |= o.hitRate;
+  r.microscope |= o.microscope;
   return profileFromJson(toJson(r)); // the same limits, wherever a value comes from
 }
 
@@ -132,11 +134,12 @@ template <class Row> json rowsJson(const std::vector<Row> &rows) {
   return list;
 }
 
-std::string resultJson(const ProfileResult &r) {
-  const json object = {
+std::string resultJson(const ProfileResult &r, bool microscope) {
+  json object = {
       {"run", rowJson(r.run)},           {"policies", rowsJson(r.policies)}, {"instruments", rowsJson(r.instruments)},
       {"peaks", rowsJson(r.peaks)},      {"steps", rowsJson(r.steps)},       {"traffic", rowsJson(r.traffic)},
       {"problems", rowsJson(r.problems)}};
+  if (microscope) object["kernels"] = rowsJson(r.kernels);
   return object.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -179,16 +182,17 @@ void profile(const Options &options) {
   hooks.stop = interrupted();
   hooks.progress = [&](const RunProgress &progress) { line.show(progress); };
   const auto writeJson = [&](const ProfileResult &result) {
-    if (!options.json.empty()) writeTextFile(options.json, resultJson(result), "figures");
+    if (!options.json.empty()) writeTextFile(options.json, resultJson(result, request.microscope), "figures");
   };
   hooks.grown = [&](const ProfileResult &result) { // each point is shown and written when it is known
     table.show(result);
     writeJson(result);
   };
   requireWritable(options.json, "figures"), requireWritable(options.report, "report");
-  profileIt(request, store, line, hooks);
+  const ProfileResult result = profileIt(request, store, line, hooks);
   store.close();
   print(kLegend);
+  if (request.microscope) print(kernelTables(result));
   if (!options.report.empty()) writeReport(options.store, options.report);
 }
 
@@ -207,6 +211,8 @@ void addSettings(const Command &command, Options &o) {
   command.option("--seed", o.seed, "N", "of cached rows, and of a shape's weights").range(0, 4294967295);
   command.option("--sampling-us", o.sampling, "N", "between samples of the device's traffic; 0: none").range(0, 1'000'000);
   command.flag("--hit-rate", o.hitRate, "the true L2 hit rate too, where the device has counters");
+  command.flag("--microscope", o.microscope,
+               "what every kernel of a step moves, each counted by itself; slow: each is replayed");
   command.flag("--no-counters", o.noCounters, "no bytes from the device's counters");
   command.flag("--no-costs", o.noCosts, "do not measure what the instruments cost");
   command.flag("--no-kernels", o.noKernels, "no row for every launch: a small store");

@@ -57,6 +57,7 @@ TEST_F(Profile, OneCommandGivesTableStoreReportAndJson) {
     EXPECT_TRUE(step.at("timeline_cost").is_null()) << "--quick measures no costs";
   }
   const json figures = json::parse(std::ifstream(m_dir / "out.json"));
+  EXPECT_FALSE(figures.contains("kernels")) << "thousands of rows that nobody asked for";
   EXPECT_EQ(figures.at("steps").size(), 4u);
   EXPECT_EQ(figures.at("run").at("uuid"), store["run"][0].at("uuid"));
   EXPECT_NE(contentOf("page.html").find("Bandwidth saved against rebuild cost"), std::string::npos);
@@ -85,6 +86,34 @@ TEST_F(Profile, RunsOnACudaDevice) {
     EXPECT_FALSE(step.at("timeline_cost").is_null());
   }
   for (const json &row : store.at("kernel")) EXPECT_GE(row.at("duration_ns"), 0);
+}
+
+/// The microscope on the emulated device with a fake CUPTI: what it measured is in the table, in JSON and in the store.
+TEST_F(Profile, TheMicroscopeShowsWhatEveryKernelMoves) {
+#if defined(XQS_FAKE_CUPTI)
+  setenv("XQSCOPE_BACKEND_PATH", XQS_EMULATED_FOLDER, 1), setenv("XQSCOPE_CUPTI", XQS_FAKE_CUPTI, 1);
+  const Outcome outcome =
+      runCli(arguments({"--model", "synthetic:layers=2,d=32,heads=2,kv_heads=1,vocab=256", "--context", "20,40", "--policy",
+                        "xquant:bits=2,group=32", "--steps", "1", "--sampling-us", "0", "--no-costs", "--microscope",
+                        "--backend", "cuda", "--json", m_dir / "out.json"}));
+  unsetenv("XQSCOPE_BACKEND_PATH"), unsetenv("XQSCOPE_CUPTI");
+  ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
+  for (const char *text : {"xquant:bits=2,group=32", "40 tokens x 1: kernels of a step", "counted MB", "measured MB",
+                           "measured GB/s", "25.00%", "Kernel"})
+    EXPECT_NE(outcome.out.find(text), std::string::npos) << text << "\n" << outcome.out;
+  EXPECT_EQ(outcome.out.find("20 tokens x 1: kernels"), std::string::npos) << "the longest context alone";
+  const json kernels = json::parse(std::ifstream(m_dir / "out.json")).at("kernels");
+  EXPECT_EQ(kernels.size(), stored().at("kernel").size());
+  std::size_t measured = 0;
+  for (const json &row : kernels) {
+    const bool copy = row.at("launch").get<std::string>().starts_with("mem");
+    EXPECT_EQ(row.at("measured_read").is_null(), copy) << row.dump();
+    measured += copy ? 0 : 1;
+  }
+  EXPECT_GT(measured, 100u);
+#else
+  GTEST_SKIP() << "no CUPTI headers to build a stand-in for CUPTI with";
+#endif
 }
 
 TEST_F(Profile, ASpecIsRepeatedAndOptionsBesideItCount) {
@@ -140,6 +169,7 @@ TEST_F(Profile, SaysWhatIsWrong) {
       {arguments({"--shape", "smollm2-135m", "--placement", "moon"}), 2, "neither device nor host"},
       {arguments({"--shape", "smollm2-135m", "--context", "0"}), 2, "--context"},
       {arguments({"--shape", "smollm2-135m", "--backend", "abacus"}), 5, "no backend is called 'abacus'"},
+      {arguments({"--shape", "smollm2-135m", "--microscope", "--no-kernels"}), 2, "leave 'kernels' and 'counters' on"},
       {arguments({"--spec", broken}), 2, "is not JSON"},
       {arguments({"--spec", other}), 2, "unknown key 'window'"},
       {arguments({"--shape", "smollm2-135m", "--json", "/no/such/folder/out.json"}), 4, "cannot be written"},
