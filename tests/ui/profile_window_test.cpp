@@ -9,6 +9,7 @@
 #include "widgets/profile_dialog.h"
 
 #include <QAbstractButton>
+#include <QCheckBox>
 #include <QComboBox>
 #include <QDockWidget>
 #include <QJsonArray>
@@ -102,6 +103,11 @@ TEST(ProfileForm, HoldsEveryKeyOfARequest) {
   const QJsonObject kept = QJsonDocument::fromJson(form.spec().toUtf8()).object();
   const QJsonObject asked = QJsonDocument::fromJson(wanted.toUtf8()).object();
   for (const QString &key : asked.keys()) EXPECT_EQ(kept[key], asked[key]) << key.toStdString();
+  ASSERT_TRUE(form.setSpec(QStringLiteral(R"({"microscope": true})")));
+  EXPECT_THAT(form.spec().toStdString(), HasSubstr(R"("microscope":true)"));
+  part<QCheckBox>(form, "counters")->setChecked(false); // what it needs
+  EXPECT_FALSE(part<QCheckBox>(form, "microscope")->isEnabled());
+  EXPECT_THAT(form.spec().toStdString(), HasSubstr(R"("microscope":false)"));
   EXPECT_FALSE(form.setSpec(QStringLiteral("no json")));
   EXPECT_THAT(form.problem().toStdString(), HasSubstr("No engine is running: File > Open model starts one"));
 }

@@ -30,11 +30,12 @@ template <class Wanted> const RunData::Run *firstOrLatest(const ViewContext &con
   return latest;
 }
 
-/// What the run's request says of a key (ProfileRequest, GenerationRequest); one that it does not hold is on.
-bool askedFor(const RunData::Run &run, const char *key) {
+/// What the run's request says of a key (ProfileRequest, GenerationRequest); one that it does not hold is what
+/// `otherwise` says.
+bool askedFor(const RunData::Run &run, const char *key, bool otherwise = true) {
   const QJsonValue value =
       QJsonDocument::fromJson(QByteArray::fromStdString(run.row.spec)).object().value(QLatin1String(key));
-  return value.isBool() ? value.toBool() : value.toInt(1) > 0;
+  return value.isBool() ? value.toBool() : value.toInt(otherwise ? 1 : 0) > 0;
 }
 
 /// Counters gave figures, but not of the memory: of a processor whose memory controllers cannot be read.
@@ -125,6 +126,25 @@ QString whyNotMeasured(const RunData::Run &run, std::string_view instrument) {
   if (run.ends.empty()) return tr("no measured figures have come yet.");
   return isProfile(run) ? tr("the run has recorded none; profile this point again.")
                         : tr("the text was over before the first sample; draw more tokens.");
+}
+
+QString microscopeProblem(const RunData::Run &run, std::int64_t policy, ProfilePoint point) {
+  const QString place = QStringLiteral("%1 tokens x %2:").arg(point.context).arg(point.batch);
+  for (const ProblemRow &problem : run.problems) {
+    const QString text = QString::fromStdString(problem.text);
+    const bool here = problem.policy == policy && text.startsWith(place);
+    if (problem.code == "microscope-lost" || (here && problem.code.starts_with("kernels-"))) return text;
+  }
+  return {};
+}
+
+QString whyNotMagnified(const RunData::Run &run, std::int64_t policy, ProfilePoint point) {
+  if (!askedFor(run, "microscope", false)) return tr("not asked for; tick “Microscope” in the form of the next profile.");
+  const InstrumentRow *row = findInstrument(run, "counters");
+  if (row == nullptr || row->state != "ready") return instrumentSentence(run, "counters");
+  if (const QString problem = microscopeProblem(run, policy, point); !problem.isEmpty()) return problem;
+  if (const QString loss = lossOf(run, "counters"); !loss.isEmpty()) return loss;
+  return tr("the run has recorded none; profile this point again.");
 }
 
 bool hasFinished(const RunData::Run &run) { return !run.ends.empty() && run.ends.back().status == "finished"; }

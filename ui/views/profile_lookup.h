@@ -40,6 +40,10 @@ QString instrumentSentence(const RunData::Run &run, std::string_view instrument)
 QString lossOf(const RunData::Run &run, std::string_view instrument);
 /// Why a run has no bytes of "counters" or "sampling": the instrument cannot, was not asked, or failed during the run.
 QString whyNotMeasured(const RunData::Run &run, std::string_view instrument);
+/// What went wrong with the microscope on a policy's step; empty: nothing.
+QString microscopeProblem(const RunData::Run &run, std::int64_t policy, ProfilePoint point);
+/// Why launches of a policy's step have no figures of it.
+QString whyNotMagnified(const RunData::Run &run, std::int64_t policy, ProfilePoint point);
 /// The run has ended as finished: only then is known what its instruments dropped.
 bool hasFinished(const RunData::Run &run);
 

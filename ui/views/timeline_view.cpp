@@ -134,25 +134,31 @@ void TimelineView::refresh() {
     m_chart->setData({});
     return m_chart->setEmptyText(noProfileText());
   }
-  m_source->setText(sourceText(*run));
   const Shown shown{run->key,
                     shownPoint(context(), *run),
                     chosenPolicies(*run),
                     m_layer->currentData().toInt(),
                     run->kernels.size(),
                     run->steps.size()};
-  if (shown == m_shown) return;
+  if (shown != m_shown) showStep(*run, shown);
+  m_source->setText(sourceText(*run));
+}
+
+void TimelineView::showStep(const RunData::Run &run, const Shown &shown) {
   const bool other = shown.run != m_shown.run || shown.point != m_shown.point || shown.layer != m_shown.layer ||
                      shown.policies.empty() || m_shown.policies.empty() || shown.policies[0] != m_shown.policies[0];
   m_shown = shown;
-  rebuild(*run);
+  rebuild(run);
   if (other) m_chart->fit();
 }
 
 TimelineView::Step TimelineView::makeStep(const RunData::Run &run, std::int64_t policy) const {
   const StepKernels kernels = stepKernels(run.kernels, policy, m_shown.point.context, m_shown.point.batch);
-  Step step{policy, stepLength(kernels), {}, layerSpans(kernels), partTimes(kernels), operationTimes(kernels)};
-  for (const KernelRow *row : kernels) step.rows.push_back(static_cast<std::size_t>(row - run.kernels.data()));
+  Step step{policy, stepLength(kernels), {}, layerSpans(kernels), partTimes(kernels), operationTimes(kernels), false};
+  for (const KernelRow *row : kernels) {
+    step.rows.push_back(static_cast<std::size_t>(row - run.kernels.data()));
+    step.magnified = step.magnified || !std::isnan(row->measuredRead);
+  }
   return step;
 }
 
@@ -257,6 +263,7 @@ QString TimelineView::launchText(const RunData::Run &run, const Step &step, cons
   const auto html = [](const std::string &text) { return QString::fromStdString(text).toHtmlEscaped(); };
   const auto time = [](std::int64_t ns) { return formatNanoseconds(static_cast<double>(ns)); };
   QString text = tr("<b>%1</b> for %2").arg(html(launch.operation), partTitle(QString::fromStdString(launch.part)));
+  const PeakRow *const peak = peakOf(run.peaks, "copy");
   if (!launch.launch.empty()) text += tr("<br>Function: %1").arg(html(launch.launch));
   text += QStringLiteral("<br>") + tr("%1, %2, %3 queue")
                                        .arg(layerTitle(launch.layer),
@@ -266,12 +273,27 @@ QString TimelineView::launchText(const RunData::Run &run, const Step &step, cons
   const OperationTime &operation = step.operations.at(launch.call);
   if (operation.launches > 1)
     text += tr("<br>One of %1 launches, together %2").arg(operation.launches).arg(time(operation.nanoseconds));
-  if (!(operation.countedBytes > 0)) return text + tr("<br>No bytes are counted for it");
+  if (!(operation.countedBytes > 0)) return text + tr("<br>No bytes are counted for it") + measuredText(launch, peak);
   text += tr("<br>Counted: %1 · %2")
               .arg(formatBytes(static_cast<std::int64_t>(operation.countedBytes)), formatRate(operation.bytesPerSecond()));
-  if (const PeakRow *peak = peakOf(run.peaks, "copy"); peak && peak->value > 0)
+  if (peak && peak->value > 0)
     text += tr("<br>%1 of the memory peak, %2 measured")
                 .arg(formatPercent(operation.bytesPerSecond() / peak->value), formatRate(peak->value));
+  return text + measuredText(launch, peak);
+}
+
+/// What the microscope says of the launch; its time is that of the traced step.
+QString TimelineView::measuredText(const KernelRow &launch, const PeakRow *peak) const {
+  QString text;
+  const double bytes = launch.measuredRead + launch.measuredWrite;
+  if (!std::isnan(bytes)) {
+    const double rate = launch.durationNs > 0 ? bytes / static_cast<double>(launch.durationNs) * 1e9 : std::nan("");
+    text = tr("<br>Measured, this launch by itself: %1 read, %2 written · %3")
+               .arg(formatBytes(std::llround(launch.measuredRead)), formatBytes(std::llround(launch.measuredWrite)),
+                    formatRate(rate));
+    if (peak && peak->value > 0) text += tr(", %1 of the memory peak").arg(formatPercent(rate / peak->value));
+  }
+  if (!std::isnan(launch.cacheHitRate)) text += tr("<br>L2 hit rate: %1, measured").arg(formatPercent(launch.cacheHitRate));
   return text;
 }
 
@@ -290,7 +312,9 @@ QString TimelineView::sourceText(const RunData::Run &run) const {
   if (step != nullptr && !std::isnan(step->timelineCost))
     text += step->timelineCost > 0 ? tr(" Tracing cost %1 of this step.").arg(formatPercent(step->timelineCost))
                                    : tr(" Tracing cost less than steps differ from each other.");
-  return text + tr(" Bytes are counted from shapes.");
+  const bool magnified = std::ranges::any_of(m_steps, &Step::magnified);
+  return text + (magnified ? tr(" Bytes are counted from shapes, and measured by the microscope, every kernel by itself.")
+                           : tr(" Bytes are counted from shapes."));
 }
 
 } // namespace xqs

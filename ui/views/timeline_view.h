@@ -34,6 +34,7 @@ private:
     std::vector<LayerSpan> layers;
     std::vector<PartTime> parts;
     std::map<std::int64_t, OperationTime> operations;
+    bool magnified = false; ///< bytes of single launches were measured
   };
   /// What a bar stands for: a launch, or a span of a layer.
   struct Source {
@@ -54,6 +55,7 @@ private:
   QWidget *setUpBar();
   void showChoices(const RunData::Run *run);
   std::vector<std::int64_t> chosenPolicies(const RunData::Run &run) const;
+  void showStep(const RunData::Run &run, const Shown &shown);
   void rebuild(const RunData::Run &run);
   Step makeStep(const RunData::Run &run, std::int64_t policy) const;
   std::vector<std::string> partNames() const;
@@ -64,6 +66,7 @@ private:
   QString barLabel(int bar) const;
   QString barText(int bar) const;
   QString launchText(const RunData::Run &run, const Step &step, const KernelRow &launch) const;
+  QString measuredText(const KernelRow &launch, const PeakRow *peak) const;
   QString sourceText(const RunData::Run &run) const;
 
   ProfileChooser *m_chooser = nullptr;

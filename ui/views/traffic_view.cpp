@@ -5,6 +5,7 @@
 #include "plot/format.h"
 #include "plot/part_style.h"
 #include "theme.h"
+#include "views/kernel_panel.h"
 #include "views/profile_chooser.h"
 #include "views/profile_lookup.h"
 #include "views/run_lookup.h"
@@ -27,7 +28,7 @@ namespace xqs {
 
 namespace {
 
-enum By { Layer, Method };
+enum By { Layer, Method, Kernel };
 
 QString bytesText(double bytes) { return std::isnan(bytes) ? formatNumber(bytes) : formatBytes(std::llround(bytes)); }
 
@@ -47,27 +48,33 @@ TrafficView::TrafficView(const ViewContext &context, QWidget *parent) : View(con
   auto *top = new QWidget;
   auto *upper = new QVBoxLayout(top);
   upper->setContentsMargins(0, 0, 0, 0);
-  upper->addWidget(setUpBar());
   upper->addWidget(m_chart, 1);
   upper->addWidget(m_note);
-  auto *split = new QSplitter(Qt::Vertical);
-  split->setChildrenCollapsible(false);
-  split->addWidget(top);
-  split->addWidget(makeTable());
-  split->setStretchFactor(0, 1);
-  split->setSizes({220, 110});
+  m_bars = new QSplitter(Qt::Vertical);
+  m_bars->setChildrenCollapsible(false);
+  m_bars->addWidget(top);
+  m_bars->addWidget(makeTable());
+  m_bars->setStretchFactor(0, 1);
+  m_bars->setSizes({190, 110});
+  m_kernels = new KernelPanel;
+  m_kernels->hide();
   auto *column = new QVBoxLayout(this);
   column->setContentsMargins(6, 6, 6, 6);
-  column->addWidget(split);
+  column->addWidget(setUpBar());
+  column->addWidget(m_bars, 1);
+  column->addWidget(m_kernels, 1);
   connect(m_chart, &ChartCanvas::activated, this, &TrafficView::activate);
 }
 
 QWidget *TrafficView::setUpBar() {
   auto *bar = new QWidget;
   m_chooser = new ProfileChooser(context(), bar);
-  m_by = makeChoice(tr("Bars"), tr("A pair of bars for each layer of the chosen policy, or for each policy"), bar);
+  m_by = makeChoice(tr("Traffic by"),
+                    tr("A pair of bars for each layer of the chosen policy, or for each policy; or a table of the functions "
+                       "that the chosen policy's step ran"),
+                    bar);
   m_by->setObjectName(QStringLiteral("by"));
-  m_by->addItems({tr("by layer"), tr("by method")});
+  m_by->addItems({tr("by layer"), tr("by method"), tr("by kernel")});
   m_parts = new QCheckBox(tr("parts"), bar);
   m_parts->setObjectName(QStringLiteral("parts"));
   m_parts->setToolTip(tr("Stacks the parts of a step; else each bar is a total"));
@@ -99,13 +106,18 @@ QWidget *TrafficView::makeTable() {
   return m_tableView;
 }
 
-const ChartCanvas *TrafficView::picture() const { return m_chart; }
+const ChartCanvas *TrafficView::picture() const { return byKernel() ? nullptr : m_chart; }
 bool TrafficView::byMethod() const { return m_by->currentIndex() == Method; }
+bool TrafficView::byKernel() const { return m_by->currentIndex() == Kernel; }
 
 void TrafficView::refresh() {
   const RunData::Run *run = shownProfile(context());
   m_chooser->show(run);
   const ProfilePoint point = run ? shownPoint(context(), *run) : ProfilePoint();
+  m_bars->setVisible(!byKernel());
+  m_kernels->setVisible(byKernel());
+  m_parts->setEnabled(!byKernel());
+  if (byKernel()) return m_kernels->show(run, run ? shownProfilePolicy(context(), *run) : nullptr, point);
   showTable(run, point);
   m_note->setVisible(run != nullptr);
   if (run != nullptr) return showChart(*run, point);

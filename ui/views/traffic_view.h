@@ -8,15 +8,17 @@
 class QCheckBox;
 class QComboBox;
 class QLabel;
+class QSplitter;
 class QTableView;
 
 namespace xqs {
 
+class KernelPanel;
 class ProfileChooser;
 class TrafficTable;
 
 /// DRAM bytes of a decoding step by layer and by method, counted from shapes beside measured by counters; below, each
-/// policy's step as figures.
+/// policy's step as figures. Or one policy's step by kernel, as a table alone.
 class TrafficView : public View {
   Q_OBJECT
 public:
@@ -39,6 +41,7 @@ private:
   QWidget *setUpBar();
   QWidget *makeTable();
   bool byMethod() const;
+  bool byKernel() const;
   static Piece pieceOf(const std::string &part, const TrafficSum &sum);
   void showChart(const RunData::Run &run, ProfilePoint point);
   std::vector<std::pair<QString, Pieces>> layerPieces(const RunData::Run &run, ProfilePoint point) const;
@@ -56,6 +59,8 @@ private:
   QLabel *m_note = nullptr;
   TrafficTable *m_table = nullptr;
   QTableView *m_tableView = nullptr;
+  QSplitter *m_bars = nullptr; ///< chart and table
+  KernelPanel *m_kernels = nullptr;
   std::vector<QString> m_groups; ///< layers, or canonical policies
 };
 

@@ -162,7 +162,10 @@ QWidget *ProfileDialog::setUpRecords() {
   m_kernels = check("kernels", tr("every launch of a step"), tr("For the timeline: a row a launch"));
   m_counters =
       check("counters", tr("measured bytes"), tr("DRAM bytes by counters, where this machine has some and lets us read"));
-  m_hitRate = check("hitRate", tr("L2 hit rate"), tr("A counter of its own: the step runs twice more"));
+  m_hitRate = check("hitRate", tr("true L2 hit rate"), tr("A counter of its own: the step runs twice more"));
+  m_microscope = check("microscope", tr("Microscope: measure every kernel by itself (slow)"),
+                       tr("Bytes, L2 hit rate and tensor instructions of each launch: the device runs the kernels of two "
+                          "steps more one after the other, some of them again. Needs every launch and measured bytes"));
   m_costs = check("costs", tr("cost of the instruments"), tr("Steps with each instrument and without it, in turns"));
   m_sampling = spinBox(tr("Time between samples of the traffic"), tr("Of the whole device, other processes included"),
                        kMostMicroseconds, tr("no samples"));
@@ -171,8 +174,11 @@ QWidget *ProfileDialog::setUpRecords() {
   m_sampling->setSuffix(tr(" µs"));
   m_sampling->setSingleStep(100);
   auto *column = new QVBoxLayout(box);
-  for (QWidget *part : std::initializer_list<QWidget *>{m_kernels, m_counters, m_hitRate, m_costs, m_sampling})
+  for (QWidget *part : std::initializer_list<QWidget *>{m_kernels, m_counters, m_hitRate, m_microscope, m_costs, m_sampling})
     column->addWidget(part);
+  const auto showMicroscope = [this] { m_microscope->setEnabled(m_kernels->isChecked() && m_counters->isChecked()); };
+  for (const QCheckBox *needed : {m_kernels, m_counters}) connect(needed, &QCheckBox::toggled, this, showMicroscope);
+  showMicroscope();
   return box;
 }
 
@@ -243,6 +249,7 @@ ProfileRequest ProfileDialog::request() const {
                       {"kernels", m_kernels->isChecked()},
                       {"counters", m_counters->isChecked()},
                       {"hit_rate", m_hitRate->isChecked()},
+                      {"microscope", m_microscope->isEnabled() && m_microscope->isChecked()},
                       {"costs", m_costs->isChecked()},
                       {"sampling_us", m_sampling->value()}};
   nlohmann::json policies = nlohmann::json::array();
@@ -266,6 +273,7 @@ void ProfileDialog::showRequest(const ProfileRequest &shown) {
   m_kernels->setChecked(shown.kernels);
   m_counters->setChecked(shown.counters);
   m_hitRate->setChecked(shown.hitRate);
+  m_microscope->setChecked(shown.microscope);
   m_costs->setChecked(shown.costs);
   m_sampling->setValue(static_cast<int>(shown.samplingMicroseconds));
   showShapes();

@@ -57,7 +57,7 @@ private:
   QSpinBox *m_layers = nullptr, *m_steps = nullptr, *m_sampling = nullptr;
   QLineEdit *m_contexts = nullptr, *m_batches = nullptr;
   QPlainTextEdit *m_policies = nullptr;
-  QCheckBox *m_kernels = nullptr, *m_counters = nullptr, *m_hitRate = nullptr, *m_costs = nullptr;
+  QCheckBox *m_kernels = nullptr, *m_counters = nullptr, *m_hitRate = nullptr, *m_microscope = nullptr, *m_costs = nullptr;
   QLabel *m_problem = nullptr, *m_backend = nullptr;
   QPushButton *m_start = nullptr;
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The views of a profile: what they show is what the rows say.
+#include "analysis/kernel_sums.h"
 #include "analysis/traffic.h"
 #include "plot/format.h"
 #include "plot/part_style.h"
@@ -140,6 +141,28 @@ TEST_F(TimelineOf, HoverSaysOperationFunctionPlaceTimeAndCountedBytesAgainstTheP
                                   "Counted: " + formatBytes(static_cast<std::int64_t>(bytes)).toStdString(),
                                   std::string("of the memory peak, 4.10 TB/s measured")})
     EXPECT_THAT(text, testing::HasSubstr(part));
+}
+
+TEST_F(TimelineOf, HoverSaysWhatTheMicroscopeMeasured) {
+  auto options = kGpu;
+  options.microscope = true;
+  test::addProfile(m_store.store(), options);
+  open();
+  choose("policy", QStringLiteral("XQuant · "));
+  std::string rebuild, quantize;
+  for (const int item : launches()) {
+    const std::string text = chart().itemText(item).toStdString();
+    if (rebuild.empty() && text.find("rebuild_keys") != std::string::npos) rebuild = text;
+    if (quantize.empty() && text.find("pack_rows") != std::string::npos) quantize = text;
+  }
+  const double bytes = 1.04 * 0.4 * 1152 * 2048 / 4; // of one of four launches
+  EXPECT_THAT(rebuild,
+              testing::AllOf(testing::HasSubstr("Counted: "),
+                             testing::HasSubstr("Measured, this launch by itself: " +
+                                                formatBytes(std::llround(0.9 * bytes)).toStdString() + " read"),
+                             testing::HasSubstr("of the copy peak"), testing::HasSubstr("L2 hit rate: 25 %, measured")));
+  EXPECT_THAT(quantize, testing::Not(testing::HasSubstr("by itself"))) << "layer 0's was not";
+  EXPECT_THAT(note("source"), testing::HasSubstr("measured by the microscope"));
 }
 
 TEST_F(TimelineOf, SaysWhereTimesComeFromAndWhatWasDropped) {
@@ -375,6 +398,86 @@ TEST_F(TrafficOf, TheTableHasEachPolicysFigures) {
   const double ratio = trafficByPolicy(run().traffic, 2048, 1).at(0).ratio();
   EXPECT_EQ(cell(0, QStringLiteral("Measured / counted")), formatRatio(ratio));
   EXPECT_NEAR(ratio, 1.02, 0.02);
+}
+
+/// By kernel: a table in the place of bars.
+class KernelsOf : public TrafficOf {
+protected:
+  void openKernels() {
+    open();
+    choose("by", 2);
+    ASSERT_TRUE(table().isVisible());
+    EXPECT_FALSE(chart().isVisible());
+    EXPECT_EQ(static_cast<View *>(m_view.get())->picture(), nullptr) << "there is no chart to save";
+  }
+  QTableView &table() const { return *part<QTableView>("kernels"); }
+  int column(const QString &title) const {
+    for (int c = 0; c < table().model()->columnCount(); ++c)
+      if (table().model()->headerData(c, Qt::Horizontal).toString() == title) return c;
+    return -1;
+  }
+  QString figure(const QString &function, const QString &title) const {
+    if (table().isColumnHidden(column(title))) return QStringLiteral("hidden");
+    for (int r = 0; r < table().model()->rowCount(); ++r)
+      if (table().model()->index(r, 0).data().toString().contains(function))
+        return table().model()->index(r, column(title)).data().toString();
+    return QStringLiteral("no such kernel");
+  }
+};
+
+TEST_F(KernelsOf, AFunctionIsARowCountedBesideMeasured) {
+  auto options = kGpu;
+  options.microscope = true, options.spec = R"({"microscope": true})";
+  test::addProfile(m_store.store(), options);
+  openKernels();
+  choose("policy", QStringLiteral("XQuant · "));
+  const std::vector<KernelSum> sums = kernelSums(stepKernels(run().kernels, 2, 2048, 1));
+  ASSERT_EQ(table().model()->rowCount(), static_cast<int>(sums.size()));
+  EXPECT_EQ(table().model()->index(0, 0).data().toString().toStdString(), sums[0].function) << "the longest first";
+  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("Launches")), QStringLiteral("32"));
+  const KernelSum &rebuild = *std::ranges::find_if(sums, [](auto &s) { return s.function.starts_with("void rebuild"); });
+  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("Counted")),
+            formatBytes(std::llround(rebuild.countedBytes)));
+  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("Measured")),
+            formatBytes(std::llround(1.04 * rebuild.countedBytes)));
+  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("Measured / peak")),
+            formatPercent(rebuild.measuredRate() / 4.1e12));
+  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("L2 hit rate")), QStringLiteral("25 %"));
+  EXPECT_THAT(figure(QStringLiteral("pack_rows"), QStringLiteral("Measured")).toStdString(), testing::EndsWith(" of 7"))
+      << "layer 0's was not measured";
+  EXPECT_THAT(note("kernelNote"), testing::HasSubstr("Measured by the microscope"));
+  table().sortByColumn(column(QStringLiteral("Measured")), Qt::AscendingOrder);
+  EXPECT_LT(table().model()->index(0, column(QStringLiteral("Measured"))).data(Qt::UserRole).toDouble(),
+            table().model()->index(1, column(QStringLiteral("Measured"))).data(Qt::UserRole).toDouble());
+  choose("by", 0);
+  EXPECT_TRUE(chart().isVisible());
+  EXPECT_FALSE(table().isVisible());
+}
+
+TEST_F(KernelsOf, WithoutAMicroscopeBytesAreCountedAndThatIsSaid) {
+  test::addProfile(m_store.store(), kCpu);
+  openKernels();
+  EXPECT_EQ(figure(QStringLiteral("matmul"), QStringLiteral("Launches")), QString::number(6 * 4 + 1));
+  EXPECT_NE(figure(QStringLiteral("matmul"), QStringLiteral("Counted")), QStringLiteral("hidden"));
+  for (const char *title : {"Measured", "Measured rate", "Measured / peak", "L2 hit rate", "Tensor instr."})
+    EXPECT_EQ(figure(QStringLiteral("matmul"), QLatin1String(title)), QStringLiteral("hidden")) << title;
+  EXPECT_EQ(note("kernelNote"), "Bytes are counted only: not asked for; tick “Microscope” in the form of the next profile.");
+}
+
+TEST_F(KernelsOf, WhatTheMicroscopeCouldNotMeasureIsSaidAtItsPoint) {
+  auto options = kGpu;
+  options.spec = R"({"microscope": true})";
+  const RowId profile = test::beginProfile(m_store.store(), options);
+  test::addProfilePoint(m_store.store(), profile, options, 0, 2048, 1);
+  test::addProfilePoint(m_store.store(), profile, options, 0, 4096, 1);
+  ProblemRow problem;
+  problem.run = profile, problem.policy = 0, problem.code = "kernels-not-measured";
+  problem.text = "4096 tokens x 1: 7 of 80 kernels of the traced step have no measured bytes";
+  m_store.store().append(problem);
+  openKernels();
+  EXPECT_THAT(note("kernelNote"), testing::HasSubstr("profile this point again"));
+  choose("point", QStringLiteral("4096 tokens"));
+  EXPECT_THAT(note("kernelNote"), testing::HasSubstr("7 of 80 kernels"));
 }
 
 TEST_F(TrafficOf, WhereNothingWasMeasuredTheInstrumentSaysWhy) {

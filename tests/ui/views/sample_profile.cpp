@@ -93,12 +93,21 @@ private:
       if (m_options.gpu) kernel.launch = operation.launch, kernel.queue = operation.queue;
       kernel.startNs = std::llround(at * 1e9), kernel.durationNs = std::llround(seconds / launches * 1e9);
       if (i == 0) kernel.bytes = operation.bytes, kernel.flops = operation.flops;
+      if (m_options.microscope && (layer != 0 || kernel.operation != "quantize")) magnify(kernel, operation);
       at += seconds / launches + (m_options.gpu ? 0.4e-6 : 0.1e-6);
       m_kernels.push_back(kernel);
     }
     if (m_options.gpu && operation.queue != 0) m_at[0] = std::max(m_at[0], at - 0.8 * seconds);
     TrafficRow *part = find(layer, operation.part);
     part->seconds += seconds, part->countedBytes += operation.bytes, part->countedFlops += operation.flops;
+  }
+
+  static void magnify(KernelRow &kernel, const Operation &operation) {
+    const double bytes = 1.04 * operation.bytes / operation.launches;
+    kernel.measuredSeconds = 1.02e-9 * static_cast<double>(kernel.durationNs);
+    kernel.measuredRead = 0.9 * bytes, kernel.measuredWrite = 0.1 * bytes;
+    kernel.cacheAccesses = bytes / 24, kernel.cacheMisses = bytes / 32, kernel.cacheHitRate = 0.25;
+    kernel.cycles = 1.7 * static_cast<double>(kernel.durationNs), kernel.tensorInstructions = operation.flops / 4096;
   }
 
   TrafficRow *find(int layer, const char *part) {

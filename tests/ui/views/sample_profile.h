@@ -16,8 +16,9 @@ struct ProfileOptions {
   bool gpu = true;
   int layers = 32;
   Measured measured = Measured::Parts;
-  bool timeline = true;  ///< false: it was lost, and with it what is counted
-  const char *spec = ""; ///< RunRow::spec
+  bool timeline = true;    ///< false: it was lost, and with it what is counted
+  const char *spec = "";   ///< RunRow::spec
+  bool microscope = false; ///< the GPU's kernels were counted one by one, but for quantize in layer 0
 };
 
 struct ProfilePolicy {
