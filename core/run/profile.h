@@ -39,11 +39,10 @@ struct ProfileHooks : RunHooks {
 
 /// Decodes at every context, batch and policy, and appends what it found as a run of kind "profile": the rows of a point
 /// together, before the next one begins. At each point caches are filled as `bench decode` fills them; then whole steps are
-/// timed with all instruments off, one step is traced, one counted by operation and one by layer (with the
-/// microscope, each of its kernels by itself before), some sampled, and the cost of each instrument is steps with it and
-/// without in turns. An instrument that the device has not says so in its row, and
-/// its figures are NaN. A point that does not fit into memory, and a policy that does not fit the model, is a row in
-/// `problem`; the others go on.
+/// timed with all instruments off, one step is traced, one counted by operation and one by layer (with the microscope,
+/// each kernel by itself before), some sampled, and the cost of each instrument is steps with it and without in turns. An
+/// instrument that the device has not says so in its row, and its figures are NaN. A point that does not fit into memory,
+/// and a policy that does not fit the model, is a row in `problem`; the others go on.
 ///
 /// A stop keeps finished points; a profile is not continued, but begun anew. Throws Usage before anything is written;
 /// afterwards a RunEndRow says how it ended and the error is thrown on, as Runner::run does.

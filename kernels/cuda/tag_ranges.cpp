@@ -28,7 +28,9 @@ bool TagRanges::endPass() {
 
 void TagRanges::begin(const KernelRecord &operation) {
   m_tag = operation.tag;
-  if (m_by == RangeBy::Kernel || m_differs) return;
+  // Kernels are numbered as they run: those of two queues must not pass each other.
+  if (m_by == RangeBy::Kernel) return check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  if (m_differs) return;
   if (m_by == RangeBy::Layer) m_tag = {m_tag.layer, -1, ""};
   if (m_next == 0 || !sameRange(m_tag, m_records[m_next - 1].tag)) beginRange(m_tag);
 }

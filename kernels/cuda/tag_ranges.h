@@ -8,7 +8,7 @@ namespace xqs::cuda {
 
 /// Cuts operations into ranges by their tags while they are counted. A range begins with the first operation after a change
 /// of the tag, so that tags without operations make none; the device is idle between two ranges, so that each has what its
-/// operations moved, on whatever queue.
+/// operations moved, on whatever queue. Where every kernel is a range, it is idle between two operations.
 class TagRanges final : public CallObserver {
 public:
   explicit TagRanges(RangeBy by) : m_by(by) {}
