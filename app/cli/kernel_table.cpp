@@ -2,6 +2,7 @@
 #include "kernel_table.h"
 
 #include "analysis/kernel_sums.h"
+#include "analysis/traffic.h"
 
 #include <fmt/format.h>
 
@@ -15,6 +16,20 @@ namespace xqs::cli {
 
 namespace {
 
+/// Small figures with more decimals.
+std::string figure(double x, const char *after = "") {
+  return std::isnan(x) ? "-" : fmt::format("{:.{}f}{}", x, x != 0 && x < 1 ? 4 : 2, after);
+}
+
+std::string line(const KernelSum &s) {
+  std::string measured = figure(1e-6 * s.measuredBytes());
+  if (!std::isnan(s.measuredBytes()) && s.measured < s.launches) measured += fmt::format(" (of {})", s.measured);
+  return fmt::format("{:<48.48} {:>8} {:>10.3f} {:>6.1f}% {:>12} {:>21} {:>13} {:>8}\n", s.function, s.launches,
+                     1e-6 * static_cast<double>(s.nanoseconds), 100 * s.share,
+                     s.countedBytes > 0 ? figure(1e-6 * s.countedBytes) : "-", measured, figure(1e-9 * s.measuredRate()),
+                     figure(100 * s.cacheHitRate, "%"));
+}
+
 /// The functions that took most of a step's time.
 std::string kernelTable(const ProfileResult &r, const StepRow &step) {
   constexpr std::size_t kShown = 10;
@@ -23,20 +38,10 @@ std::string kernelTable(const ProfileResult &r, const StepRow &step) {
     if (row.index == step.policy) policy = row.policy;
   const std::vector<KernelSum> sums = kernelSums(stepKernels(r.kernels, step.policy, step.context, step.batch));
   std::string text =
-      fmt::format("\n{}, {} tokens x {}: kernels of a step\n{:<48} {:>8} {:>10} {:>7} {:>12} {:>21} {:>13} {:>7}\n", policy,
+      fmt::format("\n{}, {} tokens x {}: kernels of a step\n{:<48} {:>8} {:>10} {:>7} {:>12} {:>21} {:>13} {:>8}\n", policy,
                   step.context, step.batch, "function", "launches", "ms", "share", "counted MB", "measured MB",
                   "measured GB/s", "L2 hit");
-  const auto figure = [](double x, double unit, const char *after = "") {
-    return std::isnan(x) ? "-" : fmt::format("{:.2f}{}", unit * x, after);
-  };
-  for (const KernelSum &s : std::span(sums).first(std::min(sums.size(), kShown))) {
-    std::string measured = figure(s.measuredBytes(), 1e-6);
-    if (s.measured > 0 && s.measured < s.launches) measured += fmt::format(" (of {})", s.measured);
-    text += fmt::format("{:<48.48} {:>8} {:>10.3f} {:>6.1f}% {:>12} {:>21} {:>13} {:>7}\n", s.function, s.launches,
-                        1e-6 * static_cast<double>(s.nanoseconds), 100 * s.share,
-                        s.countedBytes > 0 ? figure(s.countedBytes, 1e-6) : "-", measured, figure(s.measuredRate(), 1e-9),
-                        figure(s.cacheHitRate, 100, "%"));
-  }
+  for (const KernelSum &sum : std::span(sums).first(std::min(sums.size(), kShown))) text += line(sum);
   if (sums.size() > kShown) text += fmt::format("  and {} functions more\n", sums.size() - kShown);
   return text;
 }
@@ -51,6 +56,9 @@ std::string kernelTables(const ProfileResult &r) {
   }
   std::string text;
   for (const auto &[policy, step] : last) text += kernelTable(r, *step);
+  if (std::ranges::none_of(r.kernels, isMeasured))
+    for (const InstrumentRow &row : lastInstruments(r.instruments))
+      if (row.instrument == instrumentName(Instrument::Counters)) text += "\nNothing was measured: " + row.sentence + "\n";
   return text +
          "\ncounted MB: from shapes, of whole operations, on the function that each launches first. measured MB: by the "
          "device's counters,\nevery kernel by itself; (of N): of N of the launches. measured GB/s: those bytes over "

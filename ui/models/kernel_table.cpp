@@ -59,12 +59,6 @@ std::vector<Column> byteColumns() {
       tr("Bytes of whole operations, counted from shapes: they stand on the function that an operation launches first"),
       counted, bytes));
   list.push_back(column(
-      tr("Counted rate"), tr("Counted bytes over the time of these operations"),
-      [](const Row &r) { return r.sum.countedRate(); }, formatRate));
-  list.push_back(column(
-      tr("Counted / peak"), tr("Counted rate over the rate of a copy, which was measured"),
-      [](const Row &r) { return r.sum.countedRate() / r.peak; }, formatPercent));
-  list.push_back(column(
       tr("Measured"),
       tr("Bytes between memory and chip, by counters, every launch by itself; “of 58”: of 58 of its launches"),
       [](const Row &r) { return r.sum.measuredBytes(); }, bytes));
@@ -95,9 +89,21 @@ std::vector<Column> chipColumns() {
   return list;
 }
 
+std::vector<Column> rateColumns() {
+  const auto tr = [](const char *text) { return KernelTable::tr(text); };
+  std::vector<Column> list;
+  list.push_back(column(
+      tr("Counted rate"), tr("Counted bytes over the time of these operations"),
+      [](const Row &r) { return r.sum.countedRate(); }, formatRate));
+  list.push_back(column(
+      tr("Counted / peak"), tr("Counted rate over the rate of a copy, which was measured"),
+      [](const Row &r) { return r.sum.countedRate() / r.peak; }, formatPercent));
+  return list;
+}
+
 std::vector<Column> columns() {
   std::vector<Column> all = timeColumns();
-  for (std::vector<Column> &more : std::vector{byteColumns(), chipColumns()})
+  for (std::vector<Column> &more : std::vector{byteColumns(), rateColumns(), chipColumns()})
     all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   return all;
 }

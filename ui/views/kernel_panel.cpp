@@ -28,7 +28,7 @@ KernelPanel::KernelPanel(QWidget *parent) : QWidget(parent), m_table(new KernelT
   m_view->setSortingEnabled(true);
   m_view->sortByColumn(2, Qt::DescendingOrder); // time
   m_view->horizontalHeader()->setStretchLastSection(false);
-  setColumnWidths(*m_view, {230, 66, 74, 66, 80, 94, 108, 110, 104, 116, 82, 94, 94});
+  setColumnWidths(*m_view, {196, 66, 88, 62, 76, 106, 98, 112, 94, 102, 82, 94, 94});
   m_note = new QLabel(this);
   m_note->setObjectName(QStringLiteral("kernelNote"));
   m_note->setWordWrap(true);

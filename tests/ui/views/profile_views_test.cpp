@@ -160,7 +160,7 @@ TEST_F(TimelineOf, HoverSaysWhatTheMicroscopeMeasured) {
               testing::AllOf(testing::HasSubstr("Counted: "),
                              testing::HasSubstr("Measured, this launch by itself: " +
                                                 formatBytes(std::llround(0.9 * bytes)).toStdString() + " read"),
-                             testing::HasSubstr("of the copy peak"), testing::HasSubstr("L2 hit rate: 25 %, measured")));
+                             testing::HasSubstr("of the copy peak"), testing::HasSubstr("L2 hit rate: 25.0 %, measured")));
   EXPECT_THAT(quantize, testing::Not(testing::HasSubstr("by itself"))) << "layer 0's was not";
   EXPECT_THAT(note("source"), testing::HasSubstr("measured by the microscope"));
 }
@@ -442,7 +442,7 @@ TEST_F(KernelsOf, AFunctionIsARowCountedBesideMeasured) {
             formatBytes(std::llround(1.04 * rebuild.countedBytes)));
   EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("Measured / peak")),
             formatPercent(rebuild.measuredRate() / 4.1e12));
-  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("L2 hit rate")), QStringLiteral("25 %"));
+  EXPECT_EQ(figure(QStringLiteral("rebuild_keys"), QStringLiteral("L2 hit rate")), QStringLiteral("25.0 %"));
   EXPECT_THAT(figure(QStringLiteral("pack_rows"), QStringLiteral("Measured")).toStdString(), testing::EndsWith(" of 7"))
       << "layer 0's was not measured";
   EXPECT_THAT(note("kernelNote"), testing::HasSubstr("Measured by the microscope"));
