@@ -67,7 +67,7 @@ std::vector<Column> byteColumns() {
       tr("Measured rate"), tr("Measured bytes over the time that the same launches took in the traced step"),
       [](const Row &r) { return r.sum.measuredRate(); }, formatRate));
   list.push_back(column(
-      tr("Measured / peak"), tr("Measured rate over the rate of a copy, which was measured too"),
+      tr("Measured / peak"), tr("Measured rate over the memory's peak, which was measured too"),
       [](const Row &r) { return r.sum.measuredRate() / r.peak; }, formatPercent));
   return list;
 }
@@ -96,7 +96,7 @@ std::vector<Column> rateColumns() {
       tr("Counted rate"), tr("Counted bytes over the time of these operations"),
       [](const Row &r) { return r.sum.countedRate(); }, formatRate));
   list.push_back(column(
-      tr("Counted / peak"), tr("Counted rate over the rate of a copy, which was measured"),
+      tr("Counted / peak"), tr("Counted rate over the memory's peak, which was measured"),
       [](const Row &r) { return r.sum.countedRate() / r.peak; }, formatPercent));
   return list;
 }

@@ -9,7 +9,7 @@ namespace xqs {
 /// All launches of one function in one step.
 struct KernelTableRow {
   KernelSum sum;
-  double peak = 0; ///< bytes a second of a copy; NaN: not known
+  double peak = 0; ///< bytes a second of the memory; NaN: not known
 };
 
 /// What the functions of one step took and moved: counted beside measured.

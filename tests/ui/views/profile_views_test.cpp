@@ -160,7 +160,7 @@ TEST_F(TimelineOf, HoverSaysWhatTheMicroscopeMeasured) {
               testing::AllOf(testing::HasSubstr("Counted: "),
                              testing::HasSubstr("Measured, this launch by itself: " +
                                                 formatBytes(std::llround(0.9 * bytes)).toStdString() + " read"),
-                             testing::HasSubstr("of the copy peak"), testing::HasSubstr("L2 hit rate: 25.0 %, measured")));
+                             testing::HasSubstr("of the memory peak"), testing::HasSubstr("L2 hit rate: 25.0 %, measured")));
   EXPECT_THAT(quantize, testing::Not(testing::HasSubstr("by itself"))) << "layer 0's was not";
   EXPECT_THAT(note("source"), testing::HasSubstr("measured by the microscope"));
 }
