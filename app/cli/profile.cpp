@@ -104,6 +104,7 @@ public:
     if (!r.peaks.empty() && !std::exchange(m_columns, true)) text += columns(r);
     for (; m_steps < r.steps.size(); ++m_steps) text += row(r, r.steps[m_steps]);
     for (; m_problems < r.problems.size(); ++m_problems) text += fmt::format("  problem: {}\n", r.problems[m_problems].text);
+    for (; m_log < r.log.size(); ++m_log) text += fmt::format("  {}: {}\n", r.log[m_log].level, r.log[m_log].text);
     m_line.show("");
     print(text);
   }
@@ -111,7 +112,7 @@ public:
 private:
   ProgressLine &m_line;
   bool m_begun = false, m_columns = false;
-  std::size_t m_steps = 0, m_problems = 0;
+  std::size_t m_steps = 0, m_problems = 0, m_log = 0;
 };
 
 constexpr const char *kLegend =

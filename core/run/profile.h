@@ -30,6 +30,7 @@ struct ProfileResult {
   std::vector<TrafficRow> traffic;
   std::vector<KernelRow> kernels; ///< ProfileRequest::microscope
   std::vector<ProblemRow> problems;
+  std::vector<LogRow> log; ///< how far times have moved
 };
 
 struct ProfileHooks : RunHooks {

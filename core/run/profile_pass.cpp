@@ -194,12 +194,13 @@ void ProfilePass::checkDrift() {
   if (std::isnan(drift)) return;
   constexpr double kSteady = 0.05;
   LogRow row;
-  row.run = m_result.run.id, row.utc = utcNow(), row.level = std::abs(drift) > kSteady ? "warning" : "info";
+  row.utc = utcNow(), row.level = std::abs(drift) > kSteady ? "warning" : "info";
   row.text =
-      fmt::format("timed at the end, a step of the first point took {:+.1f} % of what it took before instruments were "
+      fmt::format("timed at the end, a step of the first point has changed by {:+.1f} % since before instruments were "
                   "asked: so far times moved by what they leave behind, a warm machine and other programs",
                   100 * drift);
-  m_store.append(row);
+  add(std::move(row), m_result.log);
+  commit();
 }
 
 void ProfilePass::endInstruments() {

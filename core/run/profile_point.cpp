@@ -15,7 +15,8 @@ namespace xqs {
 
 namespace {
 
-constexpr Index kTurns = 4; ///< steps with an instrument, and without it, that its cost is the difference of; two each
+constexpr Index kTurns = 4;       ///< steps with an instrument, and without it, that its cost is the difference of; two each
+constexpr Index kTracedSteps = 3; ///< the one that took the median time is kept
 constexpr Index kSampledSteps = 8;
 constexpr Index kCountedSteps = 16;  ///< at most: three counts of two passes, each tried twice, and a few in reserve
 constexpr Index kMagnifiedSteps = 8; ///< at most: two counts of kernels, each tried twice, were they to take two passes
@@ -68,8 +69,8 @@ std::vector<double> timeSteps(DecodeSequences &sequences, Index steps, const std
 }
 
 Index profiledSteps(const ProfileRequest &request) {
-  return kWarmUp + request.steps + 1 + kSampledSteps + kCountedSteps + (request.microscope ? kMagnifiedSteps : 0) +
-         (request.costs ? 3 * 6 * kTurns : 0);
+  return kWarmUp + request.steps + kTracedSteps + kSampledSteps + kCountedSteps +
+         (request.microscope ? kMagnifiedSteps : 0) + (request.costs ? 3 * 6 * kTurns : 0);
 }
 
 PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &request, ProfileInstruments &instruments,
@@ -79,8 +80,8 @@ PointProfiler::PointProfiler(DecodeSequences &sequences, const ProfileRequest &r
       m_report(std::move(report)) {
   StepRow &step = m_rows.step = key.row<StepRow>();
   step.cacheBytes = sequences.front().bytes().formatBytes();
-  for (double *const figure : {&step.countedBytes, &step.countedFlops, &step.timelineCost, &step.countersCost,
-                               &step.samplingCost, &step.measuredRead, &step.measuredWrite})
+  for (double *const figure : {&step.countedBytes, &step.countedFlops, &step.tracerSeconds, &step.timelineCost,
+                               &step.countersCost, &step.samplingCost, &step.measuredRead, &step.measuredWrite})
     *figure = kNotMeasured;
 }
 
@@ -103,14 +104,16 @@ bool PointProfiler::works(const char *doing, const char *failure, const std::fun
     return true;
   } catch (const Error &error) {
     if (error.code() != Code::Unsupported) throw;
-    problem(failure, fmt::format("{} failed, and is not tried again in this run: {}", doing, error.what()));
+    problem(failure, fmt::format("{} failed: {}", doing, error.what()));
     return false;
   }
 }
 
-/// An instrument that has worked and refuses now (another profiler took it) is not asked again in this run.
+/// An instrument that has worked and refuses now (another profiler took it) is not asked again in this run, unless a lesser
+/// source has taken its place.
 template <class Work> void PointProfiler::use(Instrument instrument, const char *doing, const Work &work) {
-  if (m_instruments.usable(instrument) && !works(doing, "instrument-lost", work)) m_instruments.lose(instrument);
+  if (!m_instruments.usable(instrument) || works(doing, "instrument-lost", work)) return;
+  if (!m_instruments.fellBack(instrument) || !works(doing, "instrument-lost", work)) m_instruments.lose(instrument);
 }
 
 double PointProfiler::timedStep() { return m_lastSeconds = timeSteps(m_sequences, 1, m_stop, 0).front(); }
@@ -132,12 +135,30 @@ Instruments::Timeline PointProfiler::traceSteps(Index count) {
   return timeline;
 }
 
+/// Of a few steps, the one with the median time of its launches: a step that another program disturbed is none.
+Instruments::Timeline PointProfiler::typicalStep() {
+  struct Traced {
+    Instruments::Timeline timeline;
+    Index tokens;
+    std::int64_t ns = 0;
+  };
+  std::vector<Traced> steps;
+  for (Index i = 0; i < kTracedSteps; ++i) {
+    const Index tokens = m_sequences.tokens();
+    Traced &step = steps.emplace_back(traceSteps(1), tokens);
+    for (const KernelRecord &record : step.timeline.records) step.ns += record.durationNs;
+  }
+  std::ranges::nth_element(steps, steps.begin() + kTracedSteps / 2, {}, &Traced::ns);
+  m_traced = steps[kTracedSteps / 2].tokens;
+  return std::move(steps[kTracedSteps / 2].timeline);
+}
+
 void PointProfiler::trace() {
-  m_traced = m_sequences.tokens();
-  const Instruments::Timeline timeline = traceSteps(1);
+  const Instruments::Timeline timeline = typicalStep();
   m_rows.traffic = trafficRows(m_key, timeline.records);
   if (m_request.kernels) m_rows.kernels = kernelRows(m_key, timeline.records);
   if (timeline.records.empty()) return problem("timeline-empty", "the timeline of a step has no launch: nothing is counted");
+  m_rows.step.tracerSeconds = 1e-9 * static_cast<double>(timeline.overheadNs);
   m_rows.step.countedBytes = m_rows.step.countedFlops = 0;
   for (const KernelRecord &record : timeline.records)
     m_rows.step.countedBytes += record.bytes, m_rows.step.countedFlops += record.flops;

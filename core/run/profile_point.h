@@ -21,6 +21,11 @@ public:
   Instruments &get() const { return m_backend.instruments(); }
   bool usable(Instrument i) const { return m_status[at(i)].usable() && !m_lost[at(i)]; }
   void lose(Instrument i) { m_lost[at(i)] = true; } ///< it refuses to go on
+  /// It says now that a lesser source is used.
+  bool fellBack(Instrument i) const {
+    return m_status[at(i)].state != InstrumentState::Fallback &&
+           m_backend.instruments().status()[at(i)].state == InstrumentState::Fallback;
+  }
   /// Counters of single kernels: what they fail with need not be what counters of ranges fail with.
   bool canMagnify(CounterSet set) const { return usable(Instrument::Counters) && !m_noKernels[static_cast<int>(set)]; }
   void loseMicroscope(CounterSet set) { m_noKernels[static_cast<int>(set)] = true; }
@@ -77,6 +82,7 @@ private:
   void sample();
   void measureCosts();
   Instruments::Timeline traceSteps(Index count);
+  Instruments::Timeline typicalStep();
   Instruments::Counted count(CounterSet set, RangeBy by);
   bool tooManyRanges() const;
   bool works(const char *doing, const char *failure, const std::function<void()> &work);

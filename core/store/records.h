@@ -222,6 +222,19 @@ struct OperationRow {
   }
 };
 
+/// What hardware counted of a range or of a launch (CounterFigures in core/api); NaN: not measured.
+struct MeasuredFigures {
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  double measuredSeconds = kNone, measuredRead = kNone, measuredWrite = kNone;
+  double cacheAccesses = kNone, cacheMisses = kNone, cacheHitRate = kNone, cycles = kNone, tensorInstructions = kNone;
+
+  template <class Self, class V> static void visitMeasured(Self &r, V &&v) {
+    v("measured_seconds", r.measuredSeconds), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
+    v("cache_accesses", r.cacheAccesses), v("cache_misses", r.cacheMisses), v("cache_hit_rate", r.cacheHitRate);
+    v("cycles", r.cycles), v("tensor_instructions", r.tensorInstructions);
+  }
+};
+
 /// How long a step of decoding takes at one point of a run of kind "profile": one token of each of `batch` sequences whose
 /// caches hold `context` tokens, with logits.
 struct StepRow {
@@ -234,6 +247,7 @@ struct StepRow {
   double seconds = 0, lowSeconds = 0, highSeconds = 0;         ///< median and quartiles
   std::int64_t cacheBytes = 0, weightBytes = 0;                ///< format bytes of one sequence; model and maps
   double countedBytes = 0, countedFlops = 0;                   ///< of a traced step, from shapes
+  double tracerSeconds = MeasuredFigures::kNone;               ///< that the tracer says it took itself in that step
   double timelineCost = 0, countersCost = 0, samplingCost = 0; ///< of a step's time; NaN: not measured
   double measuredRead = 0, measuredWrite = 0;                  ///< bytes of a whole step; NaN: not measured
 
@@ -243,19 +257,7 @@ struct StepRow {
     v("cache_bytes", r.cacheBytes), v("weight_bytes", r.weightBytes), v("counted_bytes", r.countedBytes);
     v("counted_flops", r.countedFlops), v("timeline_cost", r.timelineCost), v("counters_cost", r.countersCost);
     v("sampling_cost", r.samplingCost), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
-  }
-};
-
-/// What hardware counted of a range or of a launch (CounterFigures in core/api); NaN: not measured.
-struct MeasuredFigures {
-  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-  double measuredSeconds = kNone, measuredRead = kNone, measuredWrite = kNone;
-  double cacheAccesses = kNone, cacheMisses = kNone, cacheHitRate = kNone, cycles = kNone, tensorInstructions = kNone;
-
-  template <class Self, class V> static void visitMeasured(Self &r, V &&v) {
-    v("measured_seconds", r.measuredSeconds), v("measured_read", r.measuredRead), v("measured_write", r.measuredWrite);
-    v("cache_accesses", r.cacheAccesses), v("cache_misses", r.cacheMisses), v("cache_hit_rate", r.cacheHitRate);
-    v("cycles", r.cycles), v("tensor_instructions", r.tensorInstructions);
+    v("tracer_seconds", r.tracerSeconds);
   }
 };
 
@@ -346,7 +348,8 @@ struct PeakRow {
   static constexpr Identity<1> kIdentity = {"name"};
   RowId id = 0;
   RowId run = 0;
-  std::string name; ///< "copy" (the memory's: bytes read and written a second), "host-copy" (host to device), "matmul" (FLOP/s)
+  std::string
+      name; ///< "copy" (the memory's: bytes read and written a second), "host-copy" (host to device), "matmul" (FLOP/s)
   double value = 0; ///< a second
   std::string text; ///< how it was measured
 

@@ -45,6 +45,7 @@ constexpr Added kAdded[] = {
     {"throughput", "", 4},
     {"instrument", "", 4},
     {"peak", "", 4},
+    {"step", "tracer_seconds", 5},
     {"kernel", "measured_seconds", 5},
     {"kernel", "measured_read", 5},
     {"kernel", "measured_write", 5},

@@ -24,6 +24,7 @@ namespace xqs {
 namespace {
 
 constexpr int kNone = -2, kOthers = -1;                           ///< of the box "against"; else a policy's index
+constexpr std::size_t kFewPolicies = 4;                           ///< that have room below each other
 constexpr int kAllLayers = -2, kNoLayer = -1;                     ///< of the box "layer"; else a layer
 constexpr const char *kQueues[] = {"compute", "copy", "rebuild"}; ///< enum Queue
 
@@ -80,7 +81,10 @@ QWidget *TimelineView::setUpBar() {
   row->addWidget(m_against, 3);
   row->addWidget(m_layer, 2);
   row->addWidget(fit);
-  connect(m_against, &QComboBox::currentIndexChanged, this, &TimelineView::refresh);
+  connect(m_against, &QComboBox::currentIndexChanged, this, [this] {
+    m_chosenAgainst = m_against->currentData().toInt();
+    refresh();
+  });
   connect(m_layer, &QComboBox::currentIndexChanged, this, &TimelineView::refresh);
   connect(fit, &QToolButton::clicked, m_chart, &TimelineChart::fit);
   return bar;
@@ -104,7 +108,8 @@ void TimelineView::showChoices(const RunData::Run *run) {
       texts << tr("beside %1").arg(policyTitle(QString::fromStdString(policy.policy)));
       values << static_cast<int>(policy.index);
     }
-  fillChoice(*m_against, texts, values, m_against->currentData());
+  const bool few = run != nullptr && run->policies.size() <= kFewPolicies;
+  fillChoice(*m_against, texts, values, m_chosenAgainst.value_or(few ? kOthers : kNone));
   texts = {tr("all layers"), layerTitle(-1)};
   values = {kAllLayers, kNoLayer};
   for (int layer = 0; run && layer < layerCount(*run); ++layer) {
@@ -154,13 +159,17 @@ void TimelineView::showStep(const RunData::Run &run, const Shown &shown) {
 
 TimelineView::Step TimelineView::makeStep(const RunData::Run &run, std::int64_t policy) const {
   const StepKernels kernels = stepKernels(run.kernels, policy, m_shown.point.context, m_shown.point.batch);
-  Step step{policy, stepLength(kernels), {}, layerSpans(kernels), partTimes(kernels), operationTimes(kernels), false};
+  StepKernels chosen = kernels;
+  std::erase_if(chosen, [this](const KernelRow *row) { return !isShown(row->layer); });
+  Step step{policy, stepLength(kernels), {}, layerSpans(kernels), partTimes(chosen), operationTimes(kernels), false};
   for (const KernelRow *row : kernels) {
     step.rows.push_back(static_cast<std::size_t>(row - run.kernels.data()));
     step.magnified = step.magnified || !std::isnan(row->measuredRead);
   }
   return step;
 }
+
+bool TimelineView::isShown(std::int64_t layer) const { return m_shown.layer == kAllLayers || m_shown.layer == layer; }
 
 void TimelineView::rebuild(const RunData::Run &run) {
   m_steps.clear();
@@ -174,6 +183,7 @@ void TimelineView::rebuild(const RunData::Run &run) {
   for (std::size_t step = 0; step < m_steps.size(); ++step) addBars(chart, run, step, parts);
   const PolicyRow *first = m_steps.size() > 1 ? shownProfilePolicy(context(), run) : nullptr;
   chart.legendTitle = first ? policyTitle(QString::fromStdString(first->policy)) : tr("Time and share of launches");
+  if (m_shown.layer != kAllLayers) chart.legendTitle += QStringLiteral(", ") + layerTitle(m_shown.layer);
   m_chart->setEmptyText(
       m_sources.empty() ? tr("No launches at this point yet.\nThey come when the run has traced a step of it.") : QString());
   m_chart->setData(std::move(chart));
@@ -206,13 +216,12 @@ void TimelineView::addBars(TimelineChart::Data &chart, const RunData::Run &run, 
   using Lane = TimelineChart::Lane;
   const Step &step = m_steps[index];
   if (step.rows.empty()) return;
-  const auto matches = [this](std::int64_t layer) { return m_shown.layer == kAllLayers || m_shown.layer == layer; };
   const auto lane = [&](Lane::Kind kind, const QString &title) {
     chart.lanes.push_back({kind, title});
     return static_cast<int>(chart.lanes.size()) - 1;
   };
   const auto add = [&](std::int64_t start, std::int64_t duration, int at, int part, std::int64_t layer, Source source) {
-    chart.bars.push_back({static_cast<double>(start), static_cast<double>(duration), at, part, matches(layer)});
+    chart.bars.push_back({static_cast<double>(start), static_cast<double>(duration), at, part, isShown(layer)});
     m_sources.push_back(source);
   };
   lane(Lane::Kind::Heading, heading(run, step));
@@ -312,6 +321,8 @@ QString TimelineView::sourceText(const RunData::Run &run) const {
   if (step != nullptr && !std::isnan(step->timelineCost))
     text += step->timelineCost > 0 ? tr(" Tracing cost %1 of this step.").arg(formatPercent(step->timelineCost))
                                    : tr(" Tracing cost less than steps differ from each other.");
+  if (step != nullptr && step->tracerSeconds > 0)
+    text += tr(" The tracer itself says %1.").arg(formatNanoseconds(1e9 * step->tracerSeconds));
   const bool magnified = std::ranges::any_of(m_steps, &Step::magnified);
   return text + (magnified ? tr(" Bytes are counted from shapes, and measured by the microscope, every kernel by itself.")
                            : tr(" Bytes are counted from shapes."));

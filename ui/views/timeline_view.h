@@ -56,6 +56,7 @@ private:
   void showChoices(const RunData::Run *run);
   std::vector<std::int64_t> chosenPolicies(const RunData::Run &run) const;
   void showStep(const RunData::Run &run, const Shown &shown);
+  bool isShown(std::int64_t layer) const; ///< of the layers that are chosen
   void rebuild(const RunData::Run &run);
   Step makeStep(const RunData::Run &run, std::int64_t policy) const;
   std::vector<std::string> partNames() const;
@@ -71,6 +72,7 @@ private:
 
   ProfileChooser *m_chooser = nullptr;
   QComboBox *m_against = nullptr, *m_layer = nullptr;
+  std::optional<int> m_chosenAgainst; ///< by the user; none: all where they are few
   TimelineChart *m_chart = nullptr;
   QLabel *m_source = nullptr;
   Shown m_shown;
