@@ -57,6 +57,7 @@ private:
   std::vector<std::int64_t> chosenPolicies(const RunData::Run &run) const;
   void showStep(const RunData::Run &run, const Shown &shown);
   void rebuild(const RunData::Run &run);
+  void showEmptyText(const RunData::Run &run);
   Step makeStep(const RunData::Run &run, std::int64_t policy) const;
   std::vector<std::string> partNames() const;
   TimelineChart::Part legendPart(const std::string &part) const;

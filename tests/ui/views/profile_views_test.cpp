@@ -94,6 +94,19 @@ protected:
   }
 };
 
+TEST_F(TimelineOf, SaysThatNothingComesAnyMoreOfARunThatFailed) {
+  const RowId id = test::beginProfile(m_store.store(), kCpu);
+  open();
+  EXPECT_THAT(chart().emptyText().toStdString(), testing::HasSubstr("They come when"));
+  RunEndRow end;
+  end.run = id, end.status = "failed", end.message = "no point fits";
+  m_store.store().append(end);
+  m_store.store().flush();
+  m_data.poll();
+  m_view->refresh();
+  EXPECT_THAT(chart().emptyText().toStdString(), testing::HasSubstr("the run is over: failed.\nno point fits"));
+}
+
 TEST_F(TimelineOf, EveryLaunchOfTheStepIsABarWhereItsRowSays) {
   test::addProfile(m_store.store(), kGpu);
   open();
