@@ -2,6 +2,7 @@
 #include "main_window.h"
 
 #include "theme.h"
+#include "views/log_view.h"
 #include "views/view.h"
 #include "widgets/engine_status.h"
 #include "widgets/experiment_editor.h"
@@ -353,7 +354,8 @@ void MainWindow::connectWorkspace() {
     showTitle();
   });
   connect(&workspace->engine(), &EngineClient::stateChanged, this, &MainWindow::showState);
-  connect(&workspace->data(), &RunData::changed, this, [this] { m_status->setProblems(m_workspace->problems()); });
+  connect(&workspace->data(), &RunData::changed, this, &MainWindow::showProblems);
+  connect(&workspace->selection(), &Selection::changed, this, &MainWindow::showProblems);
   connect(&workspace->selection(), &Selection::changed, this, &MainWindow::showTitle);
   connect(m_settings, &SettingsPanel::previewWanted, &workspace->engine(), &EngineClient::preview);
   connect(&workspace->engine(), &EngineClient::previewReady, this, [this] {
@@ -374,7 +376,16 @@ void MainWindow::open(const WindowOptions &options) {
     m_workspace->openFiles(options.files);
   showOpenedRuns();
   if (m_remember) m_workspace->engine().setBackend(rememberedBackend());
+  if (options.startRun)
+    connect(&m_workspace->engine(), &EngineClient::modelReady, this, &MainWindow::startByItself,
+            static_cast<Qt::ConnectionType>(Qt::QueuedConnection | Qt::SingleShotConnection));
   if (options.startEngine) m_workspace->startEngine(options.model, options.text);
+}
+
+void MainWindow::startByItself() {
+  startRun();
+  m_messages->showMessage(Workspace::Severity::Info,
+                          tr("The default experiment has started: its figures come as they are measured. Cancel ends it."));
 }
 
 void MainWindow::startRun() {
@@ -406,8 +417,17 @@ void MainWindow::showState() {
   showGenerationState();
 }
 
+/// As many as the log lists.
+void MainWindow::showProblems() {
+  std::size_t count = 0;
+  for (const RunData::Run *run : loggedRuns({&m_workspace->data(), &m_workspace->selection()}))
+    count += run->problems.size();
+  m_status->setProblems(static_cast<int>(count));
+}
+
 void MainWindow::showTitle() {
   const QString file = m_workspace->currentFile();
+  if (m_workspace->isDemo(file)) return setWindowTitle(tr("Recorded runs — XQScope"));
   const bool live = file == m_workspace->liveStore();
   const QString name = QFileInfo(file.isEmpty() ? m_workspace->liveStore() : file).fileName();
   setWindowTitle(live || file.isEmpty() ? tr("%1 (live) — XQScope").arg(name) : tr("%1 — XQScope").arg(name));

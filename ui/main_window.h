@@ -31,7 +31,8 @@ struct WindowOptions {
   QString model = QStringLiteral("default");
   QString text = QStringLiteral("builtin:primer");
   bool startEngine = true;
-  bool remember = true; ///< geometry, docks and theme are kept between sessions
+  bool startRun = false; ///< the default experiment, as soon as the engine has its model
+  bool remember = true;  ///< geometry, docks and theme are kept between sessions
 };
 
 /// The window: views of the store around the curve, settings on the left, tables and log below. Opens at once; the engine
@@ -101,7 +102,9 @@ private:
   void exportPicture(const View &view, const QString &title);
   void about();
   void loadSources();
+  void startByItself();
   void showState();
+  void showProblems();
   void showTitle();
   void applyIcons();
 

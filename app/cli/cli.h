@@ -2,9 +2,9 @@
 #pragma once
 
 #include "command.h"
+#include "progress.h"
 #include "run/backends.h"
 #include "run/session.h"
-#include "run/study_runner.h"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -67,23 +67,6 @@ inline constexpr std::size_t kMaxStudyBytes = 1 << 22;
 Study loadStudy(const std::string &spec, const std::vector<std::string> &settings);
 std::string shapeNames(); ///< of built-in shapes, "a, b"
 std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts);
-
-/// One line on stderr that is rewritten, where stderr is a terminal; else silent.
-class ProgressLine {
-public:
-  ProgressLine();
-  ~ProgressLine(); ///< clears the line
-  ProgressLine(const ProgressLine &) = delete;
-  ProgressLine &operator=(const ProgressLine &) = delete;
-  void show(const std::string &text);
-  void show(double fraction, const std::string &text);
-  void show(const RunProgress &progress); ///< with rate and time left
-  void show(const StudyProgress &progress);
-
-private:
-  bool m_terminal;
-  bool m_dirty = false;
-};
 
 /// One line on stderr that is no error.
 void say(const std::string &sentence);

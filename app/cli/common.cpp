@@ -64,11 +64,6 @@ private:
   std::jthread m_watcher;
 };
 
-std::string clock(double seconds) {
-  const auto s = static_cast<long>(seconds + 0.5);
-  return s >= 3600 ? fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) : fmt::format("{}:{:02}", s / 60, s % 60);
-}
-
 } // namespace
 
 std::span<const BackendInfo> backends() {
@@ -147,36 +142,6 @@ std::vector<PolicySpec> parsePolicies(const std::vector<std::string> &texts) {
   return specs;
 }
 
-ProgressLine::ProgressLine() : m_terminal(isatty(STDERR_FILENO) != 0) {}
-
-ProgressLine::~ProgressLine() {
-  if (m_dirty) std::fputs("\r\033[K", stderr);
-}
-
-void ProgressLine::show(const std::string &text) {
-  if (!m_terminal) return;
-  m_dirty = true;
-  std::fputs(("\r\033[K" + text).c_str(), stderr);
-  std::fflush(stderr);
-}
-
-void ProgressLine::show(double fraction, const std::string &text) {
-  show(fmt::format("{:3.0f} %  {}", 100 * fraction, text));
-}
-
-void ProgressLine::show(const RunProgress &progress) {
-  if (progress.done == 0) return show(progress.text);
-  show(static_cast<double>(progress.done) / static_cast<double>(progress.total),
-       fmt::format("{}, {:.0f} tokens/s, {} left", progress.text, progress.tokensPerSecond, clock(progress.secondsLeft)));
-}
-
-void ProgressLine::show(const StudyProgress &progress) {
-  if (progress.secondsLeft <= 0) return show(progress.fraction, progress.text);
-  const std::string rate =
-      progress.tokensPerSecond > 0 ? fmt::format(", {:.0f} tokens/s", progress.tokensPerSecond) : std::string();
-  show(progress.fraction, fmt::format("{}{}, {} left", progress.text, rate, clock(progress.secondsLeft)));
-}
-
 std::unique_ptr<Session> openSession(const SessionOptions &options, ProgressLine &line) {
   const auto loading = [&](double fraction, const std::string &text) { line.show(fraction, text); };
   return orOnTheCpu(options.backend, [&](const std::string &backend) {
@@ -197,7 +162,7 @@ std::string exitCodeHelp() {
       {exitCode(Code::BadFile), "a model, text or store cannot be used"},
       {exitCode(Code::StoreUnwritable), "an output cannot be written"},
       {exitCode(Code::OutOfMemory), "not enough memory, or the backend cannot be used"},
-      {exitCode(Code::Cancelled), "interrupted; finished windows are kept"},
+      {exitCode(Code::Cancelled), "interrupted; what was finished is kept"},
       {exitCode(Code::Internal), "a bug: please report it"}};
   std::string help = "Exit codes:\n";
   for (const auto &[code, meaning] : kMeanings) help += fmt::format("  {:>2}  {}\n", code, meaning);

@@ -39,8 +39,7 @@ int main(int argc, char **argv) {
     return 0;
   } catch (const Error &error) {
     if (error.code() == Code::Cancelled)
-      return fail(exitCode(Code::Cancelled),
-                  "stopped before the end; windows that were finished are in the store, if one was given");
+      return fail(exitCode(Code::Cancelled), "stopped before the end; what was finished is in the store, if one was given");
     return fail(exitCode(error.code()), error.what());
   } catch (const std::bad_alloc &) {
     return fail(exitCode(Code::OutOfMemory),

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 
 namespace xqs::cli {
@@ -66,7 +67,7 @@ std::string head(const ProfileResult &r) {
 std::string columns(const ProfileResult &r) {
   std::string text;
   for (const PeakRow &peak : r.peaks)
-    text += fmt::format("  limit {}: {:.4g} a second ({})\n", peak.name, peak.value, peak.text);
+    text += fmt::format("  limit {}: measured {:.1f} {} ({})\n", peak.name, 1e-9 * peak.value, peakUnit(peak), peak.text);
   return text + fmt::format("\n{:<34} {:>8} {:>5} {:>26} {:>13} {:>13} {:>13} {:>12}  {}\n", "policy", "context", "batch",
                             "ms/step (quartiles)", "cache MB read", "counted GB/s", "measured GB/s", "rebuild+read",
                             "bytes");
@@ -169,9 +170,13 @@ ProfileResult profileIt(const ProfileRequest &request, RunStore &store, Progress
 
 /// What cannot be written is said before anything is measured.
 void requireWritable(const std::string &path, const char *what) {
-  if (!path.empty() && !std::ofstream(path, std::ios::app))
+  if (path.empty()) return;
+  std::error_code none;
+  const bool there = std::filesystem::exists(path, none);
+  if (!std::ofstream(path, std::ios::app))
     throw Error(Code::StoreUnwritable,
                 fmt::format("{} '{}' cannot be written; check the folder, its permissions and the disk", what, path));
+  if (!there) std::filesystem::remove(path, none); // nothing to leave behind where nothing comes of it
 }
 
 void profile(const Options &options) {
@@ -205,7 +210,9 @@ void addSettings(const Command &command, Options &o) {
   command.option("--batch,--batches", o.batches, "N,N,...", "sequences that are decoded together; 1").range(1, 4096);
   addPolicyOption(command, o.policies);
   command.option("--steps", o.steps, "N", "that are timed at each point; 32, on the CPU 6").range(1, 100'000);
-  command.option("--form", o.form, "NAME", fmt::format("where K comes to be: {}", fmt::join(decodeFormNames(), ", ")));
+  command.option("--form", o.form, "NAME",
+                 fmt::format("how K and V are rebuilt: {}; the default is {}", fmt::join(decodeFormNames(), ", "),
+                             decodeFormName(ProfileRequest{}.form)));
   command.option("--placement", o.placement, "NAME", "of the caches: device, host (copied layer by layer)");
   command.option("--backend", o.backend, "NAME", "auto: cuda where it can be used, else cpu; see info --backends");
   command.option("--threads", o.threads, "N", "0: one a core").range(0, 1024);

@@ -7,6 +7,9 @@
 #include <QCommandLineParser>
 #include <QSettings>
 
+#include <algorithm>
+#include <string_view>
+
 namespace {
 
 struct Options {
@@ -16,7 +19,7 @@ struct Options {
   bool tools = false;
 };
 
-Options parse(const QApplication &app) {
+Options parse(const QCoreApplication &app) {
   using Option = QCommandLineOption;
   const auto tr = [](const char *text) { return QCoreApplication::translate("main", text); };
   const Option open(QStringLiteral("open"), tr("Open a finished run; may be given several times."), tr("file.xqs"));
@@ -25,6 +28,7 @@ Options parse(const QApplication &app) {
   const Option text(QStringLiteral("text"), tr("Text to score: a file or builtin:primer."), tr("text"),
                     QStringLiteral("builtin:primer"));
   const Option demo(QStringLiteral("demo"), tr("Only show the recorded demo run; no engine is started."));
+  const Option run(QStringLiteral("run"), tr("Start the default experiment as soon as the model is loaded."));
   const Option theme(QStringLiteral("theme"), tr("system, light or dark."), tr("theme"));
   const Option shot(QStringLiteral("screenshot"),
                     tr("Write NAME-light.png and NAME-dark.png of the window at 1280x800, then end."), tr("NAME.png"));
@@ -39,7 +43,7 @@ Options parse(const QApplication &app) {
   parser.setApplicationDescription(tr("See what compressing a language model's KV cache does."));
   parser.addHelpOption();
   parser.addVersionOption();
-  parser.addOptions({open, model, text, demo, theme, shot, afterRun, afterGeneration, afterProfile, tools});
+  parser.addOptions({open, model, text, demo, run, theme, shot, afterRun, afterGeneration, afterProfile, tools});
   parser.addPositionalArgument(QStringLiteral("files"), tr("Finished runs (.xqs) to open."), QStringLiteral("[files...]"));
   parser.process(app);
 
@@ -54,19 +58,30 @@ Options parse(const QApplication &app) {
   options.tools = parser.isSet(tools);
   const bool computes = options.screenshot.isEmpty() || options.tools || options.first != xqs::Screenshots::First::Nothing;
   options.window.startEngine = !parser.isSet(demo) && computes;
+  options.window.startRun = parser.isSet(run);
   options.window.remember = options.screenshot.isEmpty();
   options.theme = parser.isSet(theme) ? parser.value(theme) : QSettings().value(QStringLiteral("window/theme")).toString();
   return options;
 }
 
+/// Answers what needs no display, which QApplication does: help and version.
+void answer(char *program, char *argument) {
+  constexpr std::string_view kQuestions[] = {"-h", "-?", "--help", "--help-all", "-v", "--version"};
+  if (std::ranges::find(kQuestions, std::string_view(argument)) == std::end(kQuestions)) return;
+  int count = 2;
+  char *words[] = {program, argument, nullptr};
+  parse(QCoreApplication(count, words)); // ends the program
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
+  QCoreApplication::setApplicationName(QStringLiteral("xqscope"));
+  QCoreApplication::setApplicationVersion(QStringLiteral(XQS_VERSION));
+  QCoreApplication::setOrganizationName(QStringLiteral("xqscope"));
+  for (int i = 1; i < argc; ++i) answer(argv[0], argv[i]);
   QApplication app(argc, argv);
-  QApplication::setApplicationName(QStringLiteral("xqscope"));
   QApplication::setApplicationDisplayName(QStringLiteral("XQScope"));
-  QApplication::setApplicationVersion(QStringLiteral(XQS_VERSION));
-  QApplication::setOrganizationName(QStringLiteral("xqscope"));
   QGuiApplication::setDesktopFileName(QStringLiteral("org.xqscope.XQScope"));
   const Options options = parse(app);
   xqs::Theme::current().apply(xqs::Theme::modeFromName(options.theme));

@@ -226,9 +226,8 @@ std::string peaksTable(const std::vector<PeakRow> &peaks) {
   if (peaks.empty()) return "";
   std::string body;
   for (const PeakRow &peak : peaks)
-    body +=
-        fmt::format("<tr><td class='name'>{}</td>{}<td class='wrap'>{}</td></tr>", escape(peak.name),
-                    cell(number(1e-9 * peak.value, 4) + (peak.name == "matmul" ? " GFLOP/s" : " GB/s")), escape(peak.text));
+    body += fmt::format("<tr><td class='name'>{}</td>{}<td class='wrap'>{}</td></tr>", escape(peak.name),
+                        cell(number(1e-9 * peak.value, 4) + " " + peakUnit(peak)), escape(peak.text));
   return "<h4>Limits of this machine, measured by time in the same run</h4>" + table({"limit", "", "how"}, body);
 }
 

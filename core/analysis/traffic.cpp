@@ -164,4 +164,6 @@ const PeakRow *peakOf(const std::vector<PeakRow> &rows, const std::string &name)
   return found != rows.end() ? &*found : nullptr;
 }
 
+const char *peakUnit(const PeakRow &peak) { return peak.name == "matmul" ? "GFLOP/s" : "GB/s"; }
+
 } // namespace xqs

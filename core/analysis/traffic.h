@@ -90,5 +90,6 @@ struct SampledTraffic {
 std::vector<InstrumentRow> lastInstruments(const std::vector<InstrumentRow> &rows);
 /// The row of one peak, or null.
 const PeakRow *peakOf(const std::vector<PeakRow> &rows, const std::string &name);
+const char *peakUnit(const PeakRow &peak); ///< of 1e-9 times its value
 
 } // namespace xqs

@@ -23,6 +23,10 @@ namespace {
 
 constexpr std::string_view kPrefix = "libxqs_", kSuffix = ".so";
 constexpr const char *kEntry = "xqsBackendModule";
+constexpr const char *kDevice = "cuda";
+constexpr const char *kNotBuilt = "no module libxqs_cuda.so lies beside the program; build where nvcc is (packaging/run.sh "
+                                  "--cuda-toolkit fetches it), for a "
+                                  "GPU with driver 580 or newer";
 
 /// Reads the table behind `module`; nothing but `abi` is touched before it is known to be ours.
 BackendInfo describe(const XqsBackendModule *module, std::string name, std::string from) {
@@ -113,6 +117,12 @@ void requireProof(Backend &backend, std::span<const BackendInfo> backends, int t
   if (requireAgreement(backend, *createBackend(backends, kHostBackend, threads))) proven.insert(device);
 }
 
+/// Where nvcc built no module: a row all the same, so that every list and every message says what would change that.
+void addMissingCuda(std::vector<BackendInfo> &rows) {
+  if (std::ranges::find(rows, kDevice, &BackendInfo::name) == rows.end())
+    rows.push_back({kDevice, "", "not built", kNotBuilt, nullptr});
+}
+
 } // namespace
 
 std::vector<BackendInfo> listBackends(std::span<const XqsBackendModule *const> builtIn) {
@@ -131,6 +141,7 @@ std::vector<BackendInfo> listBackends(std::span<const XqsBackendModule *const> b
       rows.push_back({"", "", directory.path.string(),
                       fmt::format("this directory of XQSCOPE_BACKEND_PATH cannot be read: {}", error.message()), nullptr});
   }
+  addMissingCuda(rows);
   return rows;
 }
 
@@ -151,7 +162,6 @@ BackendPtr createBackend(std::span<const BackendInfo> backends, std::string_view
 }
 
 BackendChoice chooseBackend(std::span<const BackendInfo> backends, std::string_view wanted) {
-  constexpr std::string_view kDevice = "cuda";
   if (wanted != kAutoBackend) return {std::string(wanted), {}};
   const BackendInfo *first = nullptr;
   for (const BackendInfo &info : backends) {
@@ -159,8 +169,7 @@ BackendChoice chooseBackend(std::span<const BackendInfo> backends, std::string_v
     if (info.usable()) return {info.name, {}};
     if (first == nullptr) first = &info;
   }
-  return {kHostBackend, fmt::format("CUDA is not used: {}",
-                                    first != nullptr ? first->reason : "no module libxqs_cuda.so lies beside the program")};
+  return {kHostBackend, fmt::format("CUDA is not used: {}", first != nullptr ? first->reason : kNotBuilt)};
 }
 
 ChosenBackend openBackend(std::span<const BackendInfo> backends, std::string_view wanted, int threads) {

@@ -18,15 +18,16 @@ namespace xqs {
 struct BackendInfo {
   std::string name;
   std::string description;
-  std::string from;                         ///< "built in", or the module's path
+  std::string from;                         ///< "built in", the module's path, or "not built"
   std::string reason;                       ///< empty where usable, else one sentence that says why not
   const XqsBackendModule *module = nullptr; ///< null where it could not be loaded; never unloaded
   bool usable() const { return reason.empty(); }
 };
 
 /// `builtIn`, then the modules `libxqs_<name>.so` in the directories of $XQSCOPE_BACKEND_PATH (separated by ':') and beside
-/// the executable, by file name within a directory. Where two have one name the first is used, the other says so. Loads the
-/// modules it finds and asks each whether it is usable, which may start its device: call it once.
+/// the executable, by file name within a directory. Where two have one name the first is used, the other says so. The last
+/// row is "cuda" where no module of that name was found. Loads the modules it finds and asks each whether it is usable,
+/// which may start its device: call it once.
 std::vector<BackendInfo> listBackends(std::span<const XqsBackendModule *const> builtIn);
 
 /// Gives a backend back to the module that made it.

@@ -67,6 +67,15 @@ std::string cachesOf(const DecodePoint &point, const DecodeMemory &need) {
   return fmt::format("{} caches of {} tokens under {}", point.batch, point.context, need.policy);
 }
 
+/// The sum's parts; weights that are loaded already are none of them.
+std::string partsOf(const DecodePoint &point, const DecodeMemory &need) {
+  constexpr double kShown = 0.05; // less reads 0.0
+  const double weights = gigabytes(need.weights + need.maps);
+  return fmt::format("{}({}{} {:.1f}, working memory {:.1f})", need.weights == 0 ? "beside the loaded model " : "",
+                     weights >= kShown ? fmt::format("weights {:.1f}, ", weights) : "", cachesOf(point, need),
+                     gigabytes(need.caches), gigabytes(need.working));
+}
+
 Rebuild rebuildOf(DecodeForm form) {
   return form == DecodeForm::Fused ? Rebuild::Fused : form == DecodeForm::Pipelined ? Rebuild::Ahead : Rebuild::Chunks;
 }
@@ -112,11 +121,8 @@ void requireMemory(const DecodeMemory &need, const DecodePoint &point, const Bac
                                     gigabytes(need.host), cachesOf(point, need), gigabytes(free), kRemedy));
   const Index free = freeMemory(backend);
   if (free < 0 || need.total() <= free) return;
-  throw MemoryRefusal(
-      fmt::format("{:.1f} GB are needed (weights {:.1f}, {} {:.1f}, working memory {:.1f}) and {:.1f} GB are free "
-                  "on {}: {}",
-                  gigabytes(need.total()), gigabytes(need.weights + need.maps), cachesOf(point, need),
-                  gigabytes(need.caches), gigabytes(need.working), gigabytes(free), backend.name(), kRemedy));
+  throw MemoryRefusal(fmt::format("{:.1f} GB are needed {} and {:.1f} GB are free on {}: {}", gigabytes(need.total()),
+                                  partsOf(point, need), gigabytes(free), backend.name(), kRemedy));
 }
 
 std::unique_ptr<ModelReader> LoadedShape::open(const std::string &shape, Index layers, std::uint64_t seed) {

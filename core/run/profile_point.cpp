@@ -135,7 +135,8 @@ Instruments::Timeline PointProfiler::traceSteps(Index count) {
   return timeline;
 }
 
-/// Of a few steps, the one with the median time of its launches: a step that another program disturbed is none.
+/// Of a few steps, the one with the median number and time of launches: a step that another program disturbed is none, nor
+/// one that closes a group of tokens.
 Instruments::Timeline PointProfiler::typicalStep() {
   struct Traced {
     Instruments::Timeline timeline;
@@ -148,7 +149,8 @@ Instruments::Timeline PointProfiler::typicalStep() {
     Traced &step = steps.emplace_back(traceSteps(1), tokens);
     for (const KernelRecord &record : step.timeline.records) step.ns += record.durationNs;
   }
-  std::ranges::nth_element(steps, steps.begin() + kTracedSteps / 2, {}, &Traced::ns);
+  std::ranges::nth_element(steps, steps.begin() + kTracedSteps / 2, {},
+                           [](const Traced &step) { return std::pair(step.timeline.records.size(), step.ns); });
   m_traced = steps[kTracedSteps / 2].tokens;
   return std::move(steps[kTracedSteps / 2].timeline);
 }

@@ -24,13 +24,13 @@ constexpr std::chrono::milliseconds kCommitEvery{50};
 constexpr int kBusyTimeoutMs = 10'000; ///< how long another process may keep the file
 constexpr int kCloseTimeoutMs = 200;
 
-/// A file that exists only because of us is removed again where the schema cannot be written into it.
+/// A file that exists only because of us is removed again where work fails before there is a run in it.
 class RemoveOnFailure {
 public:
   explicit RemoveOnFailure(const std::filesystem::path &file) : m_file(std::filesystem::exists(file) ? "" : file) {}
   ~RemoveOnFailure() {
     std::error_code ignored;
-    if (!m_file.empty()) std::filesystem::remove(m_file, ignored);
+    if (!m_file.empty() && !store_files::writerAlive(m_file)) std::filesystem::remove(m_file, ignored);
   }
   void keep() { m_file.clear(); }
 
@@ -68,6 +68,7 @@ struct RunStore::Impl {
   void append(std::vector<Record> records);
   void flush();
   void close();
+  void keep() { m_guard.keep(); }
 
   std::filesystem::path file;
   std::atomic<std::int64_t> blocked = 0;
@@ -79,8 +80,11 @@ private:
   void commit(const std::vector<Record> &batch);
   void rethrow(std::unique_lock<std::mutex> &lock);
   void finishFile();
+  bool holdsRuns() noexcept;
 
-  // The order matters: the lock is taken before SQLite opens the file and given back after it has closed it.
+  // The order matters: the lock is taken before SQLite opens the file and given back after it has closed it, and a file
+  // without a run is removed after that.
+  RemoveOnFailure m_guard;
   std::unique_ptr<store_files::WriterLock> m_lock;
   std::mutex m_databaseMutex; ///< the writer thread and beginRun take turns
   std::unique_ptr<sqlite::Database> m_db;
@@ -96,14 +100,12 @@ private:
   std::thread m_writer;
 };
 
-RunStore::Impl::Impl(const std::filesystem::path &path) : file(path) {
+RunStore::Impl::Impl(const std::filesystem::path &path) : file(path), m_guard(path) {
   store_files::requireWritable(file);
   m_lock = std::make_unique<store_files::WriterLock>(file);
-  RemoveOnFailure guard(file);
   m_db = std::make_unique<sqlite::Database>(file, sqlite::Database::Access::Create, kBusyTimeoutMs);
   schema::createOrUpgrade(*m_db);
   m_inserters = std::make_unique<Inserters<AllRecords>>(*m_db);
-  guard.keep();
   m_writer = std::thread([this] { drain(); });
 }
 
@@ -118,6 +120,7 @@ RowId RunStore::Impl::beginRun(const RunRow &row) {
   m_inserters->insert(row);
   const RowId id = m_db->integer("SELECT last_insert_rowid()");
   transaction.commit();
+  m_guard.keep();
   // The run's row must be in the file itself, so that a copy without its -wal can still say which run crashed.
   if (m_wal) m_db->exec("PRAGMA wal_checkpoint(PASSIVE)");
   startWal();
@@ -220,6 +223,7 @@ void RunStore::Impl::close() {
 
 void RunStore::Impl::finishFile() {
   m_inserters.reset();
+  if (holdsRuns()) m_guard.keep();
   m_db->setBusyTimeout(kCloseTimeoutMs);
   // Busy while another process has the file open: then the last to close it does this (store_files::settle). Any other
   // failure is the disk's: the rows are in the -wal, but the one finished file that is promised is not there.
@@ -234,6 +238,13 @@ void RunStore::Impl::finishFile() {
   }
   m_db.reset();
   m_lock->release();
+}
+
+/// Another process may have begun some. What cannot be read is nothing to remove.
+bool RunStore::Impl::holdsRuns() noexcept try {
+  return m_db->integer("SELECT count(*) FROM run") > 0;
+} catch (const Error &) {
+  return true;
 }
 
 RunStore::RunStore(const std::filesystem::path &file) : m_impl(std::make_unique<Impl>(file)) {}
@@ -255,7 +266,10 @@ void RunStore::append(Record record) {
 }
 void RunStore::append(std::vector<Record> records) { m_impl->append(std::move(records)); }
 void RunStore::flush() { m_impl->flush(); }
-void RunStore::close() { m_impl->close(); }
+void RunStore::close() {
+  m_impl->keep();
+  m_impl->close();
+}
 const std::filesystem::path &RunStore::file() const { return m_impl->file; }
 std::int64_t RunStore::blockedAppends() const { return m_impl->blocked; }
 

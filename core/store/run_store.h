@@ -24,7 +24,8 @@ public:
   /// recovers a `-wal` that a crash left. Throws StoreUnwritable (folder
   /// missing, read-only, disk full), BadFile (not a store, or of a newer schema).
   explicit RunStore(const std::filesystem::path &file);
-  /// `close()`, errors swallowed into stderr: call close() yourself to see them.
+  /// `close()`, errors swallowed into stderr: call close() yourself to see them. Without that call work has failed: a file
+  /// that was made for it and holds no run is removed.
   ~RunStore();
   RunStore(const RunStore &) = delete;
   RunStore &operator=(const RunStore &) = delete;

@@ -2,6 +2,7 @@
 #include "main_window.h"
 
 #include "plot/chart_canvas.h"
+#include "plot/curve_chart.h"
 #include "support/default_model.h"
 #include "theme.h"
 #include "ui/support/window_with_engine.h"
@@ -35,8 +36,12 @@
 #include <QTemporaryDir>
 #include <QTest>
 #include <QTimer>
+#include <QToolButton>
+#include <QTreeWidget>
 
 #include <gmock/gmock.h>
+
+#include <algorithm>
 
 namespace xqs {
 namespace {
@@ -120,6 +125,64 @@ TEST(MainWindowMessages, AnUnreadableFileIsASentenceNotADialog) {
   window.workspace().openFiles({QStringLiteral("/nowhere/run.xqs")});
   EXPECT_TRUE(window.messages().isVisible());
   EXPECT_TRUE(window.messages().text().contains(QLatin1String("/nowhere/run.xqs")));
+}
+
+TEST(MainWindowMessages, EveryFileThatCannotBeOpenedIsNamed) {
+  MainWindow window(quiet());
+  window.workspace().openFiles({QStringLiteral("/nowhere/1.xqs"), QStringLiteral("/nowhere/2.xqs")});
+  EXPECT_TRUE(window.messages().text().contains(QLatin1String("/nowhere/1.xqs"))) << window.messages().text().toStdString();
+  EXPECT_TRUE(window.messages().text().contains(QLatin1String("/nowhere/2.xqs")));
+}
+
+/// What a newcomer sees first is nobody's figures, and says so.
+TEST(MainWindowDemo, RecordedRunsAreCalledSo) {
+  MainWindow window(quiet());
+  window.show();
+  const std::vector<const RunData::Run *> runs = window.workspace().data().runs();
+  ASSERT_FALSE(runs.empty());
+  EXPECT_TRUE(window.windowTitle().contains(QLatin1String("Recorded")));
+  const auto &legend = window.view(QStringLiteral("curve"))->findChild<CurveChart *>()->legend();
+  EXPECT_TRUE(QTest::qWaitFor([&] { return !legend.empty() && legend.size() > 1; }, kPatienceMs));
+  EXPECT_TRUE(std::ranges::any_of(legend, [](const LegendEntry &e) { return e.text.contains(QLatin1String("recorded")); }));
+}
+
+/// The number of problems leads to as many lines of the log, whichever runs are shown.
+TEST(MainWindowDemo, ProblemsAreCountedOfTheRunsThatTheLogSpeaksOf) {
+  MainWindow window(quiet());
+  window.show();
+  auto *button = window.findChild<QToolButton *>(QStringLiteral("problems"));
+  View *log = window.view(QStringLiteral("log"));
+  std::size_t most = 0;
+  for (const RunData::Run *run : window.workspace().data().runs()) {
+    window.workspace().selection().setRuns({run->key});
+    log->refresh();
+    most = std::max(most, run->problems.size());
+    EXPECT_EQ(!button->isHidden(), !run->problems.empty()) << run->row.title;
+    for (const ProblemRow &problem : run->problems)
+      EXPECT_EQ(
+          log->findChild<QTreeWidget *>()->findItems(QString::fromStdString(problem.text), Qt::MatchContains, 2).size(), 1);
+  }
+  EXPECT_EQ(most, 1u) << "one of the recorded runs has a problem";
+}
+
+/// As packaging/run.sh opens it.
+TEST(MainWindowRun, StartsTheDefaultExperimentByItself) {
+  qputenv("XQSCOPE_CLI", XQS_CLI_FILE);
+  WindowOptions options;
+  options.remember = false, options.startRun = true;
+  options.model = QStringLiteral("synthetic:layers=2,d=256,heads=4,kv_heads=4"); // room for its ranks
+  MainWindow window(options);
+  window.show();
+  Workspace &workspace = window.workspace();
+  QSignalSpy started(&workspace.engine(), &EngineClient::runStarted), ended(&workspace.engine(), &EngineClient::runEnded);
+  ASSERT_TRUE(QTest::qWaitFor([&] { return started.count() == 1; }, kPatienceMs)) << window.messages().text().toStdString();
+  const RunData::Run *run = workspace.data().find(workspace.selection().runs().front());
+  ASSERT_NE(run, nullptr);
+  EXPECT_FALSE(run->recorded);
+  EXPECT_EQ(workspace.data().files().value(run->key.file), workspace.liveStore());
+  workspace.engine().cancel();
+  EXPECT_TRUE(QTest::qWaitFor([&] { return ended.count() == 1; }, kPatienceMs));
+  qunsetenv("XQSCOPE_CLI");
 }
 
 TEST_F(WindowWithEngine, StartsRunsAndFinishes) {

@@ -42,6 +42,7 @@ std::vector<LogRow> &rowsOf(RunData::Run &run, const LogRow &) { return run.logs
 struct RunData::File {
   int index = 0;
   QString path;
+  bool recorded = false;
   std::optional<RunReader> reader; ///< empty after a failure: what was read stays
   std::optional<std::int64_t> version;
   bool more = false;                     ///< the last poll stopped at kRowsAtOnce
@@ -63,11 +64,12 @@ RunData::RunData(QObject *parent) : QObject(parent), m_timer(new QTimer(this)) {
 
 RunData::~RunData() = default;
 
-bool RunData::open(const QString &file) {
+bool RunData::open(const QString &file, bool recorded) {
   if (files().contains(QFileInfo(file).absoluteFilePath())) return true;
   auto opened = std::make_unique<File>();
   opened->index = static_cast<int>(m_files.size());
   opened->path = QFileInfo(file).absoluteFilePath();
+  opened->recorded = recorded;
   try {
     opened->reader.emplace(std::filesystem::path(opened->path.toStdString()));
   } catch (const Error &error) {
@@ -170,6 +172,7 @@ bool RunData::readRuns(File &file) {
     auto run = std::make_unique<Run>();
     run->key = {file.index, row.id};
     run->row = std::move(row);
+    run->recorded = file.recorded;
     m_runs[run->key] = std::move(run);
   }
   return !rows.empty();

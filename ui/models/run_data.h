@@ -29,6 +29,7 @@ public:
   struct Run {
     Key key;
     RunRow row;
+    bool recorded = false;       ///< of a file that came with the program: nobody measured it here
     std::vector<RunEndRow> ends; ///< empty: running or crashed
     std::vector<PolicyRow> policies;
     std::vector<WindowRow> windows;
@@ -51,8 +52,8 @@ public:
   ~RunData() override;
 
   /// Adds a file; false (and `failed` with one sentence) where it cannot be read. A file that is open already stays as it
-  /// is.
-  bool open(const QString &file);
+  /// is. `recorded`: it came with the program.
+  bool open(const QString &file, bool recorded = false);
   void closeAll();
   QStringList files() const;
 

@@ -77,7 +77,8 @@ void RunListModel::rebuild() {
   for (const RunData::Run *run : m_data.runs()) {
     if (run->row.kind == "preview") continue;
     list.push_back({run->key, QString::fromStdString(run->row.title), kindTitle(run->row.kind),
-                    statusTitle(runStatus(m_data, *run)), localTime(run->row.startedUtc), files.value(run->key.file)});
+                    run->recorded ? tr("recorded") : statusTitle(runStatus(m_data, *run)), localTime(run->row.startedUtc),
+                    files.value(run->key.file)});
   }
   setRows(std::move(list));
 }

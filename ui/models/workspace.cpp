@@ -64,7 +64,12 @@ QJsonObject toQt(const nlohmann::json &json) {
 
 Workspace::Workspace(QObject *parent)
     : QObject(parent), m_engine(std::make_unique<EngineClient>()), m_liveStore(newStoreFile()) {
-  connect(&m_data, &RunData::failed, this, [this](const QString &sentence) { Q_EMIT message(Severity::Error, sentence); });
+  connect(&m_data, &RunData::failed, this, [this](const QString &sentence) {
+    if (m_refused)
+      m_refused->append(sentence);
+    else
+      Q_EMIT message(Severity::Error, sentence);
+  });
   connectEngine();
 }
 
@@ -109,13 +114,15 @@ bool Workspace::openDemo() {
   const QString copy = m_demoFolder.filePath(QStringLiteral("demo.xqs"));
   if (!QFile::exists(copy) && !QFile::copy(resource, copy)) return false;
   QFile::setPermissions(copy, QFile::ReadOwner | QFile::WriteOwner);
-  const bool opened = m_data.open(copy);
+  const bool opened = m_data.open(copy, true);
   if (opened) Q_EMIT shapeChanged();
   return opened;
 }
 
 void Workspace::openFiles(const QStringList &files) {
   std::vector<RunData::Key> shown;
+  QStringList empty;
+  m_refused.emplace();
   for (const QString &file : files) {
     if (!m_data.open(file)) continue;
     const int index = static_cast<int>(m_data.files().indexOf(QFileInfo(file).absoluteFilePath()));
@@ -124,9 +131,11 @@ void Workspace::openFiles(const QStringList &files) {
       if (run->key.file == index && run->row.kind != "preview") newest[groupOf(*run)] = run;
     for (const RunData::Run *run : newest)
       if (run) shown.push_back(run->key);
-    if (newest == std::array<const RunData::Run *, GroupCount>{})
-      Q_EMIT message(Severity::Info, tr("%1 holds no run yet.").arg(file));
+    if (newest == std::array<const RunData::Run *, GroupCount>{}) empty << tr("%1 holds no run yet.").arg(file);
   }
+  const QStringList refused = *std::exchange(m_refused, std::nullopt);
+  if (const QStringList said = refused + empty; !said.isEmpty())
+    Q_EMIT message(refused.isEmpty() ? Severity::Info : Severity::Error, said.join(u'\n'));
   if (!shown.empty()) m_selection.setRuns(std::move(shown));
   Q_EMIT shapeChanged();
 }
@@ -196,12 +205,6 @@ QString Workspace::shapeName() const {
   if (m_engine->model()) return m_engine->model()->name;
   const auto runs = m_data.runs();
   return runs.empty() ? QString() : QString::fromStdString(runs.back()->row.model);
-}
-
-int Workspace::problems() const {
-  std::size_t count = 0;
-  for (const RunData::Run *run : m_data.runs()) count += run->problems.size();
-  return static_cast<int>(count);
 }
 
 QString Workspace::currentFile() const {

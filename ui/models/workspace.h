@@ -37,7 +37,8 @@ public:
   bool openDemo();
   /// A copy of the recorded run: gone when the program ends.
   bool isDemo(const QString &file) const { return m_demoFolder.isValid() && file.startsWith(m_demoFolder.path()); }
-  /// Adds files and shows their newest runs: of scores, of generations and of profiles.
+  /// Adds files and shows their newest runs: of scores, of generations and of profiles. What cannot be opened is one
+  /// message.
   void openFiles(const QStringList &files);
   /// Starts the engine and opens model and text in the background.
   void startEngine(const QString &model, const QString &text);
@@ -52,7 +53,6 @@ public:
   /// The shape that sizes are computed for: the engine's model, else that of the newest run.
   std::optional<ModelShape> shape() const;
   QString shapeName() const; ///< the model that `shape` belongs to
-  int problems() const;      ///< of all runs
 
   /// The file that "Save as" and exports take: that of the shown runs, else the live one, else the first.
   QString currentFile() const;
@@ -76,6 +76,7 @@ private:
   std::unique_ptr<EngineClient> m_engine;
   QTemporaryDir m_demoFolder;
   QString m_liveStore;
+  std::optional<QStringList> m_refused;   ///< while files are opened: told together
   QString m_runStore;                     ///< what the run in progress writes to
   QString m_model, m_text, m_calibration; ///< as asked for
 };

@@ -43,6 +43,7 @@ public:
   /// Shown instead of the chart while not empty: what to do to get one.
   void setEmptyText(const QString &text);
   const QString &emptyText() const { return m_emptyText; }
+  const std::vector<LegendEntry> &legend() const { return m_legend; }
 
   const AxisSpec &xSpec() const { return m_x; }
   const AxisSpec &ySpec() const { return m_y; }

@@ -45,6 +45,13 @@ QColor levelColor(const QString &level) {
 
 } // namespace
 
+RunList loggedRuns(const ViewContext &context) {
+  RunList runs = sourceRuns(context);
+  if (const RunData::Run *generation = shownGeneration(context)) runs.push_back(generation);
+  if (const RunData::Run *profile = shownProfile(context)) runs.push_back(profile);
+  return runs;
+}
+
 LogView::LogView(const ViewContext &context, QWidget *parent) : View(context, parent) {
   m_progress = new QLabel;
   m_progress->setTextFormat(Qt::PlainText);
@@ -131,9 +138,7 @@ void LogView::appendNew(const RunData::Run &run) {
 void LogView::refresh() {
   QStringList lines;
   std::map<RunData::Key, Seen> kept; // another selection lists anew
-  RunList runs = sourceRuns(context());
-  if (const RunData::Run *generation = shownGeneration(context())) runs.push_back(generation);
-  if (const RunData::Run *profile = shownProfile(context())) runs.push_back(profile);
+  const RunList runs = loggedRuns(context());
   for (const RunData::Run *run : runs)
     if (auto at = m_seen.find(run->key); at != m_seen.end()) kept.insert(*at);
   if (kept.size() != m_seen.size()) m_list->clear(), m_seen.clear();

@@ -10,6 +10,9 @@ class QTreeWidget;
 
 namespace xqs {
 
+/// The runs that the log speaks of: those shown, the preview, the generation and the profile.
+std::vector<const RunData::Run *> loggedRuns(const ViewContext &context);
+
 /// The log and the problems of the shown runs, of the preview, of the generation and of the profile, newest last, with a
 /// filter; above it how far each run is.
 class LogView : public View {

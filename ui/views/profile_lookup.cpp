@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "views/profile_lookup.h"
 
+#include "models/run_list_model.h"
 #include "views/run_lookup.h"
 
 #include <QCoreApplication>
@@ -97,7 +98,9 @@ QString noProfileText() {
 
 QString instrumentSentence(const RunData::Run &run, std::string_view instrument) {
   const InstrumentRow *row = findInstrument(run, instrument);
-  if (row == nullptr) return tr("The run has not said yet what it can measure.");
+  if (row == nullptr)
+    return run.ends.empty() ? tr("The run has not said yet what it can measure.")
+                            : tr("The run was over before it said what it can measure.");
   QString sentence = QString::fromStdString(row->sentence);
   if (!sentence.endsWith(u'.')) sentence += u'.';
   const QString source = QString::fromStdString(row->source);
@@ -145,6 +148,14 @@ QString whyNotMagnified(const RunData::Run &run, std::int64_t policy, ProfilePoi
   if (const QString problem = microscopeProblem(run, policy, point); !problem.isEmpty()) return problem;
   if (const QString loss = lossOf(run, "counters"); !loss.isEmpty()) return loss;
   return tr("the run has recorded none; profile this point again.");
+}
+
+QString nothingRecorded(const ViewContext &context, const RunData::Run &run, const QString &yet) {
+  const QString status = runStatus(*context.data, run);
+  if (status == QLatin1String("running")) return yet;
+  const QString why = run.ends.empty() ? QString() : QString::fromStdString(run.ends.back().message);
+  const QString over = tr("Nothing was recorded here, and the run is over: %1.").arg(status);
+  return why.isEmpty() ? over : over + u'\n' + why;
 }
 
 bool hasFinished(const RunData::Run &run) { return !run.ends.empty() && run.ends.back().status == "finished"; }

@@ -46,5 +46,7 @@ QString microscopeProblem(const RunData::Run &run, std::int64_t policy, ProfileP
 QString whyNotMagnified(const RunData::Run &run, std::int64_t policy, ProfilePoint point);
 /// The run has ended as finished: only then is known what its instruments dropped.
 bool hasFinished(const RunData::Run &run);
+/// What an empty view says: `yet` while the run goes on, else that it is over, and why.
+QString nothingRecorded(const ViewContext &context, const RunData::Run &run, const QString &yet);
 
 } // namespace xqs

@@ -82,6 +82,7 @@ QString shownPolicy(const ViewContext &context) {
 QString runTitle(const RunData::Run &run) {
   QString title = QString::fromStdString(run.row.title.empty() ? run.row.model : run.row.title);
   if (run.row.kind == "preview") return tr("%1 (preview)").arg(title);
+  if (run.recorded) return tr("%1 (recorded)").arg(title);
   return run.ends.empty() ? tr("%1 (running)").arg(title) : title;
 }
 

@@ -189,9 +189,11 @@ void ThroughputView::fillBars(const RunData::Run &run) {
   const RateUnit unit = rateUnitFor(std::isnan(chart.limit) ? most : std::max(most, chart.limit));
   chart.yTitle = tr("%1, counted").arg(unit.name);
   chart.unit = unit.bytesPerSecond;
-  m_bars->setEmptyText(!chart.groups.empty() ? QString()
-                       : run.steps.empty()   ? tr("No step was timed yet.\nThe first point comes when its steps have run.")
-                                             : tr("No bytes are counted: the timeline was lost.\nProfile once more."));
+  m_bars->setEmptyText(
+      !chart.groups.empty() ? QString()
+      : run.steps.empty()
+          ? nothingRecorded(context(), run, tr("No step was timed yet.\nThe first point comes when its steps have run."))
+          : tr("No bytes are counted: the timeline was lost.\nProfile once more."));
   m_bars->setData(std::move(chart));
   m_bars->setLegend(std::move(legend));
 }

@@ -146,6 +146,7 @@ void TimelineView::refresh() {
                     run->kernels.size(),
                     run->steps.size()};
   if (shown != m_shown) showStep(*run, shown);
+  showEmptyText(*run); // it may be over since
   m_source->setText(sourceText(*run));
 }
 
@@ -184,9 +185,12 @@ void TimelineView::rebuild(const RunData::Run &run) {
   const PolicyRow *first = m_steps.size() > 1 ? shownProfilePolicy(context(), run) : nullptr;
   chart.legendTitle = first ? policyTitle(QString::fromStdString(first->policy)) : tr("Time and share of launches");
   if (m_shown.layer != kAllLayers) chart.legendTitle += QStringLiteral(", ") + layerTitle(m_shown.layer);
-  m_chart->setEmptyText(
-      m_sources.empty() ? tr("No launches at this point yet.\nThey come when the run has traced a step of it.") : QString());
   m_chart->setData(std::move(chart));
+}
+
+void TimelineView::showEmptyText(const RunData::Run &run) {
+  const QString yet = tr("No launches at this point yet.\nThey come when the run has traced a step of it.");
+  m_chart->setEmptyText(m_sources.empty() ? nothingRecorded(context(), run, yet) : QString());
 }
 
 /// Of all steps, in the order of a step.

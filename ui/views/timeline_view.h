@@ -58,6 +58,7 @@ private:
   void showStep(const RunData::Run &run, const Shown &shown);
   bool isShown(std::int64_t layer) const; ///< of the layers that are chosen
   void rebuild(const RunData::Run &run);
+  void showEmptyText(const RunData::Run &run);
   Step makeStep(const RunData::Run &run, std::int64_t policy) const;
   std::vector<std::string> partNames() const;
   TimelineChart::Part legendPart(const std::string &part) const;

@@ -216,9 +216,10 @@ void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
   chart.unit = unit.bytes;
   chart.xTitle = byMethod() ? tr("Policy") : tr("Layer");
   chart.yTitle = (measured ? tr("%1 a step") : tr("%1 a step, counted")).arg(unit.name);
-  m_chart->setEmptyText(groups.empty()
-                            ? tr("No traffic is known at this point yet.\nIt comes when the run has traced a step of it.")
-                            : QString());
+  m_chart->setEmptyText(groups.empty() ? nothingRecorded(context(), run,
+                                                         tr("No traffic is known at this point yet.\n"
+                                                            "It comes when the run has traced a step of it."))
+                                       : QString());
   m_chart->setData(std::move(chart));
   showLegend(measured, groups);
   m_note->setText(note(run, point, measured));

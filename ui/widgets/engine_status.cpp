@@ -62,6 +62,7 @@ void EngineStatus::setUpParts() {
   m_device->setPopupMode(QToolButton::InstantPopup);
   m_device->setAccessibleName(tr("Backend"));
   m_problems = new QToolButton(this);
+  m_problems->setObjectName(QStringLiteral("problems"));
   m_problems->setAutoRaise(true);
   m_problems->setToolTip(
       tr("What readers of the figures must know: saturated values, NaN, singular matrices. Opens the log."));

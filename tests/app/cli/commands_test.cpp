@@ -3,9 +3,14 @@
 #include "app/cli/process.h"
 #include "support/model_files.h"
 
+#include <gmock/gmock.h>
+
 #include <cmath>
 #include <csignal>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 
 using namespace xqs::test;
@@ -24,7 +29,7 @@ TEST(Help, EverySubcommandExplainsItselfAndItsExitCodes) {
     EXPECT_NE(help.out.find("Exit codes:"), std::string::npos) << command;
   }
   const Outcome all = runCli({"--help"});
-  EXPECT_NE(all.out.find("interrupted; finished windows are kept"), std::string::npos) << all.out;
+  EXPECT_NE(all.out.find("interrupted; what was finished is kept"), std::string::npos) << all.out;
   EXPECT_NE(runCli({"eval", "--help"}).out.find("xqscope-cli policies"), std::string::npos);
   EXPECT_NE(runCli({"policies"}).out.find("xquant-cl"), std::string::npos);
   EXPECT_EQ(runCli({"--version"}).out.find("xqscope-cli "), 0u);
@@ -84,6 +89,26 @@ TEST(Info, DescribesAModelAndTheBackends) {
   const json backends = parsed(runCli({"info", "--backends", "--json"}));
   EXPECT_EQ(backends.at(0).at("name"), "cpu");
   EXPECT_TRUE(backends.at(0).at("usable").get<bool>());
+}
+
+/// A copy of the program by itself: no module lies beside it.
+TEST(Info, SaysWhatWouldMakeCudaUsableWhereItWasNotBuilt) {
+  const TempDir folder;
+  const std::string program = folder / "xqscope-cli";
+  std::filesystem::copy_file(XQS_CLI, program);
+  const auto says = [&](const std::string &arguments) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE *)> pipe(
+        popen(("env -u XQSCOPE_BACKEND_PATH " + program + " " + arguments + " 2>&1").c_str(), "r"), pclose);
+    std::string text(1 << 14, '\0');
+    text.resize(std::fread(text.data(), 1, text.size(), pipe.get()));
+    return text;
+  };
+  const json rows = json::parse(says("info --backends --json"));
+  EXPECT_EQ(rows.back().at("name"), "cuda");
+  EXPECT_THAT(rows.back().at("reason").get<std::string>(), testing::HasSubstr("packaging/run.sh --cuda-toolkit"));
+  EXPECT_THAT(says("info --backends"), testing::ContainsRegex("cuda +unusable +no module libxqs_cuda.so"));
+  EXPECT_THAT(says("eval --model " + kModel + " --policy fp16 --backend cuda"),
+              testing::HasSubstr("build where nvcc is (packaging/run.sh --cuda-toolkit fetches it)"));
 }
 
 TEST(Eval, JsonHasExactlyTheDocumentedShape) {

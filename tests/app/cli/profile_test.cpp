@@ -3,8 +3,11 @@
 #include "app/cli/process.h"
 #include "support/model_files.h"
 
+#include <gmock/gmock.h>
+
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -38,7 +41,7 @@ TEST_F(Profile, OneCommandGivesTableStoreReportAndJson) {
                                             "--report", m_dir / "page.html", "--json", m_dir / "out.json"}));
   ASSERT_EQ(outcome.exitCode, 0) << outcome.err;
   for (const char *text : {"ms/step", "cache MB read", "counted GB/s", "measured GB/s", "xquant-cl:bits=2",
-                           "limit copy:", "timeline: ", "counters: ", "sampling: "})
+                           "limit copy: measured ", " GB/s (", " GFLOP/s (", "timeline: ", "counters: ", "sampling: "})
     EXPECT_NE(outcome.out.find(text), std::string::npos) << text << "\n" << outcome.out;
   const json store = stored();
   ASSERT_EQ(store.at("run").size(), 1u);
@@ -148,6 +151,8 @@ TEST_F(Profile, WhatDoesNotFitIsAProblemOfTheRun) {
   EXPECT_EQ(store.at("step").size(), 1u);
   ASSERT_EQ(store.at("problem").size(), 2u);
   EXPECT_EQ(store["problem"][1].at("code"), "out-of-memory");
+  EXPECT_THAT(store["problem"][1].at("text").get<std::string>(),
+              testing::HasSubstr("are needed beside the loaded model (4096 caches")); // not "weights 0.0"
 }
 
 TEST_F(Profile, SaysWhatIsWrong) {
@@ -180,11 +185,16 @@ TEST_F(Profile, SaysWhatIsWrong) {
     const std::string message = expectRefusal(runCli(given), exitCode);
     EXPECT_NE(message.find(said), std::string::npos) << message;
   }
+  EXPECT_FALSE(std::filesystem::exists(m_dir / "out.xqs")) << "what was refused leaves nothing behind";
+}
+
+TEST_F(Profile, HelpSaysWhatFormItTakesByItself) {
+  EXPECT_THAT(runCli({"profile", "--help"}).out, testing::HasSubstr("pipelined; the default is fused"));
 }
 
 TEST_F(Profile, InterruptedItKeepsWhatIsFinished) {
-  RunningCli cli(
-      arguments({"--shape", "smollm2-135m", "--layers", "2", "--context", "64,4096", "--steps", "2", "--no-costs"}));
+  RunningCli cli(arguments({"--shape", "smollm2-135m", "--layers", "2", "--context", "64,4096", "--steps", "2", "--no-costs",
+                            "--report", m_dir / "page.html"}));
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (std::chrono::steady_clock::now() < deadline) { // until a point is there
     const Outcome exported = runCli({"export", m_dir / "out.xqs", "--json"});
@@ -192,7 +202,10 @@ TEST_F(Profile, InterruptedItKeepsWhatIsFinished) {
     if (now.contains("step") && !now["step"].empty()) break;
   }
   cli.signal(SIGINT);
-  EXPECT_EQ(cli.wait().exitCode, 6);
+  const Outcome outcome = cli.wait();
+  EXPECT_EQ(outcome.exitCode, 6);
+  EXPECT_THAT(outcome.err, testing::HasSubstr("what was finished is in the store"));
+  EXPECT_FALSE(std::filesystem::exists(m_dir / "page.html")) << "half a report, or an empty one";
   const json store = stored();
   EXPECT_EQ(store.at("run_end").at(0).at("status"), "cancelled");
   EXPECT_FALSE(store.at("step").empty());

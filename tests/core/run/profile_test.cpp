@@ -42,6 +42,7 @@ public:
   bool passesDiffer = false; ///< in the bytes that they moved
   bool differs = false;      ///< passes are never the same, and refused
   bool noTimeline = false, emptyTimeline = false;
+  bool ghost = false; ///< a launch that only timelines have
   bool tracing = false, switched = false; ///< switched: no step ran since tracing began or ended
   int asked = 0;
   std::string sentence = "bytes are what the trace says", sentenceOnceCounted = sentence;
@@ -70,6 +71,7 @@ public:
     Timeline timeline = Instruments::stopTimeline();
     timeline.dropped = droppedRecords;
     if (emptyTimeline) timeline.records.clear();
+    if (ghost) timeline.records.push_back({{0, -1, "cache"}, "ghost", timeline.records.back().startNs});
     tracing = false, switched = true;
     return timeline;
   }
@@ -302,11 +304,11 @@ TEST_F(ProfileTest, WhatTheDeviceMeasuresStandsBesideWhatIsCounted) {
   const Stored s = run();
   for (const StepRow &step : s.steps) {
     SCOPED_TRACE(testing::Message() << step.policy << " x " << step.batch);
-    // The step that is counted is one token further than the one that was traced.
-    EXPECT_NEAR(step.measuredRead + step.measuredWrite, 1.25 * step.countedBytes, 0.02 * step.countedBytes);
+    // The step that is counted is up to four tokens further than the one that was traced.
+    EXPECT_NEAR(step.measuredRead + step.measuredWrite, 1.25 * step.countedBytes, 0.04 * step.countedBytes);
     EXPECT_NEAR(step.measuredRead, 3 * step.measuredWrite, 1e-6 * step.measuredRead);
     EXPECT_NEAR(layersBesideStep(step, s.traffic), 0, 0.01);
-    for (const auto &[layer, sum] : trafficByLayer(s.traffic, profileKey(step))) EXPECT_NEAR(sum.ratio(), 1.25, 0.03);
+    for (const auto &[layer, sum] : trafficByLayer(s.traffic, profileKey(step))) EXPECT_NEAR(sum.ratio(), 1.25, 0.05);
     const TrafficSum cache = cacheTraffic(s.traffic, profileKey(step));
     EXPECT_NEAR(cache.ratio(), 1.25, 0.05);
     for (const double cost : {step.timelineCost, step.countersCost, step.samplingCost}) EXPECT_TRUE(std::isnan(cost));
@@ -375,7 +377,7 @@ TEST_F(ProfileTest, ASecondPassRunsTheStepAgainWhereCachesCanBeCutBack) {
 
 TEST_F(ProfileTest, AGroupThatClosesBetweenTwoPassesIsCountedAgain) {
   request("kivi:bits=2,group=16,residual=32");
-  m_request.contexts = {121}, m_backend.fake.passes = 2; // counted at 127, where the step closes 32 tokens of K, and at 128
+  m_request.contexts = {119}, m_backend.fake.passes = 2; // counted at 127, where the step closes 32 tokens of K, and at 128
   const Stored s = run();
   EXPECT_EQ(s.problems.size(), 0u);
   EXPECT_EQ(m_backend.fake.counts, 2 * 2 + 1) << "FP16 twice, KIVI once more";
@@ -420,30 +422,24 @@ TEST_F(ProfileTest, WithoutAMicroscopeNoLaunchHasFigures) {
 
 TEST_F(ProfileTest, AGroupThatClosesAfterTheTracedStepIsCountedAgain) {
   request("fp16", "kivi:bits=2,group=16,residual=32");     // V of one token is packed in each step: no way back
-  m_request.microscope = true, m_request.contexts = {121}; // traced at 126, counted at 127, where K closes, and at 128
+  m_request.microscope = true, m_request.contexts = {119}; // traced at 126 at last, counted at 127, where K closes, and at 128
   const Stored s = run();
   EXPECT_EQ(std::ranges::count(m_backend.fake.cuts, RangeBy::Kernel), 2 + 3);
   for (const KernelRow &row : s.kernels) EXPECT_FALSE(std::isnan(row.measuredRead) || std::isnan(row.cacheHitRate));
   ASSERT_EQ(s.problems.size(), 1u) << "of bytes; hits were counted after that";
   EXPECT_EQ(s.problems[0].code, "kernels-counted-later");
-  EXPECT_THAT(s.problems[0].text, HasSubstr("2 tokens after the traced step"));
+  EXPECT_THAT(s.problems[0].text, HasSubstr("tokens after the traced step"));
 }
 
 TEST_F(ProfileTest, WhatOnlyTheTracedStepLaunchedIsCountedByNobody) {
-  request("fp16", "kivi:bits=2,group=16,residual=32");
-  m_request.microscope = true, m_request.contexts = {122}; // traced at 127
+  request("fp16");
+  m_request.microscope = m_backend.fake.ghost = true;
   const Stored s = run();
-  std::int64_t missing = 0;
-  for (const KernelRow &row : s.kernels) {
-    missing += std::isnan(row.measuredRead);
-    EXPECT_TRUE(!std::isnan(row.measuredRead) || (row.policy == 1 && row.part == "cache")) << row.part;
-  }
-  EXPECT_GT(missing, 0);
+  for (const KernelRow &row : s.kernels) EXPECT_EQ(std::isnan(row.measuredRead), row.operation == "ghost") << row.operation;
   ASSERT_EQ(s.problems.size(), 2u) << "bytes and hits";
   EXPECT_EQ(s.problems[0].code, "kernels-not-measured");
-  EXPECT_EQ(s.problems[0].policy, 1);
-  EXPECT_THAT(s.problems[0].text, testing::AllOf(HasSubstr("122 tokens x 1: " + std::to_string(missing) + " of "),
-                                                 HasSubstr("measured bytes"), HasSubstr("a group of tokens closed")));
+  EXPECT_THAT(s.problems[0].text, testing::AllOf(HasSubstr("96 tokens x 1: 1 of "), HasSubstr("measured bytes"),
+                                                 HasSubstr("a group of tokens closed")));
   EXPECT_THAT(s.problems[1].text, HasSubstr("L2 hit rate"));
 }
 
@@ -658,7 +654,7 @@ TEST_F(ProfileTest, RowsAreGrownPointByPoint) {
   ProfileHooks hooks;
   hooks.grown = [&](const ProfileResult &result) { steps.push_back(result.steps.size()); };
   run(hooks);
-  EXPECT_THAT(steps, testing::ElementsAre(0, 0, 1, 2, 3)) << "policies, limits, points";
+  EXPECT_THAT(steps, testing::ElementsAre(0, 0, 1, 2, 3, 3)) << "policies, limits, points, the log";
 }
 
 TEST(ProfileJson, SurvivesAndRefuses) {

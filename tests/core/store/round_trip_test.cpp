@@ -137,6 +137,24 @@ TEST(Store, RunsAreAppendedToAFileThatExists) {
   EXPECT_FALSE(reader.crashed(1));
 }
 
+TEST(Store, WorkThatFailsBeforeItsRunLeavesNoNewFile) {
+  const TempFolder folder;
+  EXPECT_ANY_THROW({
+    RunStore store(folder / "new.xqs");
+    throw Error(Code::Usage, "no such setting");
+  });
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+  { RunStore(folder / "asked.xqs").close(); } // a shard without points is a store too
+  { RunStore store(folder / "asked.xqs"); }   // was there before
+  EXPECT_TRUE(std::filesystem::exists(folder / "asked.xqs"));
+  {
+    RunStore first(folder / "shared.xqs"), second(folder / "shared.xqs");
+    second.beginRun(exampleRun());
+    second.close();
+  }
+  EXPECT_EQ(RunReader(folder / "shared.xqs").rowsAfter<RunRow>(0).size(), 1u) << "the run of another writer";
+}
+
 TEST(Store, SaveAsCopiesALiveStoreIntoOneFile) {
   const TempFolder folder;
   RunStore store(folder / "it's.xqs");

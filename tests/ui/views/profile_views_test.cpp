@@ -94,9 +94,23 @@ protected:
   }
 };
 
+TEST_F(TimelineOf, SaysThatNothingComesAnyMoreOfARunThatFailed) {
+  const RowId id = test::beginProfile(m_store.store(), kCpu);
+  open();
+  EXPECT_THAT(chart().emptyText().toStdString(), testing::HasSubstr("They come when"));
+  RunEndRow end;
+  end.run = id, end.status = "failed", end.message = "no point fits";
+  m_store.store().append(end);
+  m_store.store().flush();
+  m_data.poll();
+  m_view->refresh();
+  EXPECT_THAT(chart().emptyText().toStdString(), testing::HasSubstr("the run is over: failed.\nno point fits"));
+}
+
 TEST_F(TimelineOf, EveryLaunchOfTheStepIsABarWhereItsRowSays) {
   test::addProfile(m_store.store(), kGpu);
   open();
+  choose("against", QStringLiteral("nothing"));
   const StepKernels step = stepKernels(run().kernels, 0, 2048, 1);
   const std::vector<int> bars = launches();
   ASSERT_EQ(bars.size(), step.size());
@@ -128,6 +142,7 @@ TEST_F(TimelineOf, TheLegendHasTimeAndShareOfEachPart) {
 TEST_F(TimelineOf, HoverSaysOperationFunctionPlaceTimeAndCountedBytesAgainstThePeak) {
   test::addProfile(m_store.store(), kGpu);
   open();
+  choose("against", QStringLiteral("nothing"));
   choose("policy", QStringLiteral("XQuant · "));
   EXPECT_EQ(lanes(Kind::Queue), 2) << "compute and rebuild";
   int rebuild = -1;
@@ -187,6 +202,7 @@ TEST_F(TimelineOf, OnlyAFinishedRunKnowsThatNothingWasDropped) {
 TEST_F(TimelineOf, ALayerLeavesItsOwnLaunchesAndFillsTheAxisWithThem) {
   test::addProfile(m_store.store(), kGpu);
   open();
+  choose("against", QStringLiteral("nothing"));
   choose("layer", QStringLiteral("layer 3"));
   const StepKernels step = stepKernels(run().kernels, 0, 2048, 1);
   int left = 0;
@@ -207,8 +223,7 @@ TEST_F(TimelineOf, ALayerLeavesItsOwnLaunchesAndFillsTheAxisWithThem) {
 TEST_F(TimelineOf, PoliciesStandBelowEachOtherOnOneAxis) {
   test::addProfile(m_store.store(), kGpu);
   open();
-  choose("against", 1);
-  EXPECT_EQ(lanes(Kind::Heading), 4);
+  EXPECT_EQ(lanes(Kind::Heading), 4) << "few policies: all of them";
   double longest = 0;
   for (std::int64_t policy = 0; policy < 4; ++policy)
     longest = std::max(longest, static_cast<double>(stepLength(stepKernels(run().kernels, policy, 2048, 1))));
