@@ -172,7 +172,7 @@ void CurveView::addRun(const RunData::Run &run, MarkerFill fill, Families &famil
 }
 
 void CurveView::addRunLegend(const RunList &runs, std::vector<LegendEntry> &legend) const {
-  if (runs.size() == 1 && runs.front()->recorded) legend.push_back({tr("A recorded run"), {}, true});
+  if (runs.size() == 1 && runs.front()->recorded) legend.insert(legend.begin(), {tr("A recorded run"), {}, true});
   if (runs.size() < 2) return;
   legend.push_back({tr("Runs"), {}, true});
   for (std::size_t i = 0; i < runs.size(); ++i) {
