@@ -202,30 +202,30 @@ void TrafficView::showChart(const RunData::Run &run, ProfilePoint point) {
   BarChart::Data chart;
   m_groups.clear();
   double most = 0;
-  bool measured = false;
+  Bases bases;
   for (const auto &[title, pieces] : groups) {
     addGroup(chart, title, pieces);
     m_groups.push_back(title);
     for (const BarChart::Bar &bar : chart.groups.back().bars) {
       most = std::max(most, bar.sum());
-      measured = measured || !bar.hatched;
+      ++(bar.hatched ? bases.counted : bases.measured);
     }
     if (title == marked) chart.marked = static_cast<int>(chart.groups.size()) - 1;
   }
   const ByteUnit unit = byteUnitFor(most);
   chart.unit = unit.bytes;
   chart.xTitle = byMethod() ? tr("Policy") : tr("Layer");
-  chart.yTitle = (measured ? tr("%1 a step") : tr("%1 a step, counted")).arg(unit.name);
+  chart.yTitle = (bases.measured > 0 ? tr("%1 a step") : tr("%1 a step, counted")).arg(unit.name);
   m_chart->setEmptyText(groups.empty() ? nothingRecorded(context(), run,
                                                          tr("No traffic is known at this point yet.\n"
                                                             "It comes when the run has traced a step of it."))
                                        : QString());
   m_chart->setData(std::move(chart));
-  showLegend(measured, groups);
-  m_note->setText(note(run, point, measured));
+  showLegend(bases, groups);
+  m_note->setText(note(run, point, bases));
 }
 
-void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups) {
+void TrafficView::showLegend(Bases bases, const std::vector<std::pair<QString, Pieces>> &groups) {
   std::vector<LegendEntry> entries;
   const auto add = [&](const QString &text, const QColor &color, bool hatched) {
     SeriesStyle style{color, Marker::None};
@@ -235,9 +235,9 @@ void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString,
       entries.push_back({text, style});
   };
   const QColor plain = Theme::current().colors().mutedText;
-  add(tr("counted from shapes"), plain, true);
-  if (measured) add(tr("measured in DRAM"), plain, false);
-  std::map<std::pair<int, QString>, QColor> parts; // in the order of a step
+  if (bases.counted > 0) add(tr("counted from shapes"), plain, true);
+  if (bases.measured > 0) add(tr("measured in DRAM"), plain, false);
+  std::map<std::pair<std::size_t, QString>, QColor> parts; // in the order of a step
   for (const auto &[title, pieces] : groups)
     for (const Piece &piece : pieces) parts[{piece.order, piece.title}] = piece.color;
   if (m_parts->isChecked())
@@ -245,8 +245,11 @@ void TrafficView::showLegend(bool measured, const std::vector<std::pair<QString,
   m_chart->setLegend(groups.empty() ? std::vector<LegendEntry>() : std::move(entries));
 }
 
-QString TrafficView::note(const RunData::Run &run, ProfilePoint point, bool measured) const {
-  if (measured) return tr("Measured by %1").arg(instrumentSentence(run, "counters"));
+QString TrafficView::note(const RunData::Run &run, ProfilePoint point, Bases bases) const {
+  const QString measured = tr("Measured by %1").arg(instrumentSentence(run, "counters"));
+  if (bases.measured >= bases.counted && bases.measured > 0) return measured;
+  if (bases.measured > 0)
+    return tr("%1 of %2 are measured, the others counted only. %3").arg(bases.measured).arg(bases.counted).arg(measured);
   const bool wholeLayers = std::ranges::any_of(run.traffic, [&](const TrafficRow &row) {
     return row.part.empty() && ProfilePoint{row.context, row.batch} == point && !std::isnan(row.measuredRead);
   });

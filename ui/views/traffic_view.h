@@ -37,6 +37,10 @@ private:
     std::size_t order = 0; ///< in a stack
   };
   using Pieces = std::vector<Piece>;
+  /// Bars of each kind.
+  struct Bases {
+    int counted = 0, measured = 0;
+  };
 
   QWidget *setUpBar();
   QWidget *makeTable();
@@ -47,9 +51,9 @@ private:
   std::vector<std::pair<QString, Pieces>> layerPieces(const RunData::Run &run, ProfilePoint point) const;
   std::vector<std::pair<QString, Pieces>> methodPieces(const RunData::Run &run, ProfilePoint point) const;
   void addGroup(BarChart::Data &chart, const QString &title, const Pieces &pieces) const;
-  void showLegend(bool measured, const std::vector<std::pair<QString, Pieces>> &groups);
+  void showLegend(Bases bases, const std::vector<std::pair<QString, Pieces>> &groups);
   void showTable(const RunData::Run *run, ProfilePoint point);
-  QString note(const RunData::Run &run, ProfilePoint point, bool measured) const;
+  QString note(const RunData::Run &run, ProfilePoint point, Bases bases) const;
   void activate(int item);
 
   ProfileChooser *m_chooser = nullptr;

@@ -87,7 +87,7 @@ QWidget *VerdictView::makeFigures() {
   m_tableView->setMinimumHeight(60);
   m_tableView->setSizeAdjustPolicy(QAbstractScrollArea::AdjustToContents); // as high as its rows, the text has the rest
   m_tableView->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Maximum);
-  setColumnWidths(*m_tableView, {150, 74, 52, 128, 120, 108, 62, 128, 190});
+  setColumnWidths(*m_tableView, {150, 74, 52, 128, 134, 108, 62, 128, 190});
   const auto select = [this](const QModelIndex &index) {
     this->context().selection->setPolicy(text(m_table->row(index.row()).policy));
   };

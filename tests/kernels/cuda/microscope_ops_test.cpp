@@ -9,7 +9,7 @@
 namespace xqs::test {
 namespace {
 
-constexpr PointKey kPoint{1, 0, 40, 2};
+constexpr PointKey kPoint{1, 0, 66, 2}; ///< KIVI closes no group of 16 before all is counted
 
 class CudaMicroscope : public CudaInstruments {
 protected:
@@ -67,7 +67,7 @@ TEST_F(CudaMicroscope, EveryKernelOfTheTracedStepIsMeasured) {
       EXPECT_EQ(row.cacheHitRate, 0.25);
       sums[{row.layer, row.part}] += row.measuredRead;
     }
-    // The range of a part holds its copies too, and is of a step that is a token further.
+    // The range of a part holds its copies too, and is of a step that is some tokens further.
     int compared = 0;
     for (const TrafficRow &traffic : rows.traffic) {
       if (traffic.part.empty()) continue;

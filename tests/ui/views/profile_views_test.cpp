@@ -751,6 +751,19 @@ TEST_F(SampledGeneration, TheSelectedRunIsShownWhereItWasSampled) {
 
 // Which run ---------------------------------------------------------------------------------------------------------------
 
+/// Counters that were lost between two policies: what is measured is not said of all.
+TEST_F(TrafficOf, SaysHowManyPoliciesAreMeasuredWhereNotAllAre) {
+  test::ProfileOptions lost = kGpu;
+  lost.measured = test::Measured::Nothing;
+  const RowId run = test::beginProfile(m_store.store(), kGpu);
+  test::addProfilePoint(m_store.store(), run, kGpu, 0, 2048, 1);
+  test::addProfilePoint(m_store.store(), run, lost, 1, 2048, 1);
+  test::addProfilePoint(m_store.store(), run, lost, 2, 2048, 1);
+  open();
+  choose("by", 1);
+  EXPECT_THAT(note(), testing::HasSubstr("1 of 3 are measured, the others counted only"));
+}
+
 TEST_F(TrafficOf, AProfileHidesNoCurveAndIsHiddenByNone) {
   m_store.addRun({.captures = false});
   test::addProfile(m_store.store(), kGpu);
