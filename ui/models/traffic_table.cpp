@@ -52,7 +52,7 @@ std::vector<Column> columns() {
       tr("Layers / step"), tr("How far the measured sum over layers is from the whole step, which was measured by itself"),
       [](const Row &r) { return r.layersBesideStep; }, signedPercent));
   list.push_back(column(
-      tr("Cache parts (ms)"),
+      tr("Cache (ms)"),
       tr("Operations of the traced step that write, rebuild and read the cache, from the timeline: of several queues they "
          "may "
          "overlap"),

@@ -85,7 +85,16 @@ TEST(StoreUpgrade, LaunchesOfVersion4HaveNoMeasuredFigures) {
   const TempFolder folder;
   const fs::path file = folder / "profile.xqs";
   fs::copy_file(XQS_SOURCE_DIR "/tests/data/profile-smollm2-cpu.xqs", file);
-  ASSERT_EQ(sqlite::Database(file, sqlite::Database::Access::Read, 0).integer("PRAGMA user_version"), 4);
+  {
+    sqlite::Database old(file, sqlite::Database::Access::Write, 1000);
+    const auto drop = [&](const std::string &table, const char *column) {
+      old.exec(("ALTER TABLE " + table + " DROP COLUMN " + column).c_str());
+    };
+    KernelRow launch;
+    KernelRow::visitMeasured(launch, [&](const char *name, double &) { drop("kernel", name); });
+    drop("step", "tracer_seconds");
+    old.exec("PRAGMA user_version = 4");
+  }
   const auto expectOldLaunches = [](RunReader &reader) {
     const std::vector<KernelRow> rows = reader.rowsAfter<KernelRow>(0);
     ASSERT_GT(rows.size(), 100u);
@@ -94,6 +103,7 @@ TEST(StoreUpgrade, LaunchesOfVersion4HaveNoMeasuredFigures) {
   };
   RunReader reader(file);
   expectOldLaunches(reader);
+  for (const StepRow &step : reader.rowsAfter<StepRow>(0)) EXPECT_TRUE(std::isnan(step.tracerSeconds));
   RunStore store(file);
   KernelRow row;
   row.run = store.beginRun(exampleRun()), row.launch = "gemv", row.measuredRead = 5, row.cacheHitRate = 0.25;
