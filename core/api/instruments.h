@@ -76,13 +76,11 @@ struct ThroughputSample {
 
 enum class Instrument : std::uint8_t { Timeline, Counters, Sampling };
 
-/// Why an instrument gives what it gives. Each state has its sentence where it is found (InstrumentStatus).
+/// Why an instrument gives what it gives. Each state has its sentence where it is found (InstrumentStatus). A backend that
+/// cannot be used has no instruments: no module, no GPU and an old driver are its own reason (BackendInfo::reason).
 enum class InstrumentState : std::uint8_t {
   Ready,           ///< figures may be called measured: a self test has read back what was moved
   Fallback,        ///< a lesser source is used and named (events for the timeline)
-  NoModule,        ///< the CUDA module cannot be loaded
-  NoDevice,        ///< no driver or no GPU
-  DriverTooOld,    //
   NoLibrary,       ///< CUPTI cannot be opened
   NoPermission,    ///< the driver or the kernel keeps counters from this user
   Virtualized,     ///< a virtual GPU, a guest without counters
@@ -102,9 +100,9 @@ constexpr const char *instrumentName(Instrument i) {
 }
 constexpr const char *instrumentStateName(InstrumentState s) {
   constexpr const char *kNames[] = {
-      "ready",       "fallback", "no-module",    "no-device", "driver-too-old", "no-library",         "no-permission",
-      "virtualized", "mig",      "confidential", "wsl",       "in-use",         "not-on-this-device", "self-test-failed",
-      "broken"};
+      "ready",        "fallback", "no-library", "no-permission",      "virtualized",      "mig",
+      "confidential", "wsl",      "in-use",     "not-on-this-device", "self-test-failed", "broken"};
+  static_assert(std::size(kNames) == static_cast<std::size_t>(InstrumentState::Broken) + 1);
   return kNames[static_cast<std::size_t>(s)];
 }
 
