@@ -46,7 +46,7 @@ TradePoint tradePoint(const PolicyRow &policy, const StepRow &step, const std::v
   if (seconds == 0) {
     TrafficSum &cache = point.cache;
     cache.seconds = cache.countedBytes = cache.countedFlops = kNaN;
-    cache.measuredSeconds = cache.measuredRead = cache.measuredWrite = kNaN;
+    cache.measuredRead = cache.measuredWrite = kNaN;
   } else {
     point.cache = cacheTraffic(traffic, point.key);
   }
@@ -68,7 +68,7 @@ bool isCachePart(const std::string &part) {
 
 void TrafficSum::add(const TrafficRow &row) {
   seconds += row.seconds, countedBytes += row.countedBytes, countedFlops += row.countedFlops;
-  measuredSeconds += row.measuredSeconds, measuredRead += row.measuredRead, measuredWrite += row.measuredWrite;
+  measuredRead += row.measuredRead, measuredWrite += row.measuredWrite;
   cacheAccesses += row.cacheAccesses, cacheMisses += row.cacheMisses, cycles += row.cycles;
   cacheHits += row.cacheAccesses * row.cacheHitRate;
 }

@@ -31,7 +31,7 @@ template <class Row> ProfileKey profileKey(const Row &row) { return {row.policy,
 struct TrafficSum {
   double seconds = 0; ///< of the operations, from the timeline: those of several queues may overlap
   double countedBytes = 0, countedFlops = 0;
-  double measuredSeconds = 0, measuredRead = 0, measuredWrite = 0;
+  double measuredRead = 0, measuredWrite = 0;
   double cacheAccesses = 0, cacheMisses = 0, cacheHits = 0, cycles = 0; ///< as CounterFigures; hits: accesses * hit rate
   double cacheHitRate() const { return cacheHits / cacheAccesses; }     ///< NaN: not measured
   double measuredBytes() const { return measuredRead + measuredWrite; }
